@@ -1,0 +1,18 @@
+//! The part of `bench` that executes a [`Job`] inside an instance, and the protocol it speaks.
+//!
+//! The same executable is the agent in every environment: a child process natively and in a container
+//! (frames over a pipe), `/init` of the guest (frames over a virtio-serial port). It is plain blocking code and sleeps in
+//! `read` or `poll` while a job measures.
+#![warn(missing_docs)]
+
+mod executor;
+mod frame;
+mod message;
+mod serve;
+
+pub use executor::{ExecuteError, execute};
+pub use frame::{FRAME_LIMIT, FrameError, decode_header, encode, read_frame, write_frame};
+pub use message::{
+    Bytes, Greeting, Job, JobFile, JobOutput, JobStatus, PROTOCOL_VERSION, Reply, Request, Rusage, Streams,
+};
+pub use serve::{Channel, ServeError, clock_ns, serve, sha256};

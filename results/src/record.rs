@@ -1,0 +1,321 @@
+//! The record of a run: `run.json` ([`Run`]) and the lines of `trials.jsonl` ([`Trial`]).
+//!
+//! Base units and full precision; what is absent is `None`, never 0.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::histogram::Histogram;
+use crate::metric::{Direction, Unit};
+
+/// Version of the record's format; a reader refuses a newer one.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// `run.json`: everything about a run but its trials.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Run {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u32,
+    /// Name of the run's folder: `20261124T101500Z-io-3fa2c1`.
+    pub id: String,
+    /// Which `bench` wrote it.
+    pub bench: Version,
+    /// The command that repeats the run, argument by argument.
+    pub command: Vec<String>,
+    /// When it started, RFC 3339, UTC.
+    pub started_at: String,
+    /// When it ended; absent while it is running or when it was killed.
+    pub ended_at: Option<String>,
+    /// How far it came.
+    pub state: State,
+    /// What was to be measured, in order, fixed before the first trial.
+    pub plan: Plan,
+    /// The environments, the reference first.
+    pub environments: Vec<Environment>,
+    /// Environments of the suite's default list that could not be had, and why.
+    pub left_out: Vec<LeftOut>,
+    /// Limits that hold in every environment.
+    pub limits: Limits,
+    /// The storage under test; absent for suites without storage.
+    pub target: Option<Target>,
+    /// How the target was driven before the first block.
+    pub settle: Option<Settle>,
+    /// Facts of machine, kernel, tools and settings that a number depends on: dotted name to value
+    /// (`cpu.model`, `kernel.release`, `block.scheduler`, `tool.fio.sha256`).
+    pub fingerprint: BTreeMap<String, String>,
+    /// What the reader should know: what was seen, why it matters, what to do.
+    pub warnings: Vec<String>,
+    /// What running the run itself cost; absent until it ended.
+    pub overhead: Option<Overhead>,
+}
+
+/// A build of `bench`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Version {
+    /// Version of the crate.
+    pub version: String,
+    /// git revision it was built from, where known (`-dirty` when the tree had changes).
+    pub git_revision: Option<String>,
+    /// SHA-256 of the executable.
+    pub sha256: String,
+}
+
+/// How far a run came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Not ended, or killed.
+    Running,
+    /// Every planned trial was executed.
+    Complete,
+    /// Stopped by the user.
+    Interrupted,
+}
+
+/// The seeded, ordered list of trials, complete before the first one executes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Plan {
+    /// Names of the suites, joined by `,`; `command` for `bench run -- CMD`.
+    pub suite: String,
+    /// How long and how often.
+    pub profile: Profile,
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Name of the environment that the others are divided by.
+    pub reference: String,
+    /// Name of the second environment with the reference's definition.
+    pub control: Option<String>,
+    /// What is measured.
+    pub workloads: Vec<Workload>,
+    /// All trials in the order of execution.
+    pub trials: Vec<PlannedTrial>,
+    /// Seconds of warm-up, measurement and settling, without anything else.
+    pub planned_s: f64,
+}
+
+/// How long and how often: `smoke`, `quick`, `standard`, `paper`, with what the user changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Profile {
+    /// Name.
+    pub name: String,
+    /// Rounds; each has one fresh instance of every environment.
+    pub blocks: u32,
+    /// Measured seconds of a trial.
+    pub runtime_s: f64,
+    /// Seconds of warm-up before them.
+    pub warmup_s: f64,
+    /// Most seconds that the target is driven before the first block.
+    pub settle_s: f64,
+    /// Size of the target.
+    pub size_bytes: u64,
+    /// The smallest relative difference the user cares about: 0.10 is 10 %.
+    pub margin: f64,
+    /// False: no comparison of this run gets a verdict (`smoke`).
+    pub verdicts: bool,
+}
+
+/// What is planned to be measured under one name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Workload {
+    /// Unique name: `rand-read`.
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// Name of the metric that its verdict is about.
+    pub deciding: String,
+    /// Its parameters as written in the suite (`rw`, `block_size_bytes`, `iodepth`, `jobs`, ...).
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// One trial of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlannedTrial {
+    /// Unique, and the name of its folder in `raw/`: `b02-rand-read-container`.
+    pub id: String,
+    /// Block, counted from 1.
+    pub block: u32,
+    /// Position among the environments of its workload and block, counted from 1.
+    pub order: u32,
+    /// Name of the environment.
+    pub environment: String,
+    /// Name of the workload.
+    pub workload: String,
+    /// Seed of the workload's own random choices.
+    pub seed: u64,
+}
+
+/// An environment of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Environment {
+    /// Name within the run: `vm`, `container-nat`.
+    pub name: String,
+    /// `native`, `container` or `vm`.
+    pub kind: Kind,
+    /// Its definition as it could be given to `--env`: `old=vm:qemu=/opt/q9/qemu-system-x86_64`.
+    pub definition: String,
+    /// What executes the guest's instructions; only for `vm`.
+    pub accelerator: Option<Accelerator>,
+    /// Why it is not the accelerator that one would wish for.
+    pub accelerator_note: Option<String>,
+    /// The rows of the sameness table: axis (`cpus`, `memory limit`, `fio sha256`, `kernel`, ...) to what holds here.
+    pub sameness: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// True when the guest's instructions are emulated: its numbers say nothing about KVM.
+    pub fn is_emulated(&self) -> bool {
+        self.accelerator == Some(Accelerator::Tcg)
+    }
+
+    /// Name for people: an emulated guest always says so.
+    pub fn label(&self) -> String {
+        if self.is_emulated() { format!("{} (TCG emulation)", self.name) } else { self.name.clone() }
+    }
+}
+
+/// Kind of an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A process in its own cgroup.
+    Native,
+    /// Our namespace and cgroup container.
+    Container,
+    /// A QEMU guest.
+    Vm,
+}
+
+/// What executes a guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Accelerator {
+    /// Hardware virtualisation.
+    Kvm,
+    /// Software emulation.
+    Tcg,
+}
+
+/// An environment that could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeftOut {
+    /// Its name.
+    pub environment: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Limits that hold in every environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Limits {
+    /// CPUs as a list: `0-1,4`.
+    pub cpus: String,
+    /// Memory; for a guest this is its RAM.
+    pub memory_bytes: u64,
+}
+
+/// The storage under test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Target {
+    /// Path on the host.
+    pub path: String,
+    /// File or block device.
+    pub is_device: bool,
+    /// Size driven.
+    pub size_bytes: u64,
+    /// File system that holds it (`ext4`); absent for a device.
+    pub file_system: Option<String>,
+    /// The disk beneath it (`vda`), where one can be named.
+    pub disk: Option<String>,
+}
+
+/// How the target was driven before the first block.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Settle {
+    /// True when the throughput was steady before the time was over.
+    pub steady: bool,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// IOPS of each second.
+    pub iops: Vec<f64>,
+}
+
+/// What running the run itself cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Overhead {
+    /// Wall time from the first block's start to the last block's end, in seconds, without image build and first fill.
+    pub wall_s: f64,
+    /// CPU time that `bench` itself used while trials measured, as a fraction of one CPU.
+    pub conductor_cpu: f64,
+}
+
+/// One line of `trials.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Trial {
+    /// Which of the plan it is.
+    #[serde(flatten)]
+    pub planned: PlannedTrial,
+    /// When the job was sent, RFC 3339, UTC.
+    pub started_at: String,
+    /// Wall time of the job on the host's clock, in nanoseconds.
+    pub elapsed_ns: u64,
+    /// What executes the guest's instructions; only for `vm`.
+    pub accelerator: Option<Accelerator>,
+    /// Why the trial did not succeed; absent when it did.
+    pub failure: Option<String>,
+    /// Reasons for which a trial that did succeed must not be averaged in; empty: valid.
+    pub invalid: Vec<String>,
+    /// What was measured.
+    pub measurements: Vec<Measurement>,
+    /// Completion latencies: `read`, `write`.
+    pub histograms: BTreeMap<String, Histogram>,
+    /// Facts for which there is no threshold: dotted name to value (`fio.device_bytes_ratio`, `clock.offset_ns`).
+    pub facts: BTreeMap<String, serde_json::Value>,
+    /// Of the instance it was executed in.
+    pub instance: Instance,
+}
+
+impl Trial {
+    /// True when its numbers may be used.
+    pub fn is_valid(&self) -> bool {
+        self.failure.is_none() && self.invalid.is_empty()
+    }
+
+    /// The value of a metric.
+    pub fn value(&self, metric: &str) -> Option<f64> {
+        self.measurements.iter().find(|m| m.metric == metric).map(|m| m.value)
+    }
+}
+
+/// One measured value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Measurement {
+    /// Name out of [`crate::metric::METRICS`].
+    pub metric: String,
+    /// Unit of the value.
+    pub unit: Unit,
+    /// Which values are better.
+    pub better: Direction,
+    /// The value.
+    pub value: f64,
+}
+
+/// Facts of one fresh start of an environment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Instance {
+    /// From the start of its first process to the agent's greeting.
+    pub start_to_ready_ns: Option<u64>,
+    /// Memory that its cgroup held when the agent was ready; of a guest without its RAM, see `guest_memory_bytes`.
+    pub memory_at_ready_bytes: Option<u64>,
+    /// Resident memory of the process that is the guest's machine (QEMU) when the agent was ready, guest RAM apart.
+    pub vmm_memory_at_ready_bytes: Option<u64>,
+    /// The part of the guest's RAM that was resident when the agent was ready.
+    pub guest_memory_at_ready_bytes: Option<u64>,
+    /// `uname -r` inside.
+    pub kernel_release: Option<String>,
+    /// Clock source inside.
+    pub clock_source: Option<String>,
+    /// Cost of one clock read inside.
+    pub clock_read_ns: Option<f64>,
+}
