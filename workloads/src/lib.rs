@@ -1,1 +1,18 @@
-//! (skeleton)
+//! Suites and workloads: from data to jobs, and from a job's output to measurements.
+//!
+//! A workload knows only its [`Place`]; where that is, and how often it is executed, is not its business.
+#![forbid(unsafe_code)]
+
+mod command;
+mod environment;
+mod fio;
+mod quantity;
+mod suite;
+mod target;
+mod workload;
+
+pub use environment::{EnvironmentDefinition, EnvironmentError};
+pub use quantity::{parse_duration, parse_size};
+pub use suite::{Suite, SuiteError};
+pub use target::{drive_job, drive_result, fill_job, is_steady};
+pub use workload::{Measured, Place, TrialJobs, Workload};

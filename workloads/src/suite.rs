@@ -1,0 +1,335 @@
+//! Suites: environments, workloads and profiles as data.
+
+use std::ops::Range;
+use std::path::Path;
+
+use bench_results::metric;
+use bench_results::record::Profile;
+use fio_rs::{Direction, Pattern};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::command::Command;
+use crate::environment::{EnvironmentDefinition, is_name};
+use crate::fio::Fio;
+use crate::quantity::{parse_duration, parse_percent, parse_size};
+use crate::workload::{Kind, Workload};
+
+/// The suites that come with `bench`.
+const BUILTIN: &[(&str, &str)] = &[("io", include_str!("../suites/io.toml"))];
+
+/// A suite.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Suite {
+    /// Name.
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// Where it is executed unless the user says otherwise.
+    pub environments: Vec<EnvironmentDefinition>,
+    /// What is measured.
+    pub workloads: Vec<Workload>,
+    /// How long and how often.
+    pub profiles: Vec<Profile>,
+}
+
+/// A suite that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SuiteError {
+    /// No such built-in suite.
+    #[error(
+        "there is no suite `{name}`; there are {known}; a suite file of your own is named by its path, as in ./mine.toml"
+    )]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// No such profile.
+    #[error("suite `{suite}` has no profile `{name}`; it has {known}")]
+    Profile {
+        /// The suite.
+        suite: String,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The file cannot be read.
+    #[error("reading the suite {path}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file says something wrong.
+    #[error("{file}:{line}:{column}: {message}")]
+    Definition {
+        /// The file.
+        file: String,
+        /// Line, counted from 1.
+        line: usize,
+        /// Column in characters, counted from 1.
+        column: usize,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct SuiteFile {
+    name: Spanned<String>,
+    title: String,
+    environments: Vec<Spanned<String>>,
+    #[serde(rename = "workload")]
+    workloads: Vec<WorkloadEntry>,
+    #[serde(rename = "profile")]
+    profiles: Vec<ProfileEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WorkloadEntry {
+    name: Spanned<String>,
+    title: String,
+    deciding: Spanned<String>,
+    #[serde(default)]
+    kind: Option<Spanned<String>>,
+    pattern: Option<Spanned<String>>,
+    read_percent: Option<Spanned<u8>>,
+    block_size: Option<Spanned<String>>,
+    iodepth: Option<Spanned<u32>>,
+    jobs: Option<Spanned<u32>>,
+    argv: Option<Spanned<Vec<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ProfileEntry {
+    name: Spanned<String>,
+    blocks: Spanned<u32>,
+    runtime: Spanned<String>,
+    warm_up: Spanned<String>,
+    settle: Spanned<String>,
+    size: Spanned<String>,
+    margin: Spanned<String>,
+    verdicts: bool,
+}
+
+/// Something wrong at a place of the file.
+type Wrong = (Range<usize>, String);
+
+fn wrong<T>(at: &Spanned<T>, message: impl Into<String>) -> Wrong {
+    (at.span(), message.into())
+}
+
+impl Suite {
+    /// Names of the suites that come with `bench`.
+    pub fn builtin_names() -> Vec<&'static str> {
+        BUILTIN.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// A suite that comes with `bench`.
+    pub fn builtin(name: &str) -> Result<Suite, SuiteError> {
+        match BUILTIN.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => Suite::parse(text, &format!("{name}.toml")),
+            None => {
+                let known = Suite::builtin_names().join(", ");
+                Err(SuiteError::Unknown { name: name.to_owned(), known })
+            }
+        }
+    }
+
+    /// A suite file of the user's own.
+    pub fn load(path: &Path) -> Result<Suite, SuiteError> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| SuiteError::Read { path: file.clone(), source })?;
+        Suite::parse(&text, &file)
+    }
+
+    /// From the text of a suite file; `file` is its name for errors.
+    pub fn parse(text: &str, file: &str) -> Result<Suite, SuiteError> {
+        let read = toml::from_str::<SuiteFile>(text)
+            .map_err(|e| (e.span().unwrap_or(0..0), e.message().to_owned()))
+            .and_then(|suite| build(&suite));
+        read.map_err(|(span, message)| {
+            let before = text.get(..span.start).unwrap_or(text);
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            SuiteError::Definition { file: file.to_owned(), line, column, message }
+        })
+    }
+
+    /// A profile by name.
+    pub fn profile(&self, name: &str) -> Result<&Profile, SuiteError> {
+        self.profiles.iter().find(|profile| profile.name == name).ok_or_else(|| SuiteError::Profile {
+            suite: self.name.clone(),
+            name: name.to_owned(),
+            known: self.profiles.iter().map(|profile| profile.name.as_str()).collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+fn build(file: &SuiteFile) -> Result<Suite, Wrong> {
+    check_name(&file.name)?;
+    unique(file.workloads.iter().map(|workload| &workload.name), "workload")?;
+    unique(file.profiles.iter().map(|profile| &profile.name), "profile")?;
+    if file.workloads.is_empty() || file.profiles.is_empty() || file.environments.is_empty() {
+        return Err(wrong(&file.name, "a suite needs at least one environment, one [[workload]] and one [[profile]]"));
+    }
+    let environment = |text: &Spanned<String>| text.get_ref().parse().map_err(|e| wrong(text, format!("{e}")));
+    let environments: Vec<EnvironmentDefinition> =
+        file.environments.iter().map(environment).collect::<Result<_, _>>()?;
+    for (index, definition) in environments.iter().enumerate() {
+        if environments[..index].iter().any(|earlier| earlier.name == definition.name) {
+            return Err(wrong(
+                &file.environments[index],
+                format!("a second environment has the name `{}`", definition.name),
+            ));
+        }
+    }
+    Ok(Suite {
+        name: file.name.get_ref().clone(),
+        title: file.title.clone(),
+        environments,
+        workloads: file.workloads.iter().map(workload).collect::<Result<_, _>>()?,
+        profiles: file.profiles.iter().map(profile).collect::<Result<_, _>>()?,
+    })
+}
+
+fn check_name(name: &Spanned<String>) -> Result<(), Wrong> {
+    match is_name(name.get_ref()) {
+        true => Ok(()),
+        false => Err(wrong(name, format!("`{}` is not a name: use up to 32 of a-z, 0-9 and -", name.get_ref()))),
+    }
+}
+
+fn unique<'a>(names: impl Iterator<Item = &'a Spanned<String>>, what: &str) -> Result<(), Wrong> {
+    let mut seen = Vec::new();
+    for name in names {
+        check_name(name)?;
+        if seen.contains(&name.get_ref()) {
+            return Err(wrong(name, format!("a second {what} has the name `{}`", name.get_ref())));
+        }
+        seen.push(name.get_ref());
+    }
+    Ok(())
+}
+
+fn workload(entry: &WorkloadEntry) -> Result<Workload, Wrong> {
+    let kind = match entry.kind.as_ref().map_or("fio", |kind| kind.get_ref().as_str()) {
+        "fio" => Kind::Fio(fio(entry)?),
+        "command" => Kind::Command(command(entry)?),
+        other => {
+            let at = entry.kind.as_ref().unwrap_or(&entry.name);
+            return Err(wrong(at, format!("there is no kind of workload `{other}`; there are fio and command")));
+        }
+    };
+    let deciding = entry.deciding.get_ref();
+    let workload =
+        Workload { name: entry.name.get_ref().clone(), title: entry.title.clone(), deciding: deciding.clone(), kind };
+    if metric::find(deciding).is_none() || !workload.yields().contains(&deciding.as_str()) {
+        let known = workload.yields().join(", ");
+        return Err(wrong(&entry.deciding, format!("`{deciding}` cannot decide this workload; it yields {known}")));
+    }
+    Ok(workload)
+}
+
+/// A field that this kind of workload must have.
+fn needed<'a, T>(entry: &WorkloadEntry, field: &'a Option<Spanned<T>>, name: &str) -> Result<&'a Spanned<T>, Wrong> {
+    field.as_ref().ok_or_else(|| wrong(&entry.name, format!("workload `{}` needs `{name}`", entry.name.get_ref())))
+}
+
+fn fio(entry: &WorkloadEntry) -> Result<Fio, Wrong> {
+    if let Some(argv) = &entry.argv {
+        return Err(wrong(argv, "`argv` belongs to kind = \"command\""));
+    }
+    let block_size = needed(entry, &entry.block_size, "block-size")?;
+    let block_size_bytes = parse_size(block_size.get_ref()).map_err(|e| wrong(block_size, e))?;
+    if !block_size_bytes.is_multiple_of(512) || (1 << 20_u64) % block_size_bytes != 0 {
+        let message = "a block size must divide 1 MiB and be a multiple of 512 bytes (KiB, not kB)";
+        return Err(wrong(block_size, message));
+    }
+    Ok(Fio {
+        pattern: pattern(entry)?,
+        block_size_bytes,
+        iodepth: count(needed(entry, &entry.iodepth, "iodepth")?, 1024)?,
+        jobs: count(needed(entry, &entry.jobs, "jobs")?, 256)?,
+    })
+}
+
+fn pattern(entry: &WorkloadEntry) -> Result<Pattern, Wrong> {
+    let pattern = needed(entry, &entry.pattern, "pattern")?;
+    let mixed = || match needed(entry, &entry.read_percent, "read-percent")? {
+        percent if (1..=99).contains(percent.get_ref()) => Ok(Direction::Mixed { read_percent: *percent.get_ref() }),
+        percent => Err(wrong(percent, "read-percent must be 1 to 99")),
+    };
+    let (order, direction): (fn(Direction) -> Pattern, _) = match pattern.get_ref().as_str() {
+        "sequential-read" => (Pattern::Sequential, Direction::Read),
+        "sequential-write" => (Pattern::Sequential, Direction::Write),
+        "random-read" => (Pattern::Random, Direction::Read),
+        "random-write" => (Pattern::Random, Direction::Write),
+        "random-mixed" => (Pattern::Random, mixed()?),
+        "sequential-mixed" => (Pattern::Sequential, mixed()?),
+        other => {
+            let known = "sequential-read, sequential-write, sequential-mixed, random-read, random-write, random-mixed";
+            return Err(wrong(pattern, format!("there is no pattern `{other}`; there are {known}")));
+        }
+    };
+    match (direction, &entry.read_percent) {
+        (Direction::Read | Direction::Write, Some(percent)) => {
+            Err(wrong(percent, "read-percent belongs to a mixed pattern"))
+        }
+        _ => Ok(order(direction)),
+    }
+}
+
+fn count(value: &Spanned<u32>, most: u32) -> Result<u32, Wrong> {
+    match *value.get_ref() {
+        number if (1..=most).contains(&number) => Ok(number),
+        _ => Err(wrong(value, format!("it must be 1 to {most}"))),
+    }
+}
+
+fn command(entry: &WorkloadEntry) -> Result<Command, Wrong> {
+    let foreign = [
+        entry.pattern.as_ref().map(Spanned::span),
+        entry.block_size.as_ref().map(Spanned::span),
+        entry.iodepth.as_ref().map(Spanned::span),
+        entry.jobs.as_ref().map(Spanned::span),
+        entry.read_percent.as_ref().map(Spanned::span),
+    ];
+    if let Some(span) = foreign.into_iter().flatten().next() {
+        return Err((span, "this belongs to kind = \"fio\"; a command has `argv` only".to_owned()));
+    }
+    let argv = needed(entry, &entry.argv, "argv")?;
+    match argv.get_ref().first() {
+        Some(program) if !program.is_empty() => Ok(Command { argv: argv.get_ref().clone() }),
+        _ => Err(wrong(argv, "argv needs at least the program")),
+    }
+}
+
+fn profile(entry: &ProfileEntry) -> Result<Profile, Wrong> {
+    let seconds = |text: &Spanned<String>| match parse_duration(text.get_ref()) {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        Ok(_) => Err(wrong(text, "it must be between 0s and 1d")),
+        Err(e) => Err(wrong(text, e)),
+    };
+    let runtime_s = seconds(&entry.runtime)?;
+    if runtime_s <= 0.0 {
+        return Err(wrong(&entry.runtime, "a trial must run for more than 0s"));
+    }
+    Ok(Profile {
+        name: entry.name.get_ref().clone(),
+        blocks: count(&entry.blocks, 10_000)?,
+        runtime_s,
+        warmup_s: seconds(&entry.warm_up)?,
+        settle_s: seconds(&entry.settle)?,
+        size_bytes: parse_size(entry.size.get_ref()).map_err(|e| wrong(&entry.size, e))?,
+        margin: parse_percent(entry.margin.get_ref()).map_err(|e| wrong(&entry.margin, e))?,
+        verdicts: entry.verdicts,
+    })
+}

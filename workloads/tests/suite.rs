@@ -1,0 +1,89 @@
+//! Suite files: the built-in one says what the paper did, and what is wrong is said with its place.
+
+use bench_workloads::Suite;
+
+const MINE: &str = r#"name = "mine"
+title = "my own"
+environments = ["native", "c=container"]
+[[workload]]
+name = "sort"
+title = "sorting"
+kind = "command"
+argv = ["sort", "/etc/passwd"]
+deciding = "wall_time_ns"
+[[workload]]
+name = "reads"
+title = "reads"
+pattern = "random-read"
+block-size = "4KiB"
+iodepth = 4
+jobs = 2
+deciding = "iops"
+[[profile]]
+name = "quick"
+blocks = 3
+runtime = "1s"
+warm-up = "0s"
+settle = "0s"
+size = "64MiB"
+margin = "5%"
+verdicts = true
+"#;
+
+#[test]
+fn the_builtin_suite_has_seven_workloads_and_four_profiles() {
+    let suite = Suite::builtin("io").unwrap();
+    let names: Vec<_> = suite.workloads.iter().map(|workload| workload.name()).collect();
+    let expected =
+        ["seq-write", "seq-read", "rand-read", "rand-write", "rand-mixed", "rand-read-latency", "rand-read-qd1"];
+    assert_eq!(names, expected);
+    let quick = suite.profile("quick").unwrap();
+    assert_eq!((quick.blocks, quick.runtime_s, quick.warmup_s, quick.margin), (8, 2.0, 0.5, 0.1));
+    assert!(!suite.profile("smoke").unwrap().verdicts);
+    assert_eq!(suite.profile("paper").unwrap().size_bytes, 16 << 30);
+    assert_eq!(suite.workloads[4].record().parameters["pattern"], "random 70 % read");
+}
+
+#[test]
+fn a_users_own_suite_works_the_same() {
+    let suite = Suite::parse(MINE, "mine.toml").unwrap();
+    assert_eq!(suite.environments[1].to_string(), "c=container");
+    assert!(!suite.workloads[0].needs_target() && suite.workloads[1].needs_target());
+}
+
+#[test]
+fn what_is_wrong_is_said_with_file_line_and_column() {
+    for (from, to, place, said) in [
+        ("jobs = 2", "jobs = 2\nspeed = 3", "mine.toml:17:1", "unknown field `speed`"),
+        ("\"4KiB\"", "\"4\"", "mine.toml:14:14", "needs a unit"),
+        ("\"4KiB\"", "\"3KiB\"", "mine.toml:14:14", "divide 1 MiB"),
+        ("iodepth = 4", "iodepth = 0", "mine.toml:15:11", "1 to 1024"),
+        ("iodepth = 4", "iodepth = -4", "mine.toml:15:11", "-4"),
+        ("iodepth = 4\n", "", "mine.toml:11:8", "needs `iodepth`"),
+        ("\"reads\"\ntitle", "\"sort\"\ntitle", "mine.toml:11:8", "second workload"),
+        ("\"c=container\"", "\"native\"", "mine.toml:3:27", "second environment"),
+        ("\"c=container\"", "\"docker\"", "mine.toml:3:27", "native, container and vm"),
+        ("\"random-read\"", "\"random-mixed\"", "mine.toml:11:8", "read-percent"),
+        ("\"iops\"", "\"speed\"", "mine.toml:17:12", "cannot decide"),
+        ("\"iops\"", "\"write_latency_p50_ns\"", "mine.toml:17:12", "it yields iops"),
+        ("runtime = \"1s\"", "runtime = \"0s\"", "mine.toml:21:11", "more than 0s"),
+        ("runtime = \"1s\"", "runtime = 1", "mine.toml:21:11", "expected a string"),
+        ("margin = \"5%\"", "margin = \"5\"", "mine.toml:25:10", "percentage"),
+        ("blocks = 3", "blocks = 0", "mine.toml:20:10", "1 to 10000"),
+        ("[\"sort\", \"/etc/passwd\"]", "[]", "mine.toml:8:8", "at least the program"),
+        ("kind = \"command\"", "kind = \"sockperf\"", "mine.toml:7:8", "fio and command"),
+        ("name = \"mine\"", "name = \"../mine\"", "mine.toml:1:8", "not a name"),
+        ("title = \"my own\"", "title = \"my own", "mine.toml:2:", ""),
+    ] {
+        let text = MINE.replacen(from, to, 1);
+        assert_ne!(text, MINE, "{from}");
+        let error = Suite::parse(&text, "mine.toml").unwrap_err().to_string();
+        assert!(error.starts_with(place) && error.contains(said), "{to:?}: {error}");
+    }
+}
+
+#[test]
+fn unknown_names_are_answered_with_the_known_ones() {
+    assert!(Suite::builtin("oi").unwrap_err().to_string().contains("there are io"));
+    assert!(Suite::builtin("io").unwrap().profile("fast").unwrap_err().to_string().contains("smoke, quick"));
+}
