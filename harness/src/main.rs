@@ -1,10 +1,26 @@
 //! `bench`: measures honestly what containers and virtual machines cost.
 
+mod agent;
 mod cli;
 mod cmd;
+mod conductor;
+mod failure;
+mod host;
+mod ledger;
+mod output;
+mod paths;
+mod tools;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main()
+    // These must come before any thread or runtime exists: they change namespaces, or are process 1 of something.
+    if bench_vm::is_guest_init() {
+        bench_vm::guest_main();
+    }
+    match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
+        Some("container-init") => bench_container::init_main(),
+        Some("agent") => agent::main(),
+        _ => cli::main(),
+    }
 }

@@ -1,1 +1,19 @@
-//! (skeleton)
+//! What `bench`'s containers are made of: namespaces, a root file system, and cgroups.
+//!
+//! Every process that `bench` starts is started by [`command`]: the same executable as `container-init` joins the cgroup, makes
+//! namespaces and root where there are any, and executes the program. It is synchronous code without threads: namespaces belong
+//! to threads, and after a fork only a process without threads may do ordinary things.
+
+mod capabilities;
+mod cgroup;
+mod hierarchy;
+mod init;
+mod kill;
+mod mounts;
+mod spec;
+mod sys;
+
+pub use cgroup::{Cgroup, CgroupError, IoLimit, Limits, MemoryPeak, Usage};
+pub use init::init_main;
+pub use kill::remove_paths;
+pub use spec::{Bind, Namespace, Root, Spec, UserMap, command};

@@ -1,0 +1,105 @@
+//! Docker's default capability set, and what a program is left with (capabilities(7)).
+
+use std::io;
+
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
+
+use crate::init::Failure;
+
+/// All capabilities by name. The number is the position.
+const NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// What Docker leaves by default, but for MKNOD: devices are not to be made, they are given.
+const DOCKER: [&str; 13] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FSETID",
+    "FOWNER",
+    "NET_RAW",
+    "SETGID",
+    "SETUID",
+    "SETFCAP",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "SYS_CHROOT",
+    "KILL",
+    "AUDIT_WRITE",
+];
+
+/// Take everything out of the bounding set but Docker's default and `more`: at exec root is left with exactly the rest.
+pub(crate) fn limit(more: &[String]) -> Result<(), Failure> {
+    let mut keep = Vec::new();
+    for name in DOCKER.into_iter().chain(more.iter().map(String::as_str)) {
+        keep.push(number(name).ok_or_else(|| Failure::own(format!("there is no capability `{name}`"), None))?);
+    }
+    for number in (0..NAMES.len()).filter(|number| !keep.contains(number)) {
+        let set = CapabilitySet::from_bits_retain(1 << number);
+        match remove_capability_from_bounding_set(set) {
+            // A kernel that does not know the newest has nothing to drop.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(e) => return Err(Failure::own("dropping capabilities", Some(io::Error::from(e)))),
+        }
+    }
+    Ok(())
+}
+
+fn number(name: &str) -> Option<usize> {
+    let name = name.to_ascii_uppercase();
+    let name = name.strip_prefix("CAP_").unwrap_or(&name);
+    NAMES.iter().position(|known| *known == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_the_kernels_numbers() {
+        for (name, expected) in [("CHOWN", 0), ("sys_admin", 21), ("CAP_SYS_TIME", 25), ("MKNOD", 27), ("BPF", 39)] {
+            assert_eq!(number(name), Some(expected), "{name}");
+        }
+        assert_eq!(number("FLY"), None);
+    }
+}

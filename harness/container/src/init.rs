@@ -1,0 +1,304 @@
+//! `container-init`: joins the group, makes namespaces and root, executes the program, and waits for it.
+
+use std::ffi::{CString, OsStr};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use crate::spec::{Namespace, Spec};
+use crate::sys::{self, Fork};
+use crate::{capabilities, mounts};
+
+/// Our own failure.
+const OWN: i32 = 125;
+/// The program cannot be executed.
+const NOT_EXECUTABLE: i32 = 126;
+/// The program is not there.
+const NOT_FOUND: i32 = 127;
+
+/// What failed, for standard error and the exit status.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: i32,
+    doing: String,
+    source: Option<io::Error>,
+}
+
+impl Failure {
+    /// A failure of ours.
+    pub(crate) fn own(doing: impl Into<String>, source: Option<io::Error>) -> Failure {
+        Failure { status: OWN, doing: doing.into(), source }
+    }
+
+    fn exit(&self) -> ! {
+        match &self.source {
+            Some(source) => eprintln!("bench: container: {}: {source}", self.doing),
+            None => eprintln!("bench: container: {}", self.doing),
+        }
+        std::process::exit(self.status)
+    }
+}
+
+/// Say what was being done.
+pub(crate) trait Doing<T> {
+    fn doing(self, what: impl Into<String>) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
+    fn doing(self, what: impl Into<String>) -> Result<T, Failure> {
+        self.map_err(|e| Failure::own(what, Some(e.into())))
+    }
+}
+
+/// The main of `bench container-init FD`; must be called before any thread exists.
+pub fn init_main() -> ! {
+    let started =
+        read_spec().and_then(|spec| if spec.namespaces.is_empty() { become_program(&spec) } else { contain(&spec) });
+    match started {
+        Ok(status) => std::process::exit(status),
+        Err(failure) => failure.exit(),
+    }
+}
+
+fn read_spec() -> Result<Spec, Failure> {
+    let number = std::env::args().nth(2).and_then(|number| number.parse().ok());
+    let number = number.ok_or_else(|| Failure::own("container-init is started by bench itself", None))?;
+    let mut text = Vec::new();
+    let mut file = File::from(sys::take_fd(number).doing("taking over what to start")?);
+    file.read_to_end(&mut text).doing("reading what to start")?;
+    serde_json::from_slice(&text).map_err(io::Error::from).doing("understanding what to start")
+}
+
+/// No namespaces: join the group and be the program.
+fn become_program(spec: &Spec) -> Result<i32, Failure> {
+    die_with_parent(spec)?;
+    join(spec)?;
+    execute(spec)
+}
+
+fn die_with_parent(spec: &Spec) -> Result<(), Failure> {
+    if !spec.parent_death_signal {
+        return Ok(());
+    }
+    set_parent_process_death_signal(Some(Signal::KILL)).doing("asking to end with the starter")
+}
+
+/// Join a group as a process with one thread: the v1 `tasks` file takes 0.2 ms, `cgroup.procs` 10 ms.
+fn join(spec: &Spec) -> Result<(), Failure> {
+    for group in &spec.cgroup {
+        let name = if sys::is_cgroup2(group) { "cgroup.procs" } else { "tasks" };
+        let file = group.join(name);
+        fs::write(&file, "0").doing(format!("joining {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Make what has to be made from outside, start process 1, and wait for it.
+fn contain(spec: &Spec) -> Result<i32, Failure> {
+    die_with_parent(spec)?;
+    if spec.namespaces.contains(&Namespace::Time) {
+        make_time(spec.time_offset_s)?;
+    }
+    // Written or closed: process 1 may go on. Closed by its exec: it has become the program.
+    let (mut go_in, mut go_out) = io::pipe().doing("making a pipe")?;
+    let (mut done_in, done_out) = io::pipe().doing("making a pipe")?;
+    let group = spec.cgroup.first().filter(|group| sys::is_cgroup2(group));
+    let group = group.map(|group| File::open(group).doing(format!("opening {}", group.display()))).transpose()?;
+    let later = [Namespace::Time, Namespace::Cgroup];
+    let flags = spec.namespaces.iter().filter(|kind| !later.contains(kind)).map(|kind| kind.flag()).sum();
+    match sys::clone3(flags, group.as_ref()).doing("making namespaces")? {
+        Fork::Child => {
+            drop((go_out, done_in));
+            let mut byte = [0];
+            match go_in.read(&mut byte) {
+                Ok(1) => {}
+                _ => std::process::exit(OWN),
+            }
+            match process_one(spec) {
+                Ok(status) => std::process::exit(status),
+                Err(failure) => failure.exit(),
+            }
+        }
+        Fork::Parent(pid) => {
+            drop((go_in, done_out, group));
+            if let Err(failure) = map_ids(spec, pid) {
+                drop(go_out);
+                drop(wait(pid));
+                return Err(failure);
+            }
+            go_out.write_all(b"g").doing("letting process 1 go on")?;
+            drop(go_out);
+            ignore_terminal();
+            if spec.announce {
+                drop(done_in.read(&mut [0]));
+                announce(spec, pid);
+            }
+            wait(pid)
+        }
+    }
+}
+
+/// A time namespace applies to children; its clocks must be set before the first of them (time_namespaces(7)).
+fn make_time(offset_s: i64) -> Result<(), Failure> {
+    sys::unshare(Namespace::Time.flag()).doing("making a time namespace")?;
+    if offset_s != 0 {
+        let text = format!("monotonic {offset_s} 0\nboottime {offset_s} 0\n");
+        fs::write("/proc/self/timens_offsets", text).doing(format!("moving the clocks by {offset_s} s"))?;
+    }
+    Ok(())
+}
+
+fn map_ids(spec: &Spec, pid: i32) -> Result<(), Failure> {
+    let Some(map) = spec.user_map.filter(|_| spec.namespaces.contains(&Namespace::User)) else { return Ok(()) };
+    for name in ["uid_map", "gid_map"] {
+        let file = format!("/proc/{pid}/{name}");
+        fs::write(&file, format!("0 {} {}\n", map.first, map.count)).doing(format!("writing {file}"))?;
+    }
+    Ok(())
+}
+
+/// The terminal's signals are for the program, which shares the terminal; this process ends when the program does.
+fn ignore_terminal() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    for which in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGTTOU] {
+        // SAFETY: ignoring a signal runs no code of ours.
+        let _ = unsafe { signal(which, SigHandler::SigIgn) };
+    }
+}
+
+fn announce(spec: &Spec, pid: i32) {
+    let link = |kind: &Namespace| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
+    let links: Vec<_> = spec.namespaces.iter().filter_map(link).map(|link| link.display().to_string()).collect();
+    let groups: Vec<_> = spec.cgroup.iter().map(|group| group.display().to_string()).collect();
+    if !links.is_empty() {
+        eprintln!("bench: process {pid} on the host; namespaces {}; cgroup {}", links.join(" "), groups.join(" "));
+    }
+}
+
+/// Wait for a process; its exit status, or 128+n.
+fn wait(pid: i32) -> Result<i32, Failure> {
+    loop {
+        match waitpid(Pid::from_raw(pid), None) {
+            Ok(WaitStatus::Exited(_, status)) => return Ok(status),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(128 + signal as i32),
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(e) => return Err(e).doing("waiting for the program"),
+        }
+    }
+}
+
+/// Inside: the rest of the namespaces, the root, what may be done; then the program.
+fn process_one(spec: &Spec) -> Result<i32, Failure> {
+    if !spec.cgroup.first().is_some_and(|group| sys::is_cgroup2(group)) {
+        join(spec)?;
+    }
+    if spec.namespaces.contains(&Namespace::Cgroup) {
+        // Its root is where the maker is: only now, after joining.
+        sys::unshare(Namespace::Cgroup.flag()).doing("making a cgroup namespace")?;
+    }
+    let sources = spec.root.as_ref().map(|root| mounts::Sources::open(root, &spec.namespaces)).transpose()?;
+    if spec.namespaces.contains(&Namespace::User) {
+        become_root_inside()?;
+    }
+    set_parent_process_death_signal(Some(Signal::KILL)).doing("asking to end with the starter")?;
+    if let Some(name) = spec.hostname.as_ref().filter(|_| spec.namespaces.contains(&Namespace::Uts)) {
+        nix::unistd::sethostname(name).doing(format!("setting the host name to `{name}`"))?;
+    }
+    if spec.namespaces.contains(&Namespace::Net) {
+        crate::mounts::loopback_up().doing("bringing the loopback device up")?;
+    }
+    if let Some(sources) = sources {
+        sources.enter(&spec.namespaces)?;
+        capabilities::limit(&spec.capabilities)?;
+        rustix::thread::set_no_new_privs(true).doing("giving up new privileges")?;
+    }
+    if spec.reaper { reap(spec) } else { execute(spec) }
+}
+
+fn become_root_inside() -> Result<(), Failure> {
+    let (uid, gid) = (nix::unistd::Uid::from_raw(0), nix::unistd::Gid::from_raw(0));
+    nix::unistd::setgroups(&[]).doing("dropping groups")?;
+    nix::unistd::setresgid(gid, gid, gid).doing("becoming group 0 of the user namespace")?;
+    nix::unistd::setresuid(uid, uid, uid).doing("becoming user 0 of the user namespace")
+}
+
+/// Process 1 as a reaper: the program is its child; orphans are waited for; signals are passed on.
+fn reap(spec: &Spec) -> Result<i32, Failure> {
+    use nix::sys::signal::{SigSet, Signal, kill};
+    let all = SigSet::all();
+    all.thread_set_mask().doing("blocking signals")?;
+    let program = match sys::clone3(0, None).doing("starting the program")? {
+        Fork::Child => match execute(spec) {
+            Ok(status) => std::process::exit(status),
+            Err(failure) => failure.exit(),
+        },
+        Fork::Parent(pid) => pid,
+    };
+    loop {
+        match all.wait().doing("waiting for a signal")? {
+            Signal::SIGCHLD => {
+                if let Some(status) = reap_children(program) {
+                    return Ok(status);
+                }
+            }
+            // The terminal sends these to the program as well.
+            Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU => {}
+            other => drop(kill(Pid::from_raw(program), other)),
+        }
+    }
+}
+
+/// Wait for all children that have ended; the status of `program`, if it is one of them.
+fn reap_children(program: i32) -> Option<i32> {
+    use nix::sys::wait::WaitPidFlag;
+    let mut ended = None;
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        match status {
+            WaitStatus::StillAlive => break,
+            WaitStatus::Exited(pid, status) if pid.as_raw() == program => ended = Some(status),
+            WaitStatus::Signaled(pid, signal, _) if pid.as_raw() == program => ended = Some(128 + signal as i32),
+            _ => {}
+        }
+    }
+    ended
+}
+
+/// Be the program. Only returns when that fails.
+fn execute(spec: &Spec) -> Result<i32, Failure> {
+    if let Some(cwd) = &spec.cwd {
+        std::env::set_current_dir(cwd).doing(format!("changing to the folder {cwd}"))?;
+    }
+    let text = |value: &str| CString::new(value).map_err(io::Error::from).doing(format!("passing `{value}` on"));
+    let argv = spec.argv.iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
+    let env = spec.env.iter().map(|(name, value)| text(&format!("{name}={value}"))).collect::<Result<Vec<_>, _>>()?;
+    let program = spec.argv.first().ok_or_else(|| Failure::own("there is no program to start", None))?;
+    let path = find(program, spec)?;
+    sys::default_signals();
+    sys::close_on_exec().doing("closing descriptors")?;
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from).doing("passing the program on")?;
+    let Err(errno) = nix::unistd::execve(&path, &argv, &env);
+    let status = if errno == nix::errno::Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
+    Err(Failure { status, doing: format!("executing `{program}`"), source: Some(errno.into()) })
+}
+
+/// Look the program up as a shell does.
+fn find(program: &str, spec: &Spec) -> Result<std::path::PathBuf, Failure> {
+    if program.contains('/') {
+        return Ok(program.into());
+    }
+    let path = spec.env.iter().rev().find(|(name, _)| name == "PATH").map_or("/usr/bin:/bin", |(_, value)| value);
+    let found =
+        std::env::split_paths(OsStr::new(path)).map(|folder| folder.join(program)).find(|file| is_program(file));
+    let absent =
+        || Failure { status: NOT_FOUND, doing: format!("`{program}` was not found in PATH ({path})"), source: None };
+    found.ok_or_else(absent)
+}
+
+fn is_program(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}

@@ -1,0 +1,258 @@
+//! The root file system: the tree read-only, `/proc`, `/sys`, `/dev`, `/tmp` of its own, as Docker has them.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+
+use crate::init::{Doing, Failure};
+use crate::spec::{Bind, Namespace, Root};
+
+/// Files and folders that Docker hides ...
+const MASKED: [&str; 11] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+];
+/// ... and those that it makes read-only.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+/// The devices of a container, with their numbers (kernel: devices.txt).
+const DEVICES: [(&str, u64, u64); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+const NONE: Option<&str> = None;
+
+/// The new root is built over this folder of the old one, which everyone may enter.
+const STAGE: &str = "/tmp";
+
+/// What is needed of the host, opened while this process is still the host's root.
+pub(crate) struct Sources<'a> {
+    root: &'a Root,
+    tree: OwnedFd,
+    binds: Vec<OwnedFd>,
+    /// Only for a user namespace, where neither devices nor (with the host's network) sysfs can be made.
+    devices: Vec<OwnedFd>,
+    sys: Option<OwnedFd>,
+}
+
+impl<'a> Sources<'a> {
+    pub(crate) fn open(root: &'a Root, namespaces: &BTreeSet<Namespace>) -> Result<Sources<'a>, Failure> {
+        let user = namespaces.contains(&Namespace::User);
+        let path =
+            |path: &Path| open_path(path).doing(format!("opening {}, which is to be seen inside", path.display()));
+        let devices = if user { &DEVICES[..] } else { &[] };
+        Ok(Sources {
+            root,
+            tree: path(&root.tree)?,
+            binds: root.binds.iter().map(|bind| path(&bind.source)).collect::<Result<_, _>>()?,
+            devices: devices.iter().map(|(name, ..)| path(&Path::new("/dev").join(name))).collect::<Result<_, _>>()?,
+            sys: if user && !namespaces.contains(&Namespace::Net) { Some(path(Path::new("/sys"))?) } else { None },
+        })
+    }
+
+    /// Build the root in this mount namespace and enter it.
+    pub(crate) fn enter(&self, namespaces: &BTreeSet<Namespace>) -> Result<(), Failure> {
+        mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).doing("keeping mounts to ourselves")?;
+        let place = self.ground()?;
+        std::env::set_current_dir(&place).doing(format!("entering {}", place.display()))?;
+        mount_special(namespaces, self.sys.as_ref())?;
+        make_devices(&self.devices)?;
+        for (bind, source) in self.root.binds.iter().zip(&self.binds) {
+            attach(bind, source)?;
+        }
+        nix::unistd::pivot_root(".", ".").doing("changing the root")?;
+        umount2(".", MntFlags::MNT_DETACH).doing("leaving the old root")?;
+        std::env::set_current_dir("/").doing("entering the new root")?;
+        mask()?;
+        remount(Path::new("/"), MsFlags::MS_RDONLY | MsFlags::MS_NODEV).doing("making the root read-only")
+    }
+
+    /// Where the tree is a mount point. A tree that lacks a place to mount on gets it in a layer in memory above it.
+    fn ground(&self) -> Result<PathBuf, Failure> {
+        let binds = &self.root.binds;
+        let wanted = ["/proc", "/sys", "/dev", "/tmp"].into_iter().map(Path::new);
+        let wanted = wanted.chain(binds.iter().map(|bind| bind.target.as_path()));
+        let absent: Vec<_> = wanted.filter(|path| open_in(&self.tree, path).is_err()).collect();
+        let tree = by_fd(&self.tree);
+        if absent.is_empty() {
+            mount(Some(tree.as_str()), STAGE, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
+                .doing(format!("mounting the root {}", self.root.tree.display()))?;
+            return Ok(PathBuf::from(STAGE));
+        }
+        let stage = Path::new(STAGE);
+        special("tmpfs", STAGE, MsFlags::empty(), "mode=0755")?;
+        for name in ["upper", "work", "root"] {
+            fs::create_dir(stage.join(name)).doing("making a layer in memory")?;
+        }
+        let place = stage.join("root");
+        let options = format!("lowerdir={tree},upperdir={STAGE}/upper,workdir={STAGE}/work");
+        mount(Some("overlay"), &place, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+            .doing(format!("laying a layer over {}", self.root.tree.display()))?;
+        for path in absent {
+            let bind = binds.iter().find(|bind| bind.target == path);
+            make_point(&place, path, bind.is_none_or(|bind| bind.source.is_dir()))?;
+        }
+        Ok(place)
+    }
+}
+
+/// Make an empty folder or file to mount on.
+fn make_point(place: &Path, path: &Path, is_folder: bool) -> Result<(), Failure> {
+    let inside = place.join(path.strip_prefix("/").unwrap_or(path));
+    let parent = inside.parent().unwrap_or(place);
+    let made = fs::create_dir_all(if is_folder { &inside } else { parent });
+    let made = made.and_then(|()| if is_folder { Ok(()) } else { File::create(&inside).map(drop) });
+    made.doing(format!("making a place for {}", path.display()))
+}
+
+fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Open a path inside a root without ever leaving it, whatever links say.
+fn open_in(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    Ok(openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)?)
+}
+
+fn by_fd(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// Bind what `source` is open on to a path inside the new root, which is the working directory.
+fn attach(bind: &Bind, source: &OwnedFd) -> Result<(), Failure> {
+    let doing = || format!("mounting {} on {}", bind.source.display(), bind.target.display());
+    let here = open_path(Path::new(".")).doing(doing())?;
+    let target = open_in(&here, &bind.target).doing(doing())?;
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some(by_fd(source).as_str()), by_fd(&target).as_str(), NONE, flags, NONE).doing(doing())?;
+    let mounted = open_in(&here, &bind.target).doing(doing())?;
+    let read_only = if bind.read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
+    remount(Path::new(&by_fd(&mounted)), read_only | MsFlags::MS_NOSUID).doing(doing())
+}
+
+/// Change the flags of a mount, keeping those that a user namespace may not clear.
+fn remount(path: &Path, more: MsFlags) -> nix::Result<()> {
+    let stat = nix::sys::statvfs::statvfs(path)?.flags();
+    use nix::sys::statvfs::FsFlags;
+    let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | more;
+    for (have, keep) in [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+        (FsFlags::ST_RDONLY, MsFlags::MS_RDONLY),
+        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
+        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
+    ] {
+        if stat.contains(have) {
+            flags |= keep;
+        }
+    }
+    mount(NONE, path, NONE, flags, NONE)
+}
+
+fn special(kind: &str, on: &str, flags: MsFlags, options: &str) -> Result<(), Failure> {
+    let options = Some(options).filter(|options| !options.is_empty());
+    mount(Some(kind), on, Some(kind), flags, options).doing(format!("mounting {kind} on {on}"))
+}
+
+fn mount_special(namespaces: &BTreeSet<Namespace>, host_sys: Option<&OwnedFd>) -> Result<(), Failure> {
+    let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    if namespaces.contains(&Namespace::Pid) {
+        special("proc", "proc", quiet, "")?;
+    } else {
+        mount(Some("/proc"), "proc", NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
+            .doing("mounting the host's /proc")?;
+    }
+    match host_sys {
+        // A user namespace may mount sysfs only with a network namespace of its own.
+        Some(sys) => {
+            mount(Some(by_fd(sys).as_str()), "sys", NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
+                .doing("mounting the host's /sys")?;
+            remount(Path::new("sys"), MsFlags::MS_RDONLY).doing("making /sys read-only")?;
+        }
+        None => special("sysfs", "sys", quiet | MsFlags::MS_RDONLY, "")?,
+    }
+    if crate::sys::is_cgroup2(Path::new("/sys/fs/cgroup")) {
+        special("cgroup2", "sys/fs/cgroup", quiet | MsFlags::MS_RDONLY, "")?;
+    }
+    special("tmpfs", "dev", MsFlags::MS_NOSUID | MsFlags::MS_STRICTATIME, "mode=0755,size=64k")?;
+    for folder in ["dev/pts", "dev/shm", "dev/mqueue"] {
+        fs::create_dir(folder).doing(format!("making /{folder}"))?;
+    }
+    special("devpts", "dev/pts", MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")?;
+    special("tmpfs", "dev/shm", quiet, "mode=1777,size=64m")?;
+    if namespaces.contains(&Namespace::Ipc) {
+        special("mqueue", "dev/mqueue", quiet, "")?;
+    }
+    special("tmpfs", "tmp", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=1777")
+}
+
+/// Nodes of our own; in a user namespace, where none can be made, the host's.
+fn make_devices(hosts: &[OwnedFd]) -> Result<(), Failure> {
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
+    let old = umask(Mode::empty());
+    for (index, &(name, major, minor)) in DEVICES.iter().enumerate() {
+        let path = Path::new("dev").join(name);
+        match hosts.get(index) {
+            Some(host) => File::create(&path)
+                .and_then(|_| Ok(mount(Some(by_fd(host).as_str()), &path, NONE, MsFlags::MS_BIND, NONE)?)),
+            None => {
+                mknod(&path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major, minor)).map_err(Into::into)
+            }
+        }
+        .doing(format!("making /dev/{name}"))?;
+    }
+    umask(old);
+    for (name, to) in
+        [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx")]
+    {
+        std::os::unix::fs::symlink(to, Path::new("dev").join(name)).doing(format!("making /dev/{name}"))?;
+    }
+    Ok(())
+}
+
+fn mask() -> Result<(), Failure> {
+    let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
+    for path in MASKED.map(Path::new) {
+        let Ok(metadata) = fs::metadata(path) else { continue };
+        match metadata.is_dir() {
+            true => mount(Some("tmpfs"), path, Some("tmpfs"), quiet, Some("size=0k")),
+            false => mount(Some("/dev/null"), path, NONE, MsFlags::MS_BIND, NONE),
+        }
+        .doing(format!("hiding {}", path.display()))?;
+    }
+    for path in READ_ONLY.map(Path::new).into_iter().filter(|path| path.exists()) {
+        mount(Some(path), path, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
+            .and_then(|()| remount(path, MsFlags::MS_RDONLY))
+            .doing(format!("making {} read-only", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Bring `lo` of this network namespace up (netdevice(7)).
+pub(crate) fn loopback_up() -> io::Result<()> {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    // SAFETY: an all-zero ifreq is a valid one: it is plain data.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the request is initialised, names a device and outlives the call; the kernel only reads it.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

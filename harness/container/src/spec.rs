@@ -1,0 +1,177 @@
+//! What to start, and the command that starts it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::{FdFlags, fcntl_setfd};
+use serde::{Deserialize, Serialize};
+
+use crate::sys;
+
+/// The kinds of namespaces (namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Namespace {
+    /// Mount points.
+    Mount,
+    /// Process ids; the program is process 1.
+    Pid,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Host name.
+    Uts,
+    /// The visible root of control groups.
+    Cgroup,
+    /// Network devices, addresses, ports.
+    Net,
+    /// User ids and capabilities.
+    User,
+    /// Monotonic and boot clocks.
+    Time,
+}
+
+impl Namespace {
+    /// All eight kinds.
+    pub const ALL: [Namespace; 8] = [
+        Namespace::Mount,
+        Namespace::Pid,
+        Namespace::Ipc,
+        Namespace::Uts,
+        Namespace::Cgroup,
+        Namespace::Net,
+        Namespace::User,
+        Namespace::Time,
+    ];
+    /// The six that Docker makes by default.
+    pub const DOCKER: [Namespace; 6] =
+        [Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup, Namespace::Net];
+
+    /// Name of its link in `/proc/PID/ns`.
+    pub fn link(self) -> &'static str {
+        match self {
+            Namespace::Mount => "mnt",
+            Namespace::Pid => "pid",
+            Namespace::Ipc => "ipc",
+            Namespace::Uts => "uts",
+            Namespace::Cgroup => "cgroup",
+            Namespace::Net => "net",
+            Namespace::User => "user",
+            Namespace::Time => "time",
+        }
+    }
+
+    /// Its flag of clone(2).
+    pub(crate) fn flag(self) -> u64 {
+        let flag = match self {
+            Namespace::Mount => libc::CLONE_NEWNS,
+            Namespace::Pid => libc::CLONE_NEWPID,
+            Namespace::Ipc => libc::CLONE_NEWIPC,
+            Namespace::Uts => libc::CLONE_NEWUTS,
+            Namespace::Cgroup => libc::CLONE_NEWCGROUP,
+            Namespace::Net => libc::CLONE_NEWNET,
+            Namespace::User => libc::CLONE_NEWUSER,
+            Namespace::Time => libc::CLONE_NEWTIME,
+        };
+        flag as u64
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.link())
+    }
+}
+
+/// A file or folder of the host that is seen inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bind {
+    /// Path on the host.
+    pub source: PathBuf,
+    /// Absolute path inside.
+    pub target: PathBuf,
+    /// Not to be written.
+    pub read_only: bool,
+}
+
+/// The root file system: a folder of the host, read-only, with `/proc`, `/sys`, `/dev` and `/tmp` of its own. Needs
+/// [`Namespace::Mount`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// The folder.
+    pub tree: PathBuf,
+    /// What is seen of the host besides.
+    pub binds: Vec<Bind>,
+}
+
+/// Ids of a user namespace: 0 to `count` inside are `first` and following outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserMap {
+    /// Outside id of 0.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// A program to start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Program and arguments; the program is looked up in the `PATH` of `env`, inside.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// Working directory, inside; `/` for a new root, else where the starter is.
+    pub cwd: Option<String>,
+    /// Namespaces of its own.
+    pub namespaces: BTreeSet<Namespace>,
+    /// New root; with it come Docker's default capabilities and `no_new_privs`.
+    pub root: Option<Root>,
+    /// Capabilities besides Docker's default, by name: `SYS_TIME`.
+    pub capabilities: Vec<String>,
+    /// Host name inside ([`Namespace::Uts`]).
+    pub hostname: Option<String>,
+    /// Seconds that boot and monotonic clocks are ahead inside ([`Namespace::Time`]).
+    pub time_offset_s: i64,
+    /// Ids inside ([`Namespace::User`]).
+    pub user_map: Option<UserMap>,
+    /// The folders of the group to join before anything else, one per hierarchy.
+    pub cgroup: Vec<PathBuf>,
+    /// It is killed when the thread that started it ends.
+    pub parent_death_signal: bool,
+    /// Process 1 is a reaper that passes signals on, and the program is its child.
+    pub reaper: bool,
+    /// Say on standard error what was started: pid on the host, namespaces, groups.
+    pub announce: bool,
+}
+
+/// The command that starts a spec, with this very executable. Its process is the program itself when the spec makes no
+/// namespace; else it waits for the program, and its exit status is the program's, or 128+n after signal n. Our own failure is
+/// 125, a program that cannot be executed 126, one that is not found 127.
+pub fn command(spec: &Spec) -> std::io::Result<Command> {
+    let mut file = std::fs::File::from(memfd_create("spec", MemfdFlags::CLOEXEC)?);
+    file.write_all(&serde_json::to_vec(spec)?)?;
+    file.seek(SeekFrom::Start(0))?;
+    let file = OwnedFd::from(file);
+    // A container could write to the executable of its starter through /proc/self/exe (CVE-2019-5736): it is executed from
+    // a mount of its own that is read-only.
+    let executable = sys::read_only_executable();
+    let program = match &executable {
+        Some(executable) => format!("/proc/self/fd/{}", executable.as_raw_fd()),
+        None => "/proc/self/exe".to_owned(),
+    };
+    let mut command = Command::new(program);
+    command.arg0("bench").arg("container-init").arg(file.as_raw_fd().to_string());
+    let hook = move || {
+        // Moved in to live as long as the command.
+        let _ = &executable;
+        Ok(fcntl_setfd(&file, FdFlags::empty())?)
+    };
+    // SAFETY: the hook runs between fork and exec and makes one system call; it neither allocates nor locks.
+    unsafe { command.pre_exec(hook) };
+    Ok(command)
+}

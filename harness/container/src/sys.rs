@@ -1,0 +1,120 @@
+//! System calls that neither nix nor rustix has, and small readers.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use rustix::fs::CWD;
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+/// libc's constant of this name is an `int` and overflows to 0.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// In which of the two processes [`clone3`] returned.
+pub(crate) enum Fork {
+    /// The new one.
+    Child,
+    /// The old one, with the new one's id.
+    Parent(i32),
+}
+
+/// clone3(2) as fork(2) with namespaces, directly into a cgroup2 group. Only for processes without threads.
+pub(crate) fn clone3(flags: u64, cgroup: Option<&File>) -> io::Result<Fork> {
+    let mut arguments = libc::clone_args {
+        flags: flags | if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 },
+        pidfd: 0,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: cgroup.map_or(0, |group| group.as_raw_fd() as u64),
+    };
+    let size = std::mem::size_of::<libc::clone_args>();
+    // SAFETY: without CLONE_VM this is fork(2): the child has its own copy of everything; the caller has one thread, so that
+    // no lock is held by a thread that does not exist there.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) };
+    match pid {
+        0 => Ok(Fork::Child),
+        1.. => Ok(Fork::Parent(pid as i32)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// unshare(2) of namespaces that apply to the caller or its children without leaving anything shared behind.
+pub(crate) fn unshare(flags: u64) -> io::Result<()> {
+    // SAFETY: of the namespace flags none affects memory or descriptors; the caller has one thread.
+    match unsafe { libc::unshare(flags as libc::c_int) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Take a descriptor that this process was given by number.
+pub(crate) fn take_fd(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl with F_GETFD only asks whether the number is an open descriptor.
+    if number < 3 || unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: it is open, and whoever started this process handed it over: nothing else here owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Have all descriptors but the standard three closed by exec.
+pub(crate) fn close_on_exec() -> io::Result<()> {
+    // SAFETY: this only sets a flag on descriptors.
+    match unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// This executable on a detached read-only mount; absent where that is not allowed (not root).
+pub(crate) fn read_only_executable() -> Option<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(CWD, "/proc/self/exe", flags).ok()?;
+    let mut attributes =
+        libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let size = std::mem::size_of::<libc::mount_attr>();
+    // SAFETY: the descriptor is open, the path is an empty C string, and the structure lives through the call.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw mut attributes,
+            size,
+        )
+    };
+    (done == 0).then_some(mount)
+}
+
+/// Default actions for all signals, and none blocked: as a program expects to be started.
+pub(crate) fn default_signals() {
+    for number in 1..=libc::SIGRTMAX() {
+        // SAFETY: the default action runs no code of ours; numbers that cannot be set are refused by the kernel.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+}
+
+/// `0-1,4` as a set; absent for anything else.
+pub(crate) fn cpu_list(text: &str) -> Option<BTreeSet<u32>> {
+    let mut cpus = BTreeSet::new();
+    for part in text.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        cpus.extend(first.trim().parse::<u32>().ok()?..=last.trim().parse().ok()?);
+    }
+    Some(cpus)
+}
+
+/// Open a folder of cgroup2.
+pub(crate) fn is_cgroup2(path: &Path) -> bool {
+    nix::sys::statfs::statfs(path).is_ok_and(|stat| stat.filesystem_type() == nix::sys::statfs::CGROUP2_SUPER_MAGIC)
+}

@@ -1,0 +1,113 @@
+//! The command line: one subcommand, one module of [`crate::cmd`].
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{cmd, failure};
+
+/// What does running your work in a container, or in a virtual machine, cost against the bare machine?
+#[derive(Parser)]
+#[command(name = "bench", version = cmd::version(), arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 fine, 2 could not do what was asked, 3 some trials failed or are invalid,\n\
+    69 an environment that you named cannot be had, 130 interrupted.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure: execute a suite's workloads (or your own command) in every environment
+    Run(cmd::run::RunArgs),
+    /// Rewrite a run's report from its record alone, and print the summary
+    Report(cmd::report::ReportArgs),
+    /// List suites, workloads, environments or runs
+    List(cmd::list::ListArgs),
+    /// Say what this machine has and lacks for measuring
+    Doctor(cmd::doctor::DoctorArgs),
+    /// Build, list or remove the tools tree and the guest image
+    #[command(subcommand)]
+    Image(cmd::image::ImageCommand),
+    /// Execute a command in the container that `bench run` measures in
+    #[command(subcommand)]
+    Container(ContainerCommand),
+    /// Execute a command in the guest that `bench run` measures in
+    #[command(subcommand)]
+    Vm(VmCommand),
+    /// Undo what killed runs left on the machine
+    Clean(cmd::clean::CleanArgs),
+}
+
+#[derive(Subcommand)]
+enum ContainerCommand {
+    /// Start a container, as `docker run -it --rm` does
+    Run(cmd::container::RunArgs),
+}
+
+#[derive(Subcommand)]
+enum VmCommand {
+    /// Boot a guest and execute a command in it (streams only, no terminal)
+    Run(cmd::vm::RunArgs),
+}
+
+/// Parse the arguments and do what they say.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            drop(e.print());
+            return code(if e.use_stderr() { failure::USAGE } else { 0 });
+        }
+    };
+    let (done, own_failure) = match cli.command {
+        Command::Run(args) => (cmd::run::run(args), None),
+        Command::Report(args) => (cmd::report::run(&args), None),
+        Command::List(args) => (cmd::list::run(&args), None),
+        Command::Doctor(args) => (cmd::doctor::run(&args), None),
+        Command::Image(command) => (cmd::image::run(&command), None),
+        Command::Container(ContainerCommand::Run(args)) => (cmd::container::run(args), Some(failure::OWN)),
+        Command::Vm(VmCommand::Run(args)) => (cmd::vm::run(args), Some(failure::OWN)),
+        Command::Clean(args) => (cmd::clean::run(&args), None),
+    };
+    match done {
+        Ok(status) => code(status),
+        Err(e) => {
+            eprintln!("bench: {}", chain(&e));
+            code(own_failure.unwrap_or_else(|| failure::exit_code(&e)))
+        }
+    }
+}
+
+/// The causes once each: some libraries repeat their source's text in their own.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+fn code(status: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_printed_once() {
+        let error = anyhow::anyhow!("no such file").context("reading `x`: no such file").context("loading");
+        assert_eq!(chain(&error), "loading: reading `x`: no such file");
+    }
+}

@@ -1,0 +1,64 @@
+//! `bench image`: the tools tree and the guest.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use bench_vm::Image;
+
+use crate::{output, paths, tools};
+
+/// Subcommands of `bench image`.
+#[derive(clap::Subcommand)]
+pub enum ImageCommand {
+    /// Build what is not cached yet
+    Build {
+        /// A guest kernel instead of the host's own or the distribution's
+        #[arg(long, value_name = "FILE")]
+        kernel: Option<PathBuf>,
+        /// A file (with the libraries it needs) to have in the tree as well
+        #[arg(long = "with", value_name = "PATH")]
+        with: Vec<PathBuf>,
+    },
+    /// What the cache holds
+    List,
+    /// Remove everything from the cache, or what begins with DIGEST
+    Remove {
+        /// As `bench image list` shows it
+        digest: Option<String>,
+    },
+}
+
+/// Do it.
+pub fn run(command: &ImageCommand) -> Result<i32> {
+    let cache = paths::cache_dir()?;
+    match command {
+        ImageCommand::Build { kernel, with } => {
+            let tree = tools::build(with)?;
+            output::print_line(&format!("tools tree  {}  {}", &tree.digest[..12], tree.path.display()));
+            let image = build(&tree, kernel.as_deref())?;
+            output::print_line(&format!("guest image {}  kernel {}", &image.digest[..12], image.kernel_release));
+        }
+        ImageCommand::List => {
+            let rows = bench_vm::list(&cache)?.into_iter().map(|item| {
+                vec![item.kind.to_owned(), item.digest.chars().take(12).collect(), output::bytes(item.bytes), item.path]
+            });
+            output::print(&output::columns(&rows.collect::<Vec<_>>()));
+        }
+        ImageCommand::Remove { digest } => {
+            for removed in bench_vm::remove(&cache, digest.as_deref())? {
+                output::print_line(&format!("removed {removed}"));
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// The guest image for a tree and a kernel, telling what takes a while.
+pub fn build(tree: &bench_vm::ToolsTree, kernel: Option<&std::path::Path>) -> Result<Image> {
+    let cache = paths::cache_dir()?;
+    let executable = paths::own_executable()?;
+    let mut tell = |text: &str| eprintln!("bench: {text} ...");
+    let image = Image::build(&cache, tree, &executable, kernel, &mut tell).context("building the guest image")?;
+    tools::give_cache_to_caller(&cache)?;
+    Ok(image)
+}

@@ -1,0 +1,18 @@
+//! One module per subcommand: its arguments and its `run`, which returns the exit code.
+
+pub mod clean;
+pub mod container;
+pub mod doctor;
+pub mod image;
+pub mod list;
+pub mod report;
+pub mod run;
+pub mod vm;
+
+/// Version and, where known, the git revision of this build.
+pub fn version() -> String {
+    match option_env!("BENCH_GIT_REVISION") {
+        Some(revision) => format!("{} ({revision})", env!("CARGO_PKG_VERSION")),
+        None => env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}

@@ -1,0 +1,63 @@
+//! `bench report RUN`: from the record alone.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use bench_reports::Report;
+use bench_results::store::{Record, find_run};
+
+use crate::{output, paths};
+
+/// Arguments of `bench report`.
+#[derive(clap::Args)]
+pub struct ReportArgs {
+    /// A run's folder, a unique prefix of its id, or `last`
+    #[arg(default_value = "last")]
+    run: String,
+    /// Parent of the run folders
+    #[arg(long, value_name = "DIR", default_value = "bench-runs")]
+    out: PathBuf,
+    /// Print exactly this instead of rewriting the report
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// The page
+    Html,
+    /// For a pull request
+    Md,
+    /// Every measurement
+    Csv,
+    /// Every comparison, verdict and claim
+    Json,
+}
+
+/// Rewrite `RUN/report` and print the summary, or print one format.
+pub fn run(args: &ReportArgs) -> Result<i32> {
+    let folder = find_run(&args.out, &args.run)?;
+    let record = Record::load(&folder)?;
+    let analysis = bench_results::analysis::analyse(&record);
+    let report = Report::new(&record, &analysis);
+    if let Some(format) = args.format {
+        output::print(&match format {
+            Format::Html => bench_reports::html(&report)?,
+            Format::Md => bench_reports::markdown(&report),
+            Format::Csv => bench_reports::csv(&report),
+            Format::Json => bench_reports::json(&report),
+        });
+        return Ok(0);
+    }
+    write(&record)?;
+    output::print(&bench_reports::terminal(&report, output::width(), output::in_color()));
+    output::print_line(&format!("report: {}", folder.join("report/index.html").display()));
+    Ok(0)
+}
+
+/// Write the whole report of a record into its folder.
+pub fn write(record: &Record) -> Result<()> {
+    let folder = record.folder.join("report");
+    bench_reports::write_all(record, &folder).with_context(|| format!("writing the report to {}", folder.display()))?;
+    paths::give_to_caller(&folder)
+}

@@ -1,0 +1,275 @@
+//! A run from start to end: prepare, measure, record, report; whatever happens, undo.
+
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use bench_results::record::{self, LeftOut, Limits, Plan, Run, State};
+use bench_results::store::{Record, RunFolder};
+use bench_workloads::EnvironmentDefinition;
+
+use super::RunArgs;
+use super::definition::Definition;
+use crate::conductor::environment::Environment;
+use crate::conductor::event::Event;
+use crate::conductor::instance::{Instance, Setting};
+use crate::conductor::progress::Progress;
+use crate::conductor::{Conductor, interrupt, now};
+use crate::failure::{self, Unavailable};
+use crate::host::target::{self, Checked, Wish};
+use crate::host::{cpus, fingerprint, packages};
+use crate::ledger::{self, Ledger, MachineLock};
+use crate::{output, paths, tools};
+
+/// Execute a run; the exit code.
+pub fn execute(args: &RunArgs, definition: &Definition) -> Result<i32> {
+    let state = paths::state_dir();
+    let _lock = MachineLock::take(&state)?;
+    for change in ledger::clean(&state, false).context("undoing what an earlier run left")?.changes {
+        eprintln!("bench: an earlier run was killed; undid: {change}");
+    }
+    let id = super::run_id(&definition.suite.replace(',', "+"));
+    let setting = setting(args, definition, &id, &state)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let prepared = tokio::select! {
+            prepared = prepare(definition, &setting) => prepared?,
+            interrupted = interrupt::interrupted() => {
+                interrupted?;
+                eprintln!("bench: interrupted before anything was measured");
+                return Ok(failure::INTERRUPTED);
+            }
+        };
+        measure(args, definition, &setting, &prepared, id).await
+    })
+}
+
+/// Everything that is the same for all instances.
+fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> Result<Setting> {
+    let mut programs = args.with.clone();
+    for with in &args.with {
+        anyhow::ensure!(with.exists(), "--with {}: there is no such file", with.display());
+    }
+    if let Some(program) = args.command.first() {
+        programs.extend(packages::find(program).or_else(|| std::fs::canonicalize(program).ok()));
+    }
+    programs.extend(definition.environments.iter().filter_map(|e| e.options.get("fio")).map(PathBuf::from));
+    std::fs::create_dir_all(&args.out).with_context(|| format!("creating {}", args.out.display()))?;
+    let target = match definition.needs_target {
+        true => Some(check_target(args, definition, id)?),
+        false => None,
+    };
+    Ok(Setting {
+        cpus: cpus::choose(args.cpus.as_deref())?,
+        memory_bytes: args.memory,
+        tree: tools::build(&programs)?,
+        target,
+        executable: paths::own_executable()?,
+        ledger: Ledger::open(state)?,
+        started: Cell::new(0),
+    })
+}
+
+fn check_target(args: &RunArgs, definition: &Definition, id: &str) -> Result<Checked> {
+    let wish = Wish {
+        path: args.target.clone(),
+        size_bytes: definition.size_bytes(),
+        destroy_data: args.destroy_data,
+    };
+    // Beside the run's folder, in its file system: the folder itself appears only when there is something to keep.
+    let checked = target::check(&wish, &args.out.join(format!(".{id}.target")))?;
+    Ok(checked)
+}
+
+/// What preflight found.
+struct Prepared {
+    environments: Vec<Environment>,
+    records: Vec<record::Environment>,
+    left_out: Vec<LeftOut>,
+    fingerprint: fingerprint::Fingerprint,
+    warnings: Vec<String>,
+}
+
+/// Start and stop one instance of every environment: what cannot be had is known before anything is measured.
+async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared> {
+    create_target(setting)?;
+    let mut prepared = Prepared {
+        environments: Vec::new(),
+        records: Vec::new(),
+        left_out: Vec::new(),
+        fingerprint: fingerprint::machine(),
+        warnings: setting.target.as_ref().map(|target| target.warnings.clone()).unwrap_or_default(),
+    };
+    for environment in &definition.environments {
+        match preflight(environment, setting).await {
+            Ok((environment, record)) => {
+                prepared.environments.push(environment);
+                prepared.records.push(record);
+            }
+            Err(e) if definition.named || prepared.environments.is_empty() => {
+                return Err(Unavailable { environment: environment.name.clone(), source: e.into() }.into());
+            }
+            Err(e) => {
+                let reason = format!("{e:#}");
+                eprintln!("bench: `{}` is left out: {reason}", environment.name);
+                prepared.left_out.push(LeftOut { environment: environment.name.clone(), reason });
+            }
+        }
+    }
+    describe_tools(&mut prepared, setting);
+    Ok(prepared)
+}
+
+async fn preflight(definition: &EnvironmentDefinition, setting: &Setting) -> Result<(Environment, record::Environment)> {
+    let environment = Environment::prepare(definition, setting).await?;
+    if let Some(note) = &environment.accelerator_note {
+        eprintln!("bench: `{}` is emulated: {note}", environment.name);
+    }
+    let mut instance = Instance::start(&environment, setting).await?;
+    instance.resume().await?;
+    let record = environment.record(&mut instance, setting).await?;
+    instance.stop().await?;
+    Ok((environment, record))
+}
+
+/// A target of our own is an empty file of the right length first, so that guests can open it.
+fn create_target(setting: &Setting) -> Result<()> {
+    let Some(checked) = &setting.target else { return Ok(()) };
+    let path = Path::new(&checked.target.path);
+    if checked.is_ours {
+        setting.ledger.create_file(path)?;
+    }
+    if !checked.target.is_device {
+        let file = std::fs::OpenOptions::new().write(true).open(path);
+        let length = checked.target.size_bytes;
+        file.and_then(|file| if file.metadata()?.len() < length { file.set_len(length) } else { Ok(()) })
+            .with_context(|| format!("making {} {length} bytes long", path.display()))?;
+    }
+    Ok(())
+}
+
+fn describe_tools(prepared: &mut Prepared, setting: &Setting) {
+    let facts = &mut prepared.fingerprint;
+    if let Some(disk) = setting.target.as_ref().and_then(|target| target.disk.as_ref()) {
+        fingerprint::disk(facts, disk);
+    }
+    facts.insert("tool.tree.digest".into(), setting.tree.digest.clone());
+    for environment in &prepared.environments {
+        fingerprint::tool(facts, "fio", Path::new(&environment.place.fio));
+        environment.describe(facts);
+    }
+}
+
+async fn measure(
+    args: &RunArgs,
+    definition: &Definition,
+    setting: &Setting,
+    prepared: &Prepared,
+    id: String,
+) -> Result<i32> {
+    let names: Vec<_> = prepared.environments.iter().map(|environment| environment.name.clone()).collect();
+    let mut run = new_run(definition.plan(&names), setting, prepared, id)?;
+    let mut folder = RunFolder::create(&args.out, &run)?;
+    let path = folder.path().to_path_buf();
+    let progress = RefCell::new(Progress::new());
+    let page = path.join("report/index.html");
+    let planned_s = run.plan.planned_s;
+    progress.borrow_mut().show(&Event::Started { page: page.clone(), trials: run.plan.trials.len(), planned_s });
+    let mut listener = |event: Event<'_>| {
+        progress.borrow_mut().show(&event);
+        if matches!(event, Event::BlockDone) {
+            write_page(&path);
+        }
+    };
+    let driver = driver(setting, definition).await?;
+    let conductor = Conductor {
+        setting,
+        environments: &prepared.environments,
+        workloads: &definition.workloads,
+        driver: driver.as_ref(),
+    };
+    let conducted = tokio::select! {
+        done = conductor.conduct(&mut run, &mut folder, &mut listener) => done.map(|()| State::Complete),
+        interrupted = interrupt::interrupted() => interrupted.map(|()| State::Interrupted),
+    };
+    progress.borrow().end();
+    setting.ledger.undo_all()?;
+    run.ended_at = Some(now());
+    run.state = *conducted.as_ref().unwrap_or(&State::Running);
+    folder.replace_run(&run)?;
+    let code = conclude(&path, run.state)?;
+    conducted?;
+    Ok(code)
+}
+
+/// Native access to the target for filling and driving it, whatever the run's environments are.
+async fn driver(setting: &Setting, definition: &Definition) -> Result<Option<Environment>> {
+    if !definition.needs_target {
+        return Ok(None);
+    }
+    let native: EnvironmentDefinition = "native".parse().map_err(anyhow::Error::msg)?;
+    Environment::prepare(&native, setting).await.map(Some)
+}
+
+fn new_run(plan: Plan, setting: &Setting, prepared: &Prepared, id: String) -> Result<Run> {
+    Ok(Run {
+        schema_version: record::SCHEMA_VERSION,
+        id,
+        bench: record::Version {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            git_revision: option_env!("BENCH_GIT_REVISION").map(str::to_owned),
+            sha256: bench_agent::sha256(&setting.executable).context("reading bench's own executable")?,
+        },
+        command: repeat(&plan),
+        started_at: now(),
+        ended_at: None,
+        state: State::Running,
+        plan,
+        environments: prepared.records.clone(),
+        left_out: prepared.left_out.clone(),
+        limits: Limits { cpus: cpus::format(&setting.cpus), memory_bytes: setting.memory_bytes },
+        target: setting.target.as_ref().map(|checked| checked.target.clone()),
+        settle: None,
+        fingerprint: prepared.fingerprint.clone(),
+        warnings: prepared.warnings.clone(),
+        overhead: None,
+    })
+}
+
+/// The command as it was given, with the seed that was drawn.
+fn repeat(plan: &Plan) -> Vec<String> {
+    let mut given: Vec<String> = std::env::args().skip(1).collect();
+    if !given.iter().any(|word| word == "--seed" || word.starts_with("--seed=")) {
+        given.splice(1..1, ["--seed".to_owned(), plan.seed.to_string()]);
+    }
+    given.insert(0, "bench".to_owned());
+    given
+}
+
+/// The page after a block; a page that cannot be drawn must not cost the run.
+fn write_page(path: &Path) {
+    let written = Record::load(path).map_err(anyhow::Error::from).and_then(|record| {
+        bench_reports::write_page(&record, &path.join("report")).context("writing the page")?;
+        paths::give_to_caller(path)
+    });
+    if let Err(e) = written {
+        eprintln!("bench: {e:#}; the measurements are kept");
+    }
+}
+
+/// Report what is recorded; the exit code.
+fn conclude(path: &Path, state: State) -> Result<i32> {
+    let record = Record::load(path)?;
+    crate::cmd::report::write(&record)?;
+    paths::give_to_caller(path)?;
+    let analysis = bench_results::analysis::analyse(&record);
+    let report = bench_reports::Report::new(&record, &analysis);
+    output::print(&bench_reports::terminal(&report, output::width(), output::in_color()));
+    output::print_line(&format!("report: {}", path.join("report/index.html").display()));
+    Ok(match state {
+        State::Interrupted => failure::INTERRUPTED,
+        _ if record.trials.iter().any(|trial| !trial.is_valid()) => failure::TRIALS,
+        _ => 0,
+    })
+}

@@ -1,0 +1,121 @@
+//! `bench run`: from arguments to a run's folder.
+
+mod definition;
+mod execution;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use bench_workloads::{EnvironmentDefinition, parse_size};
+
+use crate::failure::need_root;
+use crate::host::target::check_size;
+use crate::{conductor, output};
+use definition::Definition;
+
+/// Arguments of `bench run`.
+#[derive(clap::Args, Debug, Clone)]
+pub struct RunArgs {
+    /// A built-in suite, or a suite file of your own (`mine.toml`)
+    #[arg(long, default_value = "io")]
+    suite: String,
+    /// Only these workloads of the suite
+    #[arg(long, value_name = "WORKLOAD", value_delimiter = ',')]
+    only: Vec<String>,
+    /// The environments, instead of the suite's: NAME[=KIND][:KEY=VALUE]...,...
+    #[arg(long, value_name = "ENV", value_delimiter = ',')]
+    env: Vec<EnvironmentDefinition>,
+    /// The environment that the others are divided by [default: `native`, else the first]
+    #[arg(long, value_name = "NAME")]
+    reference: Option<String>,
+    /// Do without the second copy of the reference, which shows this run's noise
+    #[arg(long)]
+    no_control: bool,
+    /// How long and how often: smoke, quick, standard, paper
+    #[arg(long, default_value = "quick")]
+    profile: String,
+    /// Rounds, instead of the profile's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    blocks: Option<u32>,
+    /// Seed of everything random [default: drawn, and recorded]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// A file or block device to drive, instead of a new file in the run's folder
+    #[arg(long, value_name = "PATH")]
+    target: Option<PathBuf>,
+    /// Let the content of an existing --target be overwritten
+    #[arg(long, requires = "target")]
+    destroy_data: bool,
+    /// Size of the target, instead of the profile's, such as 1GiB
+    #[arg(long, value_name = "SIZE", value_parser = target_size, allow_hyphen_values = true)]
+    size: Option<u64>,
+    /// CPUs of every environment, such as 0-3 [default: one NUMA node; of 4 or more all but one]
+    #[arg(long, value_name = "LIST")]
+    cpus: Option<String>,
+    /// Memory of every environment
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, allow_hyphen_values = true, default_value = "1GiB")]
+    memory: u64,
+    /// The smallest difference that you care about, instead of the profile's, such as 5%
+    #[arg(long, value_name = "PERCENT", value_parser = percent, allow_hyphen_values = true)]
+    margin: Option<f64>,
+    /// Parent of the run's folder
+    #[arg(long, value_name = "DIR", default_value = "bench-runs")]
+    out: PathBuf,
+    /// A file to have in the container's and the guest's root as well, with the libraries it needs
+    #[arg(long = "with", value_name = "PATH")]
+    with: Vec<PathBuf>,
+    /// Print the plan and how long it takes, and measure nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Your own command, measured instead of a suite's workloads (wall time, CPU time, peak memory)
+    #[arg(last = true, value_name = "CMD", conflicts_with_all = ["only", "size"])]
+    command: Vec<String>,
+}
+
+fn target_size(text: &str) -> Result<u64, String> {
+    parse_size(text).and_then(check_size)
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    match number {
+        Some(number) if (0.1..=100.0).contains(&number) => Ok(number / 100.0),
+        _ => Err(format!("`{text}` is not a percentage from 0.1% to 100%, such as 5%")),
+    }
+}
+
+/// Measure, or show the plan.
+pub fn run(args: RunArgs) -> Result<i32> {
+    let definition = Definition::resolve(&args)?;
+    if args.dry_run {
+        output::print(&definition.describe());
+        return Ok(0);
+    }
+    need_root("bench run", "it makes cgroups, namespaces, mounts and guests, and reads the CPU time of all of them")?;
+    execution::execute(&args, &definition)
+}
+
+/// Name of this run's folder.
+fn run_id(suite: &str) -> String {
+    let time: String = conductor::now().chars().filter(|c| !matches!(c, '-' | ':')).collect();
+    format!("{time}-{suite}-{:06x}", rand::random::<u32>() & 0xff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn margins_are_percentages() {
+        assert_eq!(percent("5%"), Ok(0.05));
+        for wrong in ["5", "-5%", "0%", "200%", "x%", "NaN%"] {
+            assert!(percent(wrong).unwrap_err().contains("5%"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_a_plain_name_that_sorts_by_time() {
+        let id = run_id("io");
+        assert!(id.contains("Z-io-") && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{id}");
+    }
+}

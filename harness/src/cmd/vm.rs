@@ -1,0 +1,147 @@
+//! `bench vm run -- CMD`: a command in the guest that `bench run` measures in.
+
+use std::cell::Cell;
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use bench_agent::{Bytes, Job, JobStatus, Reply, Request, Streams};
+use bench_workloads::{EnvironmentDefinition, parse_size};
+use tokio::io::AsyncReadExt;
+
+use crate::conductor::environment::Environment;
+use crate::conductor::instance::{Instance, Setting};
+use crate::conductor::interrupt;
+use crate::failure::{self, need_root};
+use crate::host::cpus;
+use crate::ledger::Ledger;
+use crate::{paths, tools};
+
+/// Arguments of `bench vm run`.
+#[derive(clap::Args)]
+pub struct RunArgs {
+    /// Options of the guest as in `--env`: accel=kvm:kernel=FILE
+    #[arg(long, value_name = "KEY=VALUE[:...]")]
+    options: Option<String>,
+    /// CPUs of the host that it may use; it gets as many of its own
+    #[arg(long, value_name = "LIST")]
+    cpus: Option<String>,
+    /// Its RAM
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "1GiB")]
+    memory: u64,
+    /// A variable of the command's environment
+    #[arg(short, long = "env", value_name = "KEY=VALUE")]
+    env: Vec<String>,
+    /// Working directory inside
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// A file of the host to have inside as well, with the libraries it needs
+    #[arg(long = "with", value_name = "PATH")]
+    with: Vec<std::path::PathBuf>,
+    /// Say how long the boot took, and what executes the guest's instructions
+    #[arg(long)]
+    verbose: bool,
+    /// The command
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+/// Boot, execute, power off; the command's exit status.
+pub fn run(args: RunArgs) -> Result<i32> {
+    need_root("bench vm run", "the guest gets a cgroup of its own")?;
+    let definition = match &args.options {
+        Some(options) => format!("vm:{options}"),
+        None => "vm".to_owned(),
+    };
+    let definition: EnvironmentDefinition = definition.parse().map_err(anyhow::Error::msg)?;
+    let setting = Setting {
+        cpus: cpus::choose(args.cpus.as_deref())?,
+        memory_bytes: args.memory,
+        tree: tools::build(&args.with)?,
+        target: None,
+        executable: paths::own_executable()?,
+        ledger: Ledger::open(&paths::state_dir())?,
+        started: Cell::new(0),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    let done = tokio::task::LocalSet::new().block_on(&runtime, async {
+        tokio::select! {
+            done = execute(&args, &definition, &setting) => done,
+            interrupted = interrupt::interrupted() => interrupted.map(|()| failure::INTERRUPTED),
+        }
+    });
+    // A thread that waits for the terminal would keep the runtime.
+    runtime.shutdown_background();
+    done
+}
+
+async fn execute(args: &RunArgs, definition: &EnvironmentDefinition, setting: &Setting) -> Result<i32> {
+    let environment = Environment::prepare(definition, setting).await?;
+    let mut instance = Instance::start(&environment, setting).await?;
+    instance.resume().await?;
+    if args.verbose {
+        let took_ms = instance.facts.start_to_ready_ns.unwrap_or(0) / 1_000_000;
+        let note = environment.accelerator_note.as_deref().unwrap_or("KVM");
+        eprintln!("bench: the guest was ready after {took_ms} ms ({note})");
+    }
+    instance.agent.send(&Request::Execute(job(args, &environment)?)).await?;
+    let status = converse(&mut instance).await?;
+    instance.stop().await?;
+    Ok(exit_code(&status))
+}
+
+fn job(args: &RunArgs, environment: &Environment) -> Result<Job> {
+    let mut env = vec![("PATH".to_owned(), environment.place.path_env.clone()), ("HOME".to_owned(), "/".to_owned())];
+    for pair in &args.env {
+        let (name, value) = pair.split_once('=').with_context(|| format!("--env {pair}: it is not KEY=VALUE"))?;
+        env.push((name.to_owned(), value.to_owned()));
+    }
+    let cwd = Some(args.workdir.clone().unwrap_or_else(|| "/".to_owned()));
+    Ok(Job { argv: args.command.clone(), env, cwd, streams: Streams::Forward, ..Job::default() })
+}
+
+/// Forward the streams until the command ends.
+async fn converse(instance: &mut Instance<'_>) -> Result<JobStatus> {
+    let mut stdin = tokio::io::stdin();
+    let mut buffer = vec![0; 32 * 1024];
+    let mut open = true;
+    loop {
+        // `receive` must not be dropped in the middle of a frame, so that input is only looked for between frames.
+        tokio::select! {
+            biased;
+            ready = instance.agent.readable() => {
+                ready?;
+                match instance.agent.receive().await? {
+                    Reply::Stdout(Bytes(bytes)) => forward(&mut std::io::stdout(), &bytes),
+                    Reply::Stderr(Bytes(bytes)) => forward(&mut std::io::stderr(), &bytes),
+                    Reply::Done(output) => return Ok(output.status),
+                    Reply::Refused(why) => anyhow::bail!("the guest's agent refused the command: {why}"),
+                    _ => {}
+                }
+            }
+            read = stdin.read(&mut buffer), if open => {
+                let read = read.unwrap_or(0);
+                open = read > 0;
+                let request = if open { Request::Stdin(Bytes(buffer[..read].to_vec())) } else { Request::StdinEnd };
+                instance.agent.send(&request).await?;
+            }
+        }
+    }
+}
+
+/// A reader that went away is not an error.
+fn forward(to: &mut dyn Write, bytes: &[u8]) {
+    drop(to.write_all(bytes).and_then(|()| to.flush()));
+}
+
+/// As docker has it: the status, 128+n for a signal, 126 not executable, 127 not found.
+fn exit_code(status: &JobStatus) -> i32 {
+    match status {
+        JobStatus::Exited(code) => *code,
+        JobStatus::Signaled(signal) => 128 + signal,
+        JobStatus::DeadlinePassed => failure::OWN,
+        JobStatus::NotStarted { errno, what } => {
+            eprintln!("bench: {what}: {}", std::io::Error::from_raw_os_error(*errno));
+            if *errno == nix::errno::Errno::ENOENT as i32 { 127 } else { 126 }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The conductor's side of the conversation with an agent.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bench_agent::{Bytes, FRAME_LIMIT, Greeting, Job, JobOutput, PROTOCOL_VERSION, Reply, Request, clock_ns};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::time::timeout;
+
+/// How long an agent may take for anything that is not a job.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How much longer than the job's own deadline an answer may take: a guest that hangs never answers.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// A connected agent that has greeted.
+pub struct AgentClient {
+    input: BufReader<Box<dyn AsyncRead + Unpin>>,
+    output: Box<dyn AsyncWrite + Unpin>,
+}
+
+/// The agent's monotonic clock against ours.
+#[derive(Debug, Clone, Copy)]
+pub struct ClockComparison {
+    /// The agent's clock minus ours, in nanoseconds, at the middle of the round trip.
+    pub offset_ns: i64,
+    /// How long the round trip took: the offset is uncertain by half of it.
+    pub round_trip_ns: u64,
+}
+
+impl AgentClient {
+    /// Wait for the greeting and check that both speak the same protocol.
+    pub async fn greet(
+        input: impl AsyncRead + Unpin + 'static,
+        output: impl AsyncWrite + Unpin + 'static,
+        within: Duration,
+    ) -> Result<(AgentClient, Greeting)> {
+        let mut client = AgentClient { input: BufReader::new(Box::new(input)), output: Box::new(output) };
+        match timeout(within, client.receive()).await {
+            Ok(reply) => match reply? {
+                Reply::Greeting(greeting) if greeting.protocol == PROTOCOL_VERSION => Ok((client, greeting)),
+                Reply::Greeting(greeting) => {
+                    bail!("the agent speaks protocol {}, this is {PROTOCOL_VERSION}: rebuild the image", greeting.protocol)
+                }
+                other => bail!("the agent said {} instead of a greeting", name(&other)),
+            },
+            Err(_) => bail!("the agent did not greet within {} s", within.as_secs()),
+        }
+    }
+
+    /// Compare the clocks, best of a few round trips.
+    pub async fn compare_clocks(&mut self) -> Result<ClockComparison> {
+        let mut best: Option<ClockComparison> = None;
+        for _ in 0..3 {
+            let before = clock_ns();
+            let Reply::Pong { clock_ns: theirs } = self.ask(&Request::Ping).await? else {
+                bail!("the agent did not answer a ping");
+            };
+            let round_trip_ns = clock_ns() - before;
+            let ours = (before + round_trip_ns / 2) as i64;
+            if best.is_none_or(|best| round_trip_ns < best.round_trip_ns) {
+                best = Some(ClockComparison { offset_ns: theirs as i64 - ours, round_trip_ns });
+            }
+        }
+        best.context("no round trip was made")
+    }
+
+    /// SHA-256 of files as the environment sees them.
+    pub async fn digests(&mut self, paths: Vec<String>) -> Result<Vec<Option<String>>> {
+        match self.ask(&Request::Digest(paths)).await? {
+            Reply::Digests(digests) => Ok(digests),
+            other => bail!("the agent answered {} when asked for digests", name(&other)),
+        }
+    }
+
+    /// Small text files as the environment sees them.
+    pub async fn texts(&mut self, paths: Vec<String>) -> Result<Vec<Option<String>>> {
+        match self.ask(&Request::Read(paths)).await? {
+            Reply::Texts(texts) => Ok(texts),
+            other => bail!("the agent answered {} when asked for files", name(&other)),
+        }
+    }
+
+    /// Execute a job to its end.
+    pub async fn execute(&mut self, job: &Job) -> Result<JobOutput> {
+        self.send(&Request::Execute(job.clone())).await?;
+        let within = match job.deadline_ns {
+            0 => Duration::MAX,
+            ns => Duration::from_nanos(ns) + GRACE,
+        };
+        match timeout(within, self.receive()).await {
+            Err(_) => bail!("the agent did not answer within {} s of its job's deadline", GRACE.as_secs()),
+            Ok(reply) => match reply? {
+                Reply::Done(output) => Ok(*output),
+                Reply::Refused(why) => bail!("the agent could not execute the job: {why}"),
+                other => bail!("the agent answered {} when asked to execute a job", name(&other)),
+            },
+        }
+    }
+
+    /// Ask the agent to end; it does not answer.
+    pub async fn shut_down(&mut self) -> Result<()> {
+        self.send(&Request::Shutdown).await
+    }
+
+    /// Send a request without waiting for its answer.
+    pub async fn send(&mut self, request: &Request) -> Result<()> {
+        let frame = bench_agent::encode(request)?;
+        let written = async {
+            self.output.write_all(&frame).await?;
+            self.output.flush().await
+        };
+        timeout(ANSWER, written).await.context("the agent does not read")?.context("writing to the agent")
+    }
+
+    /// The next reply, whenever it comes. Not safe to cancel in the middle of a frame: drop the client then.
+    pub async fn receive(&mut self) -> Result<Reply> {
+        let mut header = [0; 4];
+        self.input.read_exact(&mut header).await.context("the agent went away")?;
+        let length = bench_agent::decode_header(header)?;
+        debug_assert!(length <= FRAME_LIMIT);
+        let mut body = vec![0; length];
+        self.input.read_exact(&mut body).await.context("the agent went away in the middle of an answer")?;
+        serde_json::from_slice(&body).context("reading the agent's answer")
+    }
+
+    async fn ask(&mut self, request: &Request) -> Result<Reply> {
+        self.send(request).await?;
+        timeout(ANSWER, self.receive()).await.context("the agent does not answer")?
+    }
+
+    /// Wait until [`AgentClient::receive`] would not wait for the beginning of a frame. Safe to cancel.
+    pub async fn readable(&mut self) -> Result<()> {
+        self.input.fill_buf().await.context("the agent went away").map(drop)
+    }
+}
+
+/// What a reply is, for error messages; never its content, which may be hostile.
+fn name(reply: &Reply) -> &'static str {
+    match reply {
+        Reply::Greeting(_) => "a greeting",
+        Reply::Pong { .. } => "a pong",
+        Reply::Digests(_) => "digests",
+        Reply::Texts(_) => "texts",
+        Reply::Stdout(Bytes(_)) | Reply::Stderr(Bytes(_)) => "output",
+        Reply::Done(_) => "a job's end",
+        Reply::Refused(_) => "a refusal",
+    }
+}
+

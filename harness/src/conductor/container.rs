@@ -1,0 +1,54 @@
+//! Container: the agent behind Docker's six namespaces, the tools tree as its read-only root.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+use bench_container::{Bind, Namespace, Root, Spec};
+
+use super::instance::{Ground, Parts, Setting, greet_child};
+
+/// Where `bench` is inside.
+const BENCH: &str = "/bench";
+/// Where the target is inside.
+pub const TARGET: &str = "/target";
+
+/// Options of the kind.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// A user namespace as well.
+    pub user: bool,
+}
+
+impl Options {
+    /// The namespaces of its own that the container has.
+    pub fn namespaces(self) -> Vec<Namespace> {
+        let mut all = Namespace::DOCKER.to_vec();
+        if self.user {
+            all.push(Namespace::User);
+        }
+        all
+    }
+}
+
+/// Start the agent as the container's process 1.
+pub async fn start(setting: &Setting, ground: &Ground<'_>, options: &Options) -> Result<Parts> {
+    let mut binds =
+        vec![Bind { source: setting.executable.clone(), target: PathBuf::from(BENCH), read_only: true }];
+    if let Some(target) = &setting.target {
+        let source = PathBuf::from(&target.target.path);
+        binds.push(Bind { source, target: PathBuf::from(TARGET), read_only: false });
+    }
+    let spec = Spec {
+        argv: [BENCH, "agent", "--scratch", "/tmp"].map(str::to_owned).to_vec(),
+        namespaces: options.namespaces().into_iter().collect(),
+        root: Some(Root { tree: setting.tree.path.clone(), binds }),
+        hostname: Some("container".to_owned()),
+        parent_death_signal: true,
+        ..Spec::default()
+    };
+    let mut command = ground.command(spec)?;
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let (agent, greeting, child) = greet_child(child.context("starting the container")?).await?;
+    Ok(Parts { agent, greeting, child, guest: None })
+}

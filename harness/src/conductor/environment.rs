@@ -1,0 +1,241 @@
+//! An environment that can be started: its definition with everything that was found out once for the whole run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use bench_container::Limits;
+use bench_results::record::{self, Accelerator, Kind};
+use bench_vm::{Config, Disk, Image, KvmVerdict};
+use bench_workloads::{EnvironmentDefinition, Place};
+
+use super::instance::{Instance, Setting};
+use super::{container, vm};
+use crate::host::{cpus, fingerprint, packages};
+use crate::{output, paths};
+
+/// `PATH` of the user's own commands, alike everywhere.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How to start it.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// A process in its own cgroup.
+    Native,
+    /// Our container.
+    Container(container::Options),
+    /// A QEMU guest.
+    Vm(Box<vm::Machine>),
+}
+
+/// An environment of the run.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// Name within the run.
+    pub name: String,
+    /// As the user or the suite wrote it.
+    pub definition: EnvironmentDefinition,
+    /// How to start it.
+    pub start: Start,
+    /// What a workload may know of where it is.
+    pub place: Place,
+    /// Why it has the accelerator it has, when that is not the best.
+    pub accelerator_note: Option<String>,
+}
+
+impl Environment {
+    /// Find out what the definition needs: programs, image, accelerator.
+    pub async fn prepare(definition: &EnvironmentDefinition, setting: &Setting) -> Result<Environment> {
+        let (start, accelerator_note) = match definition.kind {
+            Kind::Native => (Start::Native, None),
+            Kind::Container => {
+                let user = definition.options.get("userns").is_some_and(|value| value == "yes");
+                (Start::Container(container::Options { user }), None)
+            }
+            Kind::Vm => {
+                let (config, note) = guest(definition, setting).await?;
+                (Start::Vm(Box::new(vm::Machine { config })), note)
+            }
+        };
+        Ok(Environment {
+            name: definition.name.clone(),
+            place: place(definition, setting)?,
+            definition: definition.clone(),
+            start,
+            accelerator_note,
+        })
+    }
+
+    /// What executes the guest's instructions; only for guests.
+    pub fn accelerator(&self) -> Option<Accelerator> {
+        match &self.start {
+            Start::Vm(machine) => Some(match machine.config.accelerator {
+                bench_vm::Accelerator::Kvm => Accelerator::Kvm,
+                bench_vm::Accelerator::Tcg => Accelerator::Tcg,
+            }),
+            Start::Native | Start::Container(_) => None,
+        }
+    }
+
+    /// Limits of its cgroup. QEMU's memory is accounted, not limited: the guest's RAM is the limit.
+    pub fn limits(&self, setting: &Setting) -> Limits {
+        let memory_bytes = match self.start {
+            Start::Vm(_) => None,
+            Start::Native | Start::Container(_) => Some(setting.memory_bytes),
+        };
+        Limits { cpus: Some(cpus::format(&setting.cpus)), memory_bytes, ..Limits::default() }
+    }
+
+    /// Its entry in the record, from one started instance.
+    pub async fn record(&self, instance: &mut Instance<'_>, setting: &Setting) -> Result<record::Environment> {
+        Ok(record::Environment {
+            name: self.name.clone(),
+            kind: self.definition.kind,
+            definition: self.definition.to_string(),
+            accelerator: self.accelerator(),
+            accelerator_note: self.accelerator_note.clone(),
+            sameness: self.sameness(instance, setting).await?,
+        })
+    }
+
+    /// The rows of the sameness table; refuses an environment whose tools are not the host's.
+    async fn sameness(&self, instance: &mut Instance<'_>, setting: &Setting) -> Result<BTreeMap<String, String>> {
+        let fio = self.place.fio.clone();
+        let inside = instance.agent.digests(vec![fio.clone()]).await?.into_iter().next().flatten();
+        let inside = inside.with_context(|| format!("{fio} cannot be read inside"))?;
+        let outside = bench_agent::sha256(Path::new(&fio)).with_context(|| format!("reading {fio}"))?;
+        if inside != outside {
+            bail!("{fio} inside is another file than on the host; remove the image with `bench image remove`");
+        }
+        let mut rows = BTreeMap::new();
+        let mut row = |axis: &str, value: String| drop(rows.insert(axis.to_owned(), value));
+        row("fio sha256", inside);
+        row("kernel", instance.greeting.kernel_release.clone());
+        row("cpus", format!("{} ({})", instance.greeting.cpus, cpus::format(&setting.cpus)));
+        row("clock source", instance.greeting.clock_source.clone().unwrap_or_else(|| "unknown".into()));
+        row("memory", self.memory(setting));
+        row("isolation", self.isolation());
+        if setting.target.is_some() {
+            row("storage path", self.storage_path(setting));
+            row("I/O scheduler", self.scheduler(instance, setting).await?);
+        }
+        Ok(rows)
+    }
+
+    fn memory(&self, setting: &Setting) -> String {
+        let size = output::bytes(setting.memory_bytes);
+        match self.start {
+            Start::Vm(_) => format!("{size} of guest RAM"),
+            Start::Native | Start::Container(_) => format!("cgroup limit of {size}"),
+        }
+    }
+
+    fn isolation(&self) -> String {
+        match &self.start {
+            Start::Native => "cgroup only".to_owned(),
+            Start::Container(options) => {
+                let names: Vec<_> = options.namespaces().iter().map(ToString::to_string).collect();
+                format!(
+                    "cgroup; {} namespaces; read-only root; Docker's default capabilities; no_new_privs; no seccomp filter",
+                    names.join(", ")
+                )
+            }
+            Start::Vm(machine) => format!("its own kernel on QEMU ({})", machine.config.accelerator),
+        }
+    }
+
+    fn storage_path(&self, setting: &Setting) -> String {
+        let Some(target) = setting.target.as_ref().map(|target| &target.target) else { return String::new() };
+        let what = match &target.file_system {
+            Some(name) => format!("file on {name}"),
+            None => "block device".to_owned(),
+        };
+        match &self.start {
+            Start::Native => what,
+            Start::Container(_) => format!("{what}, bind-mounted"),
+            Start::Vm(machine) => match &machine.config.target {
+                Some(disk) => format!("{what}, raw virtio-blk disk ({disk})"),
+                None => what,
+            },
+        }
+    }
+
+    async fn scheduler(&self, instance: &mut Instance<'_>, setting: &Setting) -> Result<String> {
+        if let Start::Vm(_) = self.start {
+            let path = bench_vm::TARGET_SCHEDULER.to_owned();
+            let text = instance.agent.texts(vec![path]).await?.into_iter().next().flatten();
+            return Ok(format!("{} in the guest", text.unwrap_or_default().trim()));
+        }
+        let disk = setting.target.as_ref().and_then(|target| target.disk.as_ref());
+        Ok(disk.and_then(|disk| disk.attribute("queue/scheduler")).unwrap_or_else(|| "unknown".into()))
+    }
+}
+
+fn place(definition: &EnvironmentDefinition, setting: &Setting) -> Result<Place> {
+    let target = setting.target.as_ref().map(|checked| match definition.kind {
+        Kind::Native => checked.target.path.clone(),
+        Kind::Container => container::TARGET.to_owned(),
+        Kind::Vm => bench_vm::TARGET_IN_GUEST.to_owned(),
+    });
+    let fio = match definition.options.get("fio") {
+        Some(path) => PathBuf::from(path),
+        None => packages::require("fio")?,
+    };
+    Ok(Place {
+        target,
+        size_bytes: setting.target.as_ref().map_or(0, |checked| checked.target.size_bytes),
+        fio: fio.display().to_string(),
+        path_env: PATH.to_owned(),
+    })
+}
+
+/// The guest of a definition, without the paths of one instance, and why it is emulated if it is.
+async fn guest(definition: &EnvironmentDefinition, setting: &Setting) -> Result<(Config, Option<String>)> {
+    let option = |name: &str| definition.options.get(name).map(String::as_str);
+    let qemu = match option("qemu") {
+        Some(path) => PathBuf::from(path),
+        None => packages::require("qemu-system-x86_64")?,
+    };
+    let image = crate::cmd::image::build(&setting.tree, option("kernel").map(Path::new))?;
+    let (accelerator, note) = accelerator(option("accel").unwrap_or("auto"), &qemu, &image).await?;
+    let target = match &setting.target {
+        Some(checked) => {
+            let aio = match option("aio") {
+                Some(aio) => aio.to_owned(),
+                None => bench_vm::detect_aio(&qemu).to_owned(),
+            };
+            Some(Disk {
+                path: PathBuf::from(&checked.target.path),
+                is_device: checked.target.is_device,
+                cache: option("cache").unwrap_or("none").to_owned(),
+                aio,
+                iothread: option("iothread") != Some("no"),
+                size_bytes: checked.target.size_bytes,
+            })
+        }
+        None => None,
+    };
+    let config = Config {
+        qemu,
+        accelerator,
+        cpus: setting.cpus.len() as u32,
+        memory_bytes: setting.memory_bytes,
+        image,
+        target,
+        mitigations: fingerprint::mitigations_option(),
+        runtime_dir: PathBuf::new(),
+    };
+    Ok((config, note))
+}
+
+async fn accelerator(asked: &str, qemu: &Path, image: &Image) -> Result<(bench_vm::Accelerator, Option<String>)> {
+    if asked == "tcg" {
+        return Ok((bench_vm::Accelerator::Tcg, Some("emulation was asked for (accel=tcg)".to_owned())));
+    }
+    let verdict = bench_vm::kvm(&paths::cache_dir()?, qemu, image).await.context("probing KVM with a real boot")?;
+    match (verdict, asked) {
+        (KvmVerdict::Boots, _) => Ok((bench_vm::Accelerator::Kvm, None)),
+        (why, "kvm") => bail!("{why}"),
+        (why, _) => Ok((bench_vm::Accelerator::Tcg, Some(why.to_string()))),
+    }
+}

@@ -1,0 +1,224 @@
+//! An instance: one fresh start of an environment. The unit of replication.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bench_agent::{Greeting, clock_ns};
+use bench_container::{Cgroup, Limits, Spec};
+use bench_results::record;
+use bench_vm::Guest;
+use tokio::process::{Child, Command};
+
+use super::agent_client::AgentClient;
+use super::environment::{Environment, Start};
+use super::{container, native, vm};
+use crate::host::target::Checked;
+use crate::ledger::{Change, ChangeId, Ledger};
+use crate::paths;
+
+/// How long an agent may take to greet from a process or a container.
+pub const GREETING: Duration = Duration::from_secs(10);
+
+/// What all instances of a run share.
+pub struct Setting {
+    /// Where every change is written down first.
+    pub ledger: Ledger,
+    /// CPUs of every environment.
+    pub cpus: Vec<usize>,
+    /// Memory limit; RAM of a guest.
+    pub memory_bytes: u64,
+    /// The root of containers, and of guests in their image.
+    pub tree: bench_vm::ToolsTree,
+    /// The storage under test.
+    pub target: Option<Checked>,
+    /// `bench` itself, which is the agent everywhere.
+    pub executable: PathBuf,
+    /// Counts instances, for their names.
+    pub started: Cell<u32>,
+}
+
+/// The ground an instance stands on: its cgroup and its folder in memory. Dropping it kills what is in the cgroup.
+pub struct Ground<'a> {
+    ledger: &'a Ledger,
+    changes: Vec<ChangeId>,
+    /// Its cgroup, which every process of it is in.
+    pub cgroup: Cgroup,
+    /// Scratch and sockets, only for root.
+    pub folder: PathBuf,
+}
+
+impl<'a> Ground<'a> {
+    /// Make cgroup and folder, each written down before it is made.
+    pub fn prepare(ledger: &'a Ledger, name: &str, limits: &Limits) -> Result<Ground<'a>> {
+        let paths = Cgroup::plan(name).with_context(|| format!("finding a place for the cgroup {name}"))?;
+        let group = ledger.record(Change::Cgroup { paths })?;
+        let made = Cgroup::create(name, limits).with_context(|| format!("creating the cgroup {name}"));
+        let folder = paths::volatile_dir(name);
+        let made = made.and_then(|cgroup| Ok((cgroup, ledger.create_folder(&folder)?)));
+        match made {
+            Ok((cgroup, id)) => Ok(Ground { ledger, changes: vec![group, id], cgroup, folder }),
+            Err(e) => {
+                ledger.undo(group)?;
+                Err(e)
+            }
+        }
+    }
+
+    /// The command of a spec, in this cgroup and in a process group of its own: a Ctrl-C on the terminal is for us.
+    pub fn command(&self, mut spec: Spec) -> Result<Command> {
+        use std::os::unix::process::CommandExt;
+        spec.cgroup = self.cgroup.paths().to_vec();
+        let mut command = bench_container::command(&spec).context("preparing the first process")?;
+        command.process_group(0);
+        Ok(Command::from(command))
+    }
+}
+
+impl Drop for Ground<'_> {
+    fn drop(&mut self) {
+        for id in self.changes.iter().rev() {
+            if let Err(e) = self.ledger.undo(*id) {
+                eprintln!("bench: {e:#}");
+            }
+        }
+    }
+}
+
+/// What a kind of environment gives when it has started.
+pub struct Parts {
+    /// The conversation with the agent.
+    pub agent: AgentClient,
+    /// What the agent said first.
+    pub greeting: Greeting,
+    /// The first process on the host.
+    pub child: Child,
+    /// The guest's control, for `vm`.
+    pub guest: Option<Guest>,
+}
+
+/// A started environment with its agent.
+pub struct Instance<'a> {
+    /// The conversation with the agent.
+    pub agent: AgentClient,
+    /// What the agent said first.
+    pub greeting: Greeting,
+    /// Facts for the record.
+    pub facts: record::Instance,
+    /// The guest's control, for `vm`.
+    pub guest: Option<Guest>,
+    /// First process on the host.
+    child: Child,
+    /// Dropped last: it kills what is left.
+    pub ground: Ground<'a>,
+    /// Guests only: its console.
+    pub console: Option<PathBuf>,
+}
+
+impl<'a> Instance<'a> {
+    /// Start an environment afresh.
+    pub async fn start(environment: &Environment, setting: &'a Setting) -> Result<Instance<'a>> {
+        let number = setting.started.get();
+        setting.started.set(number + 1);
+        let name = format!("bench-{}-{number}", std::process::id());
+        let limits = environment.limits(setting);
+        let ground = Ground::prepare(&setting.ledger, &name, &limits)?;
+        let began = clock_ns();
+        let parts = match &environment.start {
+            Start::Native => native::start(setting, &ground).await,
+            Start::Container(options) => container::start(setting, &ground, options).await,
+            Start::Vm(machine) => vm::start(setting, &ground, machine).await,
+        };
+        let parts = parts.with_context(|| format!("starting an instance of `{}`", environment.name))?;
+        let ready_ns = clock_ns() - began;
+        let mut instance = Instance {
+            facts: facts(&parts, &ground, ready_ns)?,
+            agent: parts.agent,
+            greeting: parts.greeting,
+            guest: parts.guest,
+            child: parts.child,
+            console: matches!(environment.start, Start::Vm(_)).then(|| vm::console(&ground.folder)),
+            ground,
+        };
+        instance.pause().await?;
+        Ok(instance)
+    }
+
+    /// Let it wait without costing anything: a guest is stopped, an agent sleeps in `read`.
+    pub async fn pause(&mut self) -> Result<()> {
+        match &mut self.guest {
+            Some(guest) => guest.pause().await.context("stopping the guest while it waits"),
+            None => Ok(()),
+        }
+    }
+
+    /// Let it go on.
+    pub async fn resume(&mut self) -> Result<()> {
+        match &mut self.guest {
+            Some(guest) => guest.resume().await.context("continuing the guest"),
+            None => Ok(()),
+        }
+    }
+
+    /// Resident memory of the guest's machine now, guest RAM apart; only for guests.
+    pub fn resident(&self) -> Option<bench_vm::Resident> {
+        self.guest.as_ref()?;
+        bench_vm::resident(self.child.id()?).ok()
+    }
+
+    /// End it: everything in its cgroup is killed.
+    pub async fn stop(self) -> Result<()> {
+        let Instance { ground, mut child, agent, guest, .. } = self;
+        drop((agent, guest));
+        drop(ground);
+        child.wait().await.context("waiting for the end of an instance").map(drop)
+    }
+}
+
+fn facts(parts: &Parts, ground: &Ground<'_>, ready_ns: u64) -> Result<record::Instance> {
+    let usage = ground.cgroup.usage().context("reading what the instance used")?;
+    let resident = match (&parts.guest, parts.child.id()) {
+        (Some(_), Some(pid)) => bench_vm::resident(pid).ok(),
+        _ => None,
+    };
+    let guest_memory = resident.as_ref().map(|resident| resident.guest_ram_bytes);
+    Ok(record::Instance {
+        start_to_ready_ns: Some(ready_ns),
+        memory_at_ready_bytes: Some(usage.memory_bytes.saturating_sub(guest_memory.unwrap_or(0))),
+        vmm_memory_at_ready_bytes: resident.map(|resident| resident.rest_bytes),
+        guest_memory_at_ready_bytes: guest_memory,
+        kernel_release: Some(parts.greeting.kernel_release.clone()),
+        clock_source: parts.greeting.clock_source.clone(),
+        clock_read_ns: Some(parts.greeting.clock_read_ns),
+    })
+}
+
+/// Wait for the greeting of an agent that is a child with pipes; when it does not come, say what the child said.
+pub async fn greet_child(mut child: Child) -> Result<(AgentClient, Greeting, Child)> {
+    use tokio::io::AsyncReadExt;
+    let output = child.stdin.take().context("the agent has no standard input")?;
+    let input = child.stdout.take().context("the agent has no standard output")?;
+    let stderr = child.stderr.take();
+    match AgentClient::greet(input, output, GREETING).await {
+        Ok((agent, greeting)) => {
+            if let Some(mut stderr) = stderr {
+                // Kept open and empty: an agent that complains must not be stopped by a full pipe.
+                tokio::task::spawn_local(async move {
+                    let mut sink = [0; 1024];
+                    while matches!(stderr.read(&mut sink).await, Ok(1..)) {}
+                });
+            }
+            Ok((agent, greeting, child))
+        }
+        Err(e) => {
+            child.start_kill().ok();
+            let mut said = Vec::new();
+            if let Some(stderr) = stderr {
+                drop(stderr.take(4096).read_to_end(&mut said).await);
+            }
+            let said = String::from_utf8_lossy(&said).trim().to_owned();
+            Err(if said.is_empty() { e } else { e.context(said) })
+        }
+    }
+}

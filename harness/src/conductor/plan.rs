@@ -1,0 +1,158 @@
+//! The plan: the seeded, ordered list of all trials, complete before the first one executes.
+
+use bench_results::record::{Plan, PlannedTrial, Profile};
+use bench_workloads::Workload;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+/// Seconds that the target is driven before each block but the first: starting instances is a pause, and pauses cool a disk.
+pub const DRIVE_S: f64 = 1.0;
+
+/// What a plan is made from.
+pub struct Request<'a> {
+    /// Name of the suite (or `command`).
+    pub suite: &'a str,
+    /// Profile with the user's changes applied.
+    pub profile: Profile,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Names of the environments, the reference first, the control (if any) among them.
+    pub environments: &'a [String],
+    /// Name of the control.
+    pub control: Option<String>,
+    /// What to measure, in the suite's order.
+    pub workloads: &'a [Workload],
+    /// True when a storage target is driven before blocks.
+    pub drives: bool,
+}
+
+/// Make the plan. Within a block the workloads come in the suite's order; each is executed once in every environment, back to
+/// back, in an order out of a balanced design.
+pub fn make(request: Request<'_>) -> Plan {
+    let mut rng = ChaCha12Rng::seed_from_u64(request.seed);
+    let blocks = request.profile.blocks;
+    let orders: Vec<_> = request
+        .workloads
+        .iter()
+        .map(|_| balanced_orders(request.environments.len(), blocks as usize, &mut rng))
+        .collect();
+    let mut trials = Vec::new();
+    for block in 1..=blocks {
+        for (workload, orders) in request.workloads.iter().zip(&orders) {
+            for (position, &environment) in orders[block as usize - 1].iter().enumerate() {
+                let environment = &request.environments[environment];
+                trials.push(PlannedTrial {
+                    id: format!("b{block:02}-{}-{environment}", workload.name()),
+                    block,
+                    order: position as u32 + 1,
+                    environment: environment.clone(),
+                    workload: workload.name().to_owned(),
+                    // 32 bits: every tool's seed option takes them, and a reader of JSON keeps them.
+                    seed: u64::from(rng.random::<u32>()),
+                });
+            }
+        }
+    }
+    let profile = request.profile;
+    let driven_s = if request.drives { profile.settle_s + DRIVE_S * f64::from(blocks.saturating_sub(1)) } else { 0.0 };
+    let planned_s = trials.len() as f64 * (profile.warmup_s + profile.runtime_s) + driven_s;
+    Plan {
+        suite: request.suite.to_owned(),
+        profile,
+        seed: request.seed,
+        reference: request.environments[0].clone(),
+        control: request.control,
+        workloads: request.workloads.iter().map(Workload::record).collect(),
+        trials,
+        planned_s,
+    }
+}
+
+/// `rows` orders of `n` things. Full squares first, in each of which every thing stands equally often in every position and, for
+/// even `n`, follows every other equally often; the remainder is drawn from one more square. Things and rows are relabelled at random.
+fn balanced_orders(n: usize, rows: usize, rng: &mut ChaCha12Rng) -> Vec<Vec<usize>> {
+    let mut orders = Vec::with_capacity(rows);
+    while orders.len() < rows {
+        let mut labels: Vec<usize> = (0..n).collect();
+        labels.shuffle(rng);
+        let mut square = williams_square(n);
+        square.shuffle(rng);
+        let relabelled = square.into_iter().map(|row| row.into_iter().map(|thing| labels[thing]).collect());
+        orders.extend(relabelled.take(rows - orders.len()));
+    }
+    orders
+}
+
+/// Williams (1949): the Latin square of 0, 1, n-1, 2, n-2, ... and its shifts. For odd `n` one square balances positions but not
+/// successions; that would need twice the rows.
+fn williams_square(n: usize) -> Vec<Vec<usize>> {
+    let first: Vec<usize> = (0..n).map(|i| if i % 2 == 1 { i.div_ceil(2) } else { (n - i / 2) % n }).collect();
+    (0..n).map(|shift| first.iter().map(|thing| (thing + shift) % n).collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_environment_stands_equally_often_in_every_position() {
+        for n in 1..=7 {
+            let mut rng = ChaCha12Rng::seed_from_u64(n as u64);
+            let orders = balanced_orders(n, 3 * n, &mut rng);
+            let mut counts = vec![vec![0; n]; n];
+            for order in &orders {
+                for (position, &thing) in order.iter().enumerate() {
+                    counts[thing][position] += 1;
+                }
+            }
+            assert_eq!(counts, vec![vec![3; n]; n]);
+        }
+    }
+
+    #[test]
+    fn of_an_even_number_each_follows_each_other_once_a_square() {
+        for n in [2, 4, 6] {
+            let mut follows = vec![vec![0; n]; n];
+            for row in williams_square(n) {
+                for pair in row.windows(2) {
+                    follows[pair[0]][pair[1]] += 1;
+                }
+            }
+            for (a, row) in follows.iter().enumerate() {
+                for (b, &count) in row.iter().enumerate() {
+                    assert_eq!(count, usize::from(a != b), "{a} before {b} of {n}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_remainder_uses_each_order_once() {
+        let orders = balanced_orders(4, 6, &mut ChaCha12Rng::seed_from_u64(1));
+        assert_eq!(orders.len(), 6);
+        assert_ne!(orders[4], orders[5]);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_plan() {
+        let suite = bench_workloads::Suite::builtin("io").unwrap();
+        let names = ["native", "native-control", "container", "vm"].map(String::from);
+        let plan = |seed| {
+            make(Request {
+                suite: "io",
+                profile: suite.profile("quick").unwrap().clone(),
+                seed,
+                environments: &names,
+                control: Some("native-control".into()),
+                workloads: &suite.workloads,
+                drives: true,
+            })
+        };
+        assert_eq!(plan(7), plan(7));
+        assert_ne!(plan(7).trials, plan(8).trials);
+        assert_eq!(plan(7).trials.len(), 8 * 7 * 4);
+        let seconds = 8.0 * 7.0 * 4.0 * 2.5 + 30.0 + 7.0 * DRIVE_S;
+        assert!((plan(7).planned_s - seconds).abs() < 1e-9, "{}", plan(7).planned_s);
+    }
+}

@@ -1,0 +1,37 @@
+//! Errors that choose an exit code. All others are 2: what was asked could not be done.
+
+/// An environment that the user named cannot be had: exit code 69 (`EX_UNAVAILABLE` of sysexits.h), nothing was measured.
+#[derive(Debug, thiserror::Error)]
+#[error("environment `{environment}` cannot be used, nothing was measured")]
+pub struct Unavailable {
+    /// Its name.
+    pub environment: String,
+    /// Why.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Exit code for usage and definition errors, and whatever else could not be done.
+pub const USAGE: i32 = 2;
+/// Some trials failed or are invalid.
+pub const TRIALS: i32 = 3;
+/// An environment that the user named fails preflight.
+pub const UNAVAILABLE: i32 = 69;
+/// Our own failure of `container run` and `vm run`, as docker has it.
+pub const OWN: i32 = 125;
+/// Interrupted by the user.
+pub const INTERRUPTED: i32 = 130;
+
+/// The exit code for an error.
+pub fn exit_code(error: &anyhow::Error) -> i32 {
+    if error.is::<Unavailable>() { UNAVAILABLE } else { USAGE }
+}
+
+/// Refuse what only root can do, saying what needs it.
+pub fn need_root(doing: &str, because: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        nix::unistd::geteuid().is_root(),
+        "{doing} needs root: {because}; run it with sudo (files and cache stay yours)"
+    );
+    Ok(())
+}

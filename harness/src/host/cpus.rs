@@ -1,0 +1,91 @@
+//! Lists of CPUs as the kernel writes them, and the ones to measure on.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::read;
+
+/// `0-1,4` to numbers.
+pub fn parse(list: &str) -> Result<Vec<usize>> {
+    let mut cpus = BTreeSet::new();
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let number = |text: &str| {
+            text.trim().parse::<usize>().with_context(|| format!("`{list}` is not a list of CPUs such as `0-1,4`"))
+        };
+        let (first, last) = (number(first)?, number(last)?);
+        ensure!(first <= last && last < 8192, "`{part}` in the list of CPUs `{list}` is not a range such as `0-3`");
+        cpus.extend(first..=last);
+    }
+    Ok(cpus.into_iter().collect())
+}
+
+/// Numbers to `0-1,4`.
+pub fn format(cpus: &[usize]) -> String {
+    let mut text = String::new();
+    for run in cpus.chunk_by(|a, b| a + 1 == *b) {
+        let separator = if text.is_empty() { "" } else { "," };
+        match run {
+            [one] => text.push_str(&format!("{separator}{one}")),
+            _ => text.push_str(&format!("{separator}{}-{}", run[0], run[run.len() - 1])),
+        }
+    }
+    text
+}
+
+/// The CPUs that this process may use.
+fn allowed() -> Result<Vec<usize>> {
+    let set = rustix::thread::sched_getaffinity(None).context("asking which CPUs this process may use")?;
+    Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
+}
+
+/// The CPUs to measure on: what the user asked for, checked; else all of one NUMA node, and of four or more all but the last,
+/// which is left to the machine and to `bench`.
+pub fn choose(asked: Option<&str>) -> Result<Vec<usize>> {
+    let allowed = allowed()?;
+    if let Some(list) = asked {
+        let cpus = parse(list)?;
+        if let Some(missing) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+            bail!("--cpus {list}: CPU {missing} is not among those that can be used here ({})", format(&allowed));
+        }
+        return Ok(cpus);
+    }
+    let node = read("/sys/devices/system/node/node0/cpulist").and_then(|list| parse(&list).ok());
+    let on_node = |cpu: &usize| node.as_ref().is_none_or(|node| node.contains(cpu));
+    let mut cpus: Vec<usize> = allowed.iter().copied().filter(on_node).collect();
+    if cpus.is_empty() {
+        cpus = allowed;
+    }
+    if cpus.len() >= 4 {
+        cpus.pop();
+    }
+    Ok(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_go_both_ways() {
+        assert_eq!(parse("0-1,4").unwrap(), [0, 1, 4]);
+        assert_eq!(parse("3,1,2").unwrap(), [1, 2, 3]);
+        for list in ["0", "0-1,4", "1-3,5-6,9"] {
+            assert_eq!(format(&parse(list).unwrap()), list);
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_is_refused() {
+        for list in ["", "a", "1-", "-1", "3-1", "0-99999999"] {
+            assert!(parse(list).is_err(), "{list}");
+        }
+    }
+
+    #[test]
+    fn a_cpu_that_is_not_there_is_named() {
+        let error = choose(Some("0,8000")).unwrap_err().to_string();
+        assert!(error.contains("CPU 8000"), "{error}");
+    }
+}

@@ -1,0 +1,107 @@
+//! The block device beneath a path, and its counters.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::read;
+
+/// Bytes of a sector in `/proc/diskstats` and `/sys/block`, whatever the disk's own sector size (kernel: iostats.rst).
+pub const SECTOR_BYTES: u64 = 512;
+
+/// A block device of `/sys/dev/block`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// Name: `vda`, `vda1`, `loop0`.
+    pub name: String,
+    /// Its folder in sysfs.
+    sys: PathBuf,
+}
+
+impl Disk {
+    /// The device that a file system's file or a device node stands on; absent where the kernel names none (network and
+    /// multi-device file systems).
+    pub fn beneath(path: &Path) -> Option<Disk> {
+        let metadata = fs::metadata(path).ok()?;
+        let number = if metadata.file_type().is_block_device() { metadata.rdev() } else { metadata.dev() };
+        Disk::by_number(number)
+    }
+
+    fn by_number(number: u64) -> Option<Disk> {
+        let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
+        let sys = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+        Some(Disk { name: sys.file_name()?.to_string_lossy().into_owned(), sys })
+    }
+
+    /// A file in the device's sysfs folder, or for a partition in its disk's (`queue/...`).
+    pub fn attribute(&self, name: &str) -> Option<String> {
+        read(self.sys.join(name)).or_else(|| read(self.sys.parent()?.join(name)))
+    }
+
+    /// The devices that are stacked on this one, by name.
+    pub fn holders(&self) -> Vec<String> {
+        names_in(&self.sys.join("holders"))
+    }
+
+    /// The partitions of this disk, by name.
+    pub fn partitions(&self) -> Vec<String> {
+        names_in(&self.sys).into_iter().filter(|name| self.sys.join(name).join("partition").exists()).collect()
+    }
+
+    /// Size in bytes.
+    pub fn size_bytes(&self) -> Option<u64> {
+        self.attribute("size")?.parse::<u64>().ok().map(|sectors| sectors * SECTOR_BYTES)
+    }
+
+    /// Open its counters for many readings.
+    pub fn counters(&self) -> Result<Counters> {
+        let path = self.sys.join("stat");
+        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        Ok(Counters { file })
+    }
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The open `stat` file of a device.
+pub struct Counters {
+    file: File,
+}
+
+impl Counters {
+    /// Bytes read and written so far.
+    pub fn bytes(&self) -> std::io::Result<u64> {
+        let mut buffer = [0; 512];
+        let length = self.file.read_at(&mut buffer, 0)?;
+        parse_stat(&String::from_utf8_lossy(&buffer[..length]))
+            .ok_or_else(|| std::io::Error::other("the device's stat file has another form"))
+    }
+}
+
+/// Fields 3 and 7 are sectors read and written (kernel: block/stat.rst).
+fn parse_stat(text: &str) -> Option<u64> {
+    let fields: Vec<u64> = text.split_whitespace().map_while(|field| field.parse().ok()).collect();
+    Some((fields.get(2)? + fields.get(6)?) * SECTOR_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sectors_read_and_written_are_summed() {
+        let text = "    4451      112   345000     2110    91822     3310  1120016    40211        0    51212    44321\n";
+        assert_eq!(parse_stat(text), Some((345_000 + 1_120_016) * 512));
+        assert_eq!(parse_stat("1 2 3"), None);
+    }
+
+    #[test]
+    fn proc_has_no_disk() {
+        assert_eq!(Disk::beneath(Path::new("/proc")), None);
+    }
+}

@@ -1,0 +1,139 @@
+//! The fingerprint: the facts of machine, kernel, tools and settings that a number depends on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use super::disk::Disk;
+use super::read;
+
+/// Dotted name to value; what cannot be read is absent.
+pub type Fingerprint = BTreeMap<String, String>;
+
+/// Everything that is known without a suite.
+pub fn machine() -> Fingerprint {
+    let mut facts = Fingerprint::new();
+    cpu(&mut facts);
+    kernel(&mut facts);
+    memory(&mut facts);
+    facts
+}
+
+fn put(facts: &mut Fingerprint, name: &str, value: Option<String>) {
+    if let Some(value) = value.filter(|value| !value.is_empty()) {
+        facts.insert(name.to_owned(), value);
+    }
+}
+
+fn cpu(facts: &mut Fingerprint) {
+    let info = read("/proc/cpuinfo").unwrap_or_default();
+    let of = |key: &str| {
+        let line = info.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key))?;
+        line.split_once(':').map(|(_, value)| value.trim().to_owned())
+    };
+    put(facts, "cpu.model", of("model name"));
+    put(facts, "cpu.microcode", of("microcode"));
+    put(facts, "cpu.online", read("/sys/devices/system/cpu/online"));
+    put(facts, "cpu.smt", read("/sys/devices/system/cpu/smt/control"));
+    put(facts, "cpu.governor", read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"));
+    put(facts, "cpu.turbo_off", read("/sys/devices/system/cpu/intel_pstate/no_turbo"));
+    put(facts, "numa.nodes", read("/sys/devices/system/node/online"));
+    let is_guest = of("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor"));
+    put(facts, "machine.virtualised", Some(if is_guest { "yes" } else { "no" }.to_owned()));
+    put(facts, "machine.product", read("/sys/class/dmi/id/product_name"));
+    put(facts, "mitigations", mitigations());
+}
+
+fn mitigations() -> Option<String> {
+    let folder = std::fs::read_dir("/sys/devices/system/cpu/vulnerabilities").ok()?;
+    let mut all: Vec<_> = folder
+        .flatten()
+        .filter_map(|entry| Some(format!("{}: {}", entry.file_name().to_string_lossy(), read(entry.path())?)))
+        .collect();
+    all.sort();
+    Some(all.join("; "))
+}
+
+/// The host's `mitigations=` of its command line, for the guest.
+pub fn mitigations_option() -> Option<String> {
+    read("/proc/cmdline")?.split_whitespace().find_map(|word| word.strip_prefix("mitigations=")).map(str::to_owned)
+}
+
+fn kernel(facts: &mut Fingerprint) {
+    put(facts, "kernel.release", read("/proc/sys/kernel/osrelease"));
+    put(facts, "kernel.version", read("/proc/sys/kernel/version"));
+    put(facts, "kernel.command_line", read("/proc/cmdline"));
+    put(facts, "clock.source", read("/sys/devices/system/clocksource/clocksource0/current_clocksource"));
+    put(facts, "cgroup.version", Some(cgroup_version().to_owned()));
+    let release = read("/etc/os-release").unwrap_or_default();
+    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    put(facts, "os.name", name.map(|name| name.trim_matches('"').to_owned()));
+}
+
+/// `v1`, `hybrid` or `v2`.
+pub fn cgroup_version() -> &'static str {
+    let mounts = read("/proc/self/mountinfo").unwrap_or_default();
+    let kind = |name: &str| mounts.lines().any(|line| line.contains(&format!(" - {name} ")));
+    match (kind("cgroup"), kind("cgroup2")) {
+        (true, true) => "hybrid",
+        (true, false) => "v1",
+        (false, true) => "v2",
+        (false, false) => "none",
+    }
+}
+
+fn memory(facts: &mut Fingerprint) {
+    let total = read("/proc/meminfo")
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("MemTotal:").map(|rest| rest.trim().to_owned())));
+    put(facts, "memory.total", total);
+    put(facts, "memory.transparent_hugepages", read("/sys/kernel/mm/transparent_hugepage/enabled"));
+    put(facts, "memory.ksm", read("/sys/kernel/mm/ksm/run"));
+    let swaps = read("/proc/swaps").map(|text| text.lines().skip(1).count().to_string());
+    put(facts, "memory.swaps", swaps);
+}
+
+/// Facts of the disk beneath the target.
+pub fn disk(facts: &mut Fingerprint, disk: &Disk) {
+    put(facts, "block.device", Some(disk.name.clone()));
+    for name in ["model", "vendor", "firmware_rev"] {
+        put(facts, &format!("block.{name}"), disk.attribute(&format!("device/{name}")));
+    }
+    for name in [
+        "scheduler",
+        "nr_requests",
+        "rotational",
+        "write_cache",
+        "read_ahead_kb",
+        "logical_block_size",
+        "physical_block_size",
+        "max_sectors_kb",
+        "nomerges",
+        "rq_affinity",
+        "io_poll",
+        "wbt_lat_usec",
+    ] {
+        put(facts, &format!("block.{name}"), disk.attribute(&format!("queue/{name}")));
+    }
+}
+
+/// Version and digest of a tool.
+pub fn tool(facts: &mut Fingerprint, name: &str, path: &Path) {
+    let version = Command::new(path).arg("--version").output().ok();
+    let line = version.and_then(|output| String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned));
+    put(facts, &format!("tool.{name}.version"), line);
+    put(facts, &format!("tool.{name}.sha256"), bench_agent::sha256(path).ok());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_says_what_it_is() {
+        let facts = machine();
+        for name in ["cpu.model", "kernel.release", "memory.total", "cgroup.version", "machine.virtualised"] {
+            assert!(facts.contains_key(name), "{name} in {facts:?}");
+        }
+        assert!(facts.values().all(|value| !value.is_empty()));
+    }
+}

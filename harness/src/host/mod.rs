@@ -1,0 +1,16 @@
+//! The machine as it is: facts, checks and samples; nothing here changes it.
+
+pub mod cpus;
+pub mod disk;
+pub mod doctor;
+pub mod fingerprint;
+pub mod packages;
+pub mod sampler;
+pub mod target;
+
+use std::path::Path;
+
+/// A file of `/proc` or `/sys` without its line end; absent where it cannot be read.
+pub fn read(path: impl AsRef<Path>) -> Option<String> {
+    std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}

@@ -1,0 +1,112 @@
+//! What `bench` needs from the distribution, in this one place.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// A program that is not part of `bench`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Program {
+    /// Its name, looked for in `PATH` and the system's own folders.
+    pub name: &'static str,
+    /// Debian's (and Ubuntu's) package of it.
+    pub package: &'static str,
+    /// What it is for.
+    pub purpose: &'static str,
+}
+
+/// Everything that `bench run --suite io` starts.
+pub const PROGRAMS: &[Program] = &[
+    Program { name: "fio", package: "fio", purpose: "the I/O workloads" },
+    Program { name: "busybox", package: "busybox-static", purpose: "a shell in containers and guests" },
+    Program { name: "qemu-system-x86_64", package: "qemu-system-x86", purpose: "the guest" },
+    Program { name: "mke2fs", package: "e2fsprogs", purpose: "the guest's root image" },
+    Program { name: "xz", package: "xz-utils", purpose: "unpacking kernel modules" },
+];
+
+/// Where a program is: in `PATH`, or in the folders that sudo and cron leave out of it.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(system).map(|folder| folder.join(name)).find(|file| is_executable(file))
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+/// Where a program is, or which package has it.
+pub fn require(name: &str) -> Result<PathBuf> {
+    find(name).with_context(|| match PROGRAMS.iter().find(|program| program.name == name) {
+        Some(program) => format!(
+            "`{name}` is missing ({}): install the package {}, or let `bench doctor --install` do it",
+            program.purpose, program.package
+        ),
+        None => format!("`{name}` was not found in PATH"),
+    })
+}
+
+/// The programs that are not there.
+pub fn missing() -> Vec<Program> {
+    PROGRAMS.iter().copied().filter(|program| find(program.name).is_none()).collect()
+}
+
+/// Install what is missing with apt; on a terminal, ask first.
+pub fn install() -> Result<()> {
+    let missing = missing();
+    if missing.is_empty() {
+        println!("everything that bench starts is installed");
+        return Ok(());
+    }
+    let names: Vec<_> = missing.iter().map(|program| program.package).collect();
+    println!("missing packages:");
+    for program in &missing {
+        println!("  {} ({})", program.package, program.purpose);
+    }
+    ensure!(
+        find("apt-get").is_some(),
+        "only Debian's and Ubuntu's packages are known here; install with your distribution's tool: {}",
+        missing.iter().map(|program| program.name).collect::<Vec<_>>().join(" ")
+    );
+    crate::failure::need_root("installing packages", "apt-get writes to the system")?;
+    if std::io::stdin().is_terminal() && !asked("install them now? [y/N] ")? {
+        bail!("nothing was installed");
+    }
+    apt(&["update"])?;
+    let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+    arguments.extend(&names);
+    apt(&arguments)?;
+    let still: Vec<_> = self::missing().iter().map(|program| program.name).collect();
+    ensure!(still.is_empty(), "apt-get succeeded, but still missing: {}", still.join(" "));
+    Ok(())
+}
+
+fn asked(question: &str) -> Result<bool> {
+    print!("{question}");
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn apt(arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new("apt-get");
+    command.arg("-q").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    let status = command.status().context("starting apt-get")?;
+    ensure!(status.success(), "`apt-get {}` failed ({status}); its own words are above", arguments.join(" "));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_its_package() {
+        assert!(require("sh").unwrap().ends_with("sh"));
+        let error = require("no-such-program").unwrap_err().to_string();
+        assert!(error.contains("no-such-program"), "{error}");
+    }
+}

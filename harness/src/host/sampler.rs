@@ -1,0 +1,153 @@
+//! CPU per I/O: a 10 Hz sampler on the host, the same for every environment.
+//!
+//! A window inside the measured job is used, so that start, warm-up and end of the tool are in neither figure.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bench_agent::clock_ns;
+use bench_container::Cgroup;
+
+use super::disk::{Counters, Disk};
+
+/// Time between two samples.
+pub const PERIOD: Duration = Duration::from_millis(100);
+/// The window begins this share of the measured time before its end, ...
+const WINDOW_FROM: f64 = 0.9;
+/// ... and ends this share before it.
+const WINDOW_TO: f64 = 0.15;
+
+/// One look at all counters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    at_ns: u64,
+    /// CPU time of the instance's cgroup.
+    cgroup_cpu_ns: u64,
+    /// Time that CPUs of the machine were idle or waited for I/O, summed over CPUs.
+    idle_ns: u64,
+    /// Bytes that the disk moved.
+    disk_bytes: u64,
+}
+
+/// Reads the counters of one instance and one disk.
+pub struct Sampler<'a> {
+    cgroup: &'a Cgroup,
+    disk: Counters,
+    stat: File,
+    tick_ns: u64,
+    cpus: u64,
+}
+
+/// CPU cost found in the window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cost {
+    /// CPU time of the cgroup per I/O, in nanoseconds.
+    pub cgroup_ns_per_io: f64,
+    /// CPU time of the whole machine per I/O, in nanoseconds.
+    pub machine_ns_per_io: f64,
+    /// Length of the window.
+    pub window_ns: u64,
+}
+
+impl<'a> Sampler<'a> {
+    /// Open everything that is read.
+    pub fn open(cgroup: &'a Cgroup, disk: &Disk) -> Result<Sampler<'a>> {
+        let stat = File::open("/proc/stat").context("opening /proc/stat")?;
+        let ticks = rustix::param::clock_ticks_per_second();
+        let online = super::read("/sys/devices/system/cpu/online").context("reading which CPUs are online")?;
+        let cpus = super::cpus::parse(&online)?.len() as u64;
+        Ok(Sampler { cgroup, disk: disk.counters()?, stat, tick_ns: 1_000_000_000 / ticks.max(1), cpus })
+    }
+
+    /// One sample; absent when a counter cannot be read.
+    pub fn sample(&self) -> Option<Sample> {
+        let mut buffer = [0; 256];
+        let length = self.stat.read_at(&mut buffer, 0).ok()?;
+        Some(Sample {
+            at_ns: clock_ns(),
+            cgroup_cpu_ns: self.cgroup.usage().ok()?.cpu_ns,
+            idle_ns: idle_ticks(&String::from_utf8_lossy(&buffer[..length]))? * self.tick_ns,
+            disk_bytes: self.disk.bytes().ok()?,
+        })
+    }
+
+    /// Sample for ever into `samples`; meant to be dropped when the job has ended.
+    pub async fn sample_into(&self, samples: &mut Vec<Sample>) {
+        let mut interval = tokio::time::interval(PERIOD);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            interval.tick().await;
+            samples.extend(self.sample());
+        }
+    }
+
+    /// The cost per I/O of `block_size` bytes in a measured job of `runtime_s` that ended at `ended_ns` (host's clock).
+    pub fn cost(&self, samples: &[Sample], ended_ns: u64, runtime_s: f64, block_size: u64) -> Option<Cost> {
+        cost(samples, ended_ns, runtime_s, block_size, self.cpus)
+    }
+}
+
+fn cost(samples: &[Sample], ended_ns: u64, runtime_s: f64, block_size: u64, cpus: u64) -> Option<Cost> {
+    let before_end = |share: f64| ended_ns.saturating_sub((runtime_s * share * 1e9) as u64);
+    let (from, to) = (before_end(WINDOW_FROM), before_end(WINDOW_TO));
+    let mut inside = samples.iter().filter(|sample| (from..=to).contains(&sample.at_ns));
+    let first = inside.next()?;
+    let last = inside.next_back()?;
+    let elapsed = last.at_ns - first.at_ns;
+    let ios = last.disk_bytes.saturating_sub(first.disk_bytes) as f64 / block_size as f64;
+    let busy = (cpus * elapsed).saturating_sub(last.idle_ns.saturating_sub(first.idle_ns));
+    (ios >= 1.0).then(|| Cost {
+        cgroup_ns_per_io: last.cgroup_cpu_ns.saturating_sub(first.cgroup_cpu_ns) as f64 / ios,
+        machine_ns_per_io: busy as f64 / ios,
+        window_ns: elapsed,
+    })
+}
+
+/// `idle` + `iowait` of all CPUs: of all columns of `/proc/stat` only these are not tick-sampled on tickless kernels.
+fn idle_ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().skip(3);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Vec<Sample> {
+        // 100 ms apart; before 500 ms (warm-up) everything is ten times as expensive.
+        let mut total = Sample { at_ns: 0, cgroup_cpu_ns: 0, idle_ns: 0, disk_bytes: 0 };
+        let mut all = vec![total];
+        for step in 1..=25 {
+            total.at_ns += 100_000_000;
+            total.cgroup_cpu_ns += if step <= 5 { 50_000_000 } else { 5_000_000 };
+            total.idle_ns += 180_000_000;
+            total.disk_bytes += 4096 * 1000;
+            all.push(total);
+        }
+        all
+    }
+
+    #[test]
+    fn only_the_window_counts() {
+        let cost = cost(&samples(), 2_500_000_000, 2.0, 4096, 2).unwrap();
+        assert_eq!(cost.cgroup_ns_per_io, 5_000.0);
+        assert_eq!(cost.machine_ns_per_io, 20_000.0);
+        assert_eq!(cost.window_ns, 1_500_000_000);
+    }
+
+    #[test]
+    fn nothing_is_made_up() {
+        assert_eq!(cost(&[], 2_500_000_000, 2.0, 4096, 2), None);
+        assert_eq!(cost(&samples()[..1], 2_500_000_000, 2.0, 4096, 2), None);
+        assert_eq!(cost(&samples(), 99_000_000_000, 2.0, 4096, 2), None);
+    }
+
+    #[test]
+    fn idle_and_iowait_are_read() {
+        assert_eq!(idle_ticks("cpu  9 1 2 1000 50 6 7 8 0 0\ncpu0 1 1 1 1\n"), Some(1050));
+        assert_eq!(idle_ticks("intr 5"), None);
+    }
+}

@@ -1,0 +1,272 @@
+//! The storage under test: what may be used, and what is refused, with the reason.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use bench_results::record::Target;
+use nix::sys::statfs::{FsType, statfs};
+
+use super::disk::Disk;
+use super::read;
+
+/// Sizes are multiples of this, so that every block size fits.
+pub const GRAIN_BYTES: u64 = 1 << 20;
+/// Left free beside the target: a full disk measures the file system's despair.
+const RESERVE_BYTES: u64 = 256 << 20;
+
+/// File systems that are memory: some accept `O_DIRECT`, and none is storage (linux/magic.h).
+const MEMORY: &[(i64, &str)] = &[
+    (0x0102_1994, "tmpfs"),
+    (0x8584_58f6, "ramfs"),
+    (0x6265_6570, "configfs"),
+    (0x6264_6576, "bdevfs"),
+    (0x9584_58f6, "hugetlbfs"),
+];
+/// File systems that write each block to a new place.
+const COPY_ON_WRITE: &[(i64, &str)] = &[(0x9123_683e, "btrfs"), (0x2fc1_2fc1, "zfs"), (0xca45_1a4e, "bcachefs")];
+const OTHERS: &[(i64, &str)] = &[
+    (0xef53, "ext4"),
+    (0x5846_5342, "xfs"),
+    (0xf2f5_2010, "f2fs"),
+    (0x794c_7630, "overlay"),
+    (0x6969, "nfs"),
+    (0x0102_1997, "9p"),
+    (0x6573_5546, "fuse"),
+];
+
+/// What the user asked for.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// `--target`; absent: a new file in the run's folder.
+    pub path: Option<PathBuf>,
+    /// `--size` or the profile's.
+    pub size_bytes: u64,
+    /// True when `size_bytes` was asked for; a device is otherwise used up to the profile's size.
+    pub destroy_data: bool,
+}
+
+/// A target that can be used, and what the reader of the report should know about it.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// For the record.
+    pub target: Target,
+    /// The device beneath, whose counters tell how many bytes really moved.
+    pub disk: Option<Disk>,
+    /// True when the file does not exist yet and is ours to make and to remove.
+    pub is_ours: bool,
+    /// Warnings for the report.
+    pub warnings: Vec<String>,
+}
+
+/// Check the target, without changing anything; `default` is where a target of our own would stand.
+pub fn check(wish: &Wish, default: &Path) -> Result<Checked> {
+    let path = wish.path.as_deref().unwrap_or(default);
+    let doing = || format!("checking the target {}", path.display());
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.file_type().is_block_device() => check_device(path, wish).with_context(doing),
+        Ok(metadata) if metadata.is_file() => check_existing(path, wish, metadata.len()).with_context(doing),
+        Ok(metadata) if metadata.is_dir() => bail!("{}: it is a folder; name a file in it, or a block device", doing()),
+        Ok(_) => bail!("{}: it is neither a file nor a block device", doing()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => check_new(path, wish).with_context(doing),
+        Err(e) => Err(e).with_context(doing),
+    }
+}
+
+fn check_new(path: &Path, wish: &Wish) -> Result<Checked> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    ensure!(parent.is_dir(), "the folder {} does not exist; create it first", parent.display());
+    let warnings = check_file_system(parent, wish.size_bytes)?;
+    check_direct_io(parent)?;
+    finish(path, parent, wish.size_bytes, true, warnings)
+}
+
+fn check_existing(path: &Path, wish: &Wish, length: u64) -> Result<Checked> {
+    ensure!(
+        wish.destroy_data,
+        "this file exists and its content would be overwritten; add --destroy-data if that is what you want"
+    );
+    let missing = wish.size_bytes.saturating_sub(length);
+    let warnings = check_file_system(path, missing)?;
+    let direct = OpenOptions::new().read(true).custom_flags(libc_direct()).open(path);
+    direct.context("opening it for direct I/O, without which the page cache would be measured")?;
+    finish(path, path, wish.size_bytes, false, warnings)
+}
+
+fn check_device(path: &Path, wish: &Wish) -> Result<Checked> {
+    let disk = Disk::beneath(path).context("sysfs does not know this block device")?;
+    if let Some(mount) = mounted(&disk.name) {
+        bail!("the device is mounted on {mount}; unmount it, or name a file on it");
+    }
+    let holders = disk.holders();
+    ensure!(holders.is_empty(), "the device is in use by {} (RAID, LVM, or encryption)", holders.join(", "));
+    let partitions = disk.partitions();
+    ensure!(partitions.is_empty(), "the device has partitions ({}); name an empty one of them", partitions.join(", "));
+    ensure!(!is_swap(path), "the device is swap space; `swapoff {}` first", path.display());
+    ensure!(
+        wish.destroy_data,
+        "everything on this block device would be overwritten; add --destroy-data if that is what you want"
+    );
+    let size = disk.size_bytes().context("sysfs does not tell the size of this block device")?;
+    ensure!(
+        size >= wish.size_bytes,
+        "the device has {size} bytes, fewer than the {} to be driven; give a smaller --size",
+        wish.size_bytes
+    );
+    let exclusive = OpenOptions::new().read(true).write(true).custom_flags(libc_direct() | libc_exclusive()).open(path);
+    exclusive.context("opening it alone and for direct I/O (is something else using it?)")?;
+    let path = fs::canonicalize(path)?;
+    let target = Target {
+        path: path.display().to_string(),
+        is_device: true,
+        size_bytes: wish.size_bytes,
+        file_system: None,
+        disk: Some(disk.name.clone()),
+    };
+    Ok(Checked { target, disk: Some(disk), is_ours: false, warnings: Vec::new() })
+}
+
+fn finish(path: &Path, existing: &Path, size_bytes: u64, is_ours: bool, mut warnings: Vec<String>) -> Result<Checked> {
+    let disk = Disk::beneath(existing);
+    if disk.is_none() {
+        warnings.push(
+            "the file system does not name one disk beneath it, so that CPU per I/O and device bytes are absent; \
+             use a file system on one block device to have them"
+                .to_owned(),
+        );
+    }
+    let path = std::path::absolute(path)?;
+    let target = Target {
+        path: path.display().to_string(),
+        is_device: false,
+        size_bytes,
+        file_system: Some(file_system_name(statfs(existing)?.filesystem_type())),
+        disk: disk.as_ref().map(|disk| disk.name.clone()),
+    };
+    Ok(Checked { target, disk, is_ours, warnings })
+}
+
+/// Refuse memory and too little space; warn of copy-on-write.
+fn check_file_system(path: &Path, needed_bytes: u64) -> Result<Vec<String>> {
+    let stat = statfs(path).with_context(|| format!("asking for the file system of {}", path.display()))?;
+    let kind = stat.filesystem_type();
+    if let Some(name) = named(MEMORY, kind) {
+        bail!("its file system is {name}, which is memory, not storage; give --out or --target on a disk");
+    }
+    let free = stat.blocks_available() * stat.block_size() as u64;
+    ensure!(
+        free >= needed_bytes + RESERVE_BYTES,
+        "{} MiB are free, and {} MiB are needed (the target and {} MiB of reserve); free some, or give a smaller --size",
+        free >> 20,
+        (needed_bytes + RESERVE_BYTES) >> 20,
+        RESERVE_BYTES >> 20
+    );
+    Ok(named(COPY_ON_WRITE, kind)
+        .map(|name| {
+            format!(
+                "the target is on {name}, which copies on write: each overwritten block moves, and what is measured is \
+                 the file system as much as the disk; a block device or ext4/xfs measures the disk"
+            )
+        })
+        .into_iter()
+        .collect())
+}
+
+fn check_direct_io(folder: &Path) -> Result<()> {
+    let probe = tempfile::NamedTempFile::new_in(folder).with_context(|| format!("writing to {}", folder.display()))?;
+    let direct = OpenOptions::new().read(true).write(true).custom_flags(libc_direct()).open(probe.path());
+    direct.map(drop).context("its file system refuses direct I/O, without which the page cache would be measured")
+}
+
+fn libc_direct() -> i32 {
+    rustix::fs::OFlags::DIRECT.bits() as i32
+}
+
+fn libc_exclusive() -> i32 {
+    rustix::fs::OFlags::EXCL.bits() as i32
+}
+
+fn named(table: &[(i64, &'static str)], kind: FsType) -> Option<&'static str> {
+    table.iter().find(|(magic, _)| *magic == kind.0).map(|(_, name)| *name)
+}
+
+fn file_system_name(kind: FsType) -> String {
+    let known = named(OTHERS, kind).or_else(|| named(COPY_ON_WRITE, kind)).or_else(|| named(MEMORY, kind));
+    known.map_or_else(|| format!("{:#x}", kind.0), str::to_owned)
+}
+
+/// Where the device is mounted, by its number in mountinfo (proc(5)).
+fn mounted(name: &str) -> Option<String> {
+    let number = read(format!("/sys/class/block/{name}/dev"))?;
+    read("/proc/self/mountinfo")?.lines().find_map(|line| {
+        let fields: Vec<_> = line.split(' ').collect();
+        (fields.get(2) == Some(&number.as_str())).then(|| fields.get(4).map(|&point| point.to_owned()))?
+    })
+}
+
+fn is_swap(path: &Path) -> bool {
+    let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let swaps = read("/proc/swaps").unwrap_or_default();
+    swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next()).any(|swap| Path::new(swap) == canonical)
+}
+
+/// A size that can be used, or the nearest that can.
+pub fn check_size(size_bytes: u64) -> Result<u64, String> {
+    if size_bytes.is_multiple_of(GRAIN_BYTES) && size_bytes > 0 {
+        return Ok(size_bytes);
+    }
+    let nearest = ((size_bytes + GRAIN_BYTES / 2) / GRAIN_BYTES).max(1);
+    Err(format!("{size_bytes} bytes is not a multiple of 1 MiB; the nearest is {nearest}MiB"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(path: Option<&Path>) -> Wish {
+        Wish { path: path.map(Path::to_path_buf), size_bytes: 64 << 20, destroy_data: false }
+    }
+
+    #[test]
+    fn memory_is_refused_by_type() {
+        let error = check(&wish(Some(Path::new("/dev/shm/target"))), Path::new("/")).unwrap_err();
+        assert!(format!("{error:#}").contains("tmpfs, which is memory"), "{error:#}");
+    }
+
+    #[test]
+    fn an_existing_file_needs_consent() {
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path = folder.path().join("mine");
+        fs::write(&path, "precious").unwrap();
+        let error = check(&wish(Some(&path)), Path::new("/")).unwrap_err();
+        assert!(format!("{error:#}").contains("--destroy-data"), "{error:#}");
+        let checked = check(&Wish { destroy_data: true, ..wish(Some(&path)) }, Path::new("/")).unwrap();
+        assert!(!checked.is_ours);
+    }
+
+    #[test]
+    fn a_new_file_on_a_disk_is_ours() {
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let checked = check(&wish(None), &folder.path().join("target")).unwrap();
+        assert!(checked.is_ours && !folder.path().join("target").exists());
+    }
+
+    #[test]
+    fn too_much_is_refused_with_figures() {
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let wish = Wish { size_bytes: 1 << 60, ..wish(None) };
+        let error = check(&wish, &folder.path().join("target")).unwrap_err();
+        assert!(format!("{error:#}").contains("MiB are free"), "{error:#}");
+    }
+
+    #[test]
+    fn the_nearest_size_is_named() {
+        assert_eq!(check_size(3 << 20), Ok(3 << 20));
+        assert!(check_size((3 << 20) + 5).unwrap_err().contains("3MiB"));
+        assert!(check_size(100).unwrap_err().contains("1MiB"));
+    }
+}

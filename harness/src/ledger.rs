@@ -1,0 +1,357 @@
+//! The only door to changing the machine: a synced list of what was changed, and how to undo it.
+//!
+//! A change is recorded before it is made; undoing goes in reverse. One file per process in the state directory, locked
+//! (`flock`) while its process lives, so that [`clean`] recognises the ledgers of processes that are gone. No process is listed:
+//! every process is started inside a listed cgroup, and undoing a cgroup kills what is in it.
+
+use std::cell::RefCell;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+/// One change to the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Change {
+    /// A control group: one directory per hierarchy. Undone: everything in it is killed, then it is removed. Its name holds
+    /// random digits, so that the path alone identifies it.
+    Cgroup {
+        /// Its directories.
+        paths: Vec<PathBuf>,
+    },
+    /// A file. Undone: removed when it is still the same (an inode that is not known yet belongs to an empty file only).
+    File {
+        /// Absolute path.
+        path: PathBuf,
+        /// Inode, once the file exists.
+        inode: Option<u64>,
+    },
+    /// A folder of ours in memory or in a run; its name holds random digits. Undone: removed with all it holds.
+    Folder {
+        /// Absolute path.
+        path: PathBuf,
+    },
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Change::Cgroup { paths } => {
+                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+                write!(f, "cgroup {}", paths.join(" "))
+            }
+            Change::File { path, .. } => write!(f, "file {}", path.display()),
+            Change::Folder { path } => write!(f, "folder {}", path.display()),
+        }
+    }
+}
+
+impl Change {
+    fn undo(&self) -> Result<()> {
+        match self {
+            Change::Cgroup { paths } => bench_container::remove_paths(paths).with_context(|| format!("removing {self}")),
+            Change::File { path, inode } => match path.symlink_metadata() {
+                Ok(found) if *inode == Some(found.ino()) || (inode.is_none() && found.len() == 0) => {
+                    fs::remove_file(path).with_context(|| format!("removing {}", path.display()))
+                }
+                // Gone already, or another file by now: not ours.
+                _ => Ok(()),
+            },
+            Change::Folder { path } => match fs::remove_dir_all(path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    Err(e).with_context(|| format!("removing {}", path.display()))
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+/// One line of a ledger's file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Made { id: u64, change: Change },
+    Undone { id: u64 },
+}
+
+/// Names a recorded change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangeId(u64);
+
+/// The ledger of this process. Dropping it undoes what is left, in reverse.
+pub struct Ledger {
+    path: PathBuf,
+    inner: RefCell<Inner>,
+}
+
+struct Inner {
+    file: Flock<File>,
+    next: u64,
+    standing: Vec<(u64, Change)>,
+}
+
+impl Ledger {
+    /// A new, empty, locked ledger for this process.
+    pub fn open(state_dir: &Path) -> Result<Ledger> {
+        let dir = ledgers(state_dir);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .with_context(|| format!("creating {} for the list of changes", dir.display()))?;
+        let path = dir.join(format!("{}-{:08x}.jsonl", std::process::id(), rand::random::<u32>()));
+        // Locked before it has its name, so that no cleaner can take it for one of a process that is gone.
+        let hidden = path.with_extension("new");
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&hidden);
+        let file = file.with_context(|| format!("creating {}", hidden.display()))?;
+        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| errno)
+            .with_context(|| format!("locking {}", hidden.display()))?;
+        fs::rename(&hidden, &path).with_context(|| format!("naming {}", path.display()))?;
+        File::open(&dir).and_then(|dir| dir.sync_all()).with_context(|| format!("syncing {}", dir.display()))?;
+        Ok(Ledger { path, inner: RefCell::new(Inner { file, next: 0, standing: Vec::new() }) })
+    }
+
+    /// Record a change; make it only after this returned.
+    pub fn record(&self, change: Change) -> Result<ChangeId> {
+        let mut inner = self.inner.borrow_mut();
+        let id = inner.next;
+        inner.next += 1;
+        self.append(&mut inner, &Line::Made { id, change: change.clone() })?;
+        inner.standing.push((id, change));
+        Ok(ChangeId(id))
+    }
+
+    /// Create an empty file that did not exist, recorded with its identity.
+    pub fn create_file(&self, path: &Path) -> Result<ChangeId> {
+        let before = self.record(Change::File { path: path.to_path_buf(), inode: None })?;
+        let created = OpenOptions::new().write(true).create_new(true).open(path).and_then(|file| file.metadata());
+        match created {
+            Ok(metadata) => {
+                let id = self.record(Change::File { path: path.to_path_buf(), inode: Some(metadata.ino()) })?;
+                self.forget(before)?;
+                Ok(id)
+            }
+            Err(e) => {
+                self.forget(before)?;
+                Err(e).with_context(|| format!("creating {}", path.display()))
+            }
+        }
+    }
+
+    /// Create a folder that did not exist, only for ourselves (mode 0700).
+    pub fn create_folder(&self, path: &Path) -> Result<ChangeId> {
+        let id = self.record(Change::Folder { path: path.to_path_buf() })?;
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => Ok(id),
+            Err(e) => {
+                self.forget(id)?;
+                Err(e).with_context(|| format!("creating {}", path.display()))
+            }
+        }
+    }
+
+    /// Undo one change now.
+    pub fn undo(&self, id: ChangeId) -> Result<()> {
+        let change = self.inner.borrow().standing.iter().find(|(standing, _)| *standing == id.0).cloned();
+        if let Some((_, change)) = change {
+            change.undo()?;
+            self.forget(id)?;
+        }
+        Ok(())
+    }
+
+    /// Strike a change that was undone by other means or was never made.
+    pub fn forget(&self, id: ChangeId) -> Result<()> {
+        let mut inner = self.inner.borrow_mut();
+        self.append(&mut inner, &Line::Undone { id: id.0 })?;
+        inner.standing.retain(|(standing, _)| *standing != id.0);
+        Ok(())
+    }
+
+    /// Undo everything that stands, in reverse; the first failure is returned after all were tried.
+    pub fn undo_all(&self) -> Result<()> {
+        let mut first = Ok(());
+        let standing: Vec<_> = self.inner.borrow().standing.iter().map(|&(id, _)| ChangeId(id)).collect();
+        for id in standing.into_iter().rev() {
+            first = first.and(self.undo(id));
+        }
+        first
+    }
+
+    fn append(&self, inner: &mut Inner, line: &Line) -> Result<()> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        inner
+            .file
+            .write_all(text.as_bytes())
+            .and_then(|()| inner.file.sync_data())
+            .with_context(|| format!("writing {}", self.path.display()))
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        match self.undo_all() {
+            Ok(()) => drop(fs::remove_file(&self.path)),
+            Err(e) => eprintln!("bench: {e:#}; `bench clean` will try again"),
+        }
+    }
+}
+
+fn ledgers(state_dir: &Path) -> PathBuf {
+    state_dir.join("ledgers")
+}
+
+/// What [`clean`] did or would do.
+#[derive(Debug, Default)]
+pub struct Cleaned {
+    /// Changes undone (or, on a dry run, standing).
+    pub changes: Vec<Change>,
+    /// Ledgers whose process is still alive.
+    pub live: usize,
+}
+
+/// Undo what the ledgers of processes that are gone still list.
+pub fn clean(state_dir: &Path, dry_run: bool) -> Result<Cleaned> {
+    let mut cleaned = Cleaned::default();
+    let dir = ledgers(state_dir);
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(cleaned),
+        Err(e) => return Err(e).with_context(|| format!("reading {}", dir.display())),
+    };
+    for entry in entries {
+        let path = entry.with_context(|| format!("reading {}", dir.display()))?.path();
+        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        let Ok(file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
+            cleaned.live += 1;
+            continue;
+        };
+        for change in standing(&file, &path)?.into_iter().rev() {
+            if !dry_run {
+                change.undo()?;
+            }
+            cleaned.changes.push(change);
+        }
+        if !dry_run {
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(cleaned)
+}
+
+/// The changes of a ledger that were not undone. A torn last line was never followed by its change and is ignored.
+fn standing(file: &File, path: &Path) -> Result<Vec<Change>> {
+    let mut standing: Vec<(u64, Change)> = Vec::new();
+    let mut lines = BufReader::new(file).lines().enumerate().peekable();
+    while let Some((number, line)) = lines.next() {
+        let line = line.with_context(|| format!("reading {}", path.display()))?;
+        match serde_json::from_str(&line) {
+            Ok(Line::Made { id, change }) => standing.push((id, change)),
+            Ok(Line::Undone { id }) => standing.retain(|(made, _)| *made != id),
+            Err(_) if lines.peek().is_none() => {}
+            Err(e) => return Err(e).with_context(|| format!("{}, line {}", path.display(), number + 1)),
+        }
+    }
+    Ok(standing.into_iter().map(|(_, change)| change).collect())
+}
+
+/// The machine-wide lock: two measurements at once would falsify each other.
+pub struct MachineLock {
+    _file: Flock<File>,
+}
+
+impl MachineLock {
+    /// Take it, or say who has it.
+    pub fn take(state_dir: &Path) -> Result<MachineLock> {
+        fs::create_dir_all(state_dir).with_context(|| format!("creating {}", state_dir.display()))?;
+        let path = state_dir.join("run.lock");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.with_context(|| format!("opening {}", path.display()))?;
+        let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => file,
+            Err(_) => bail!(
+                "another `bench run` is measuring on this machine (process {}); two at once would falsify each other: \
+                 wait for it, or stop it",
+                fs::read_to_string(&path).unwrap_or_default().trim()
+            ),
+        };
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.with_context(|| format!("writing {}", path.display()))?;
+        Ok(MachineLock { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_undone_in_reverse_and_the_ledger_goes() {
+        let state = tempfile::tempdir().unwrap();
+        let work = tempfile::tempdir().unwrap();
+        let folder = work.path().join("folder");
+        let file = folder.join("file");
+        let ledger = Ledger::open(state.path()).unwrap();
+        ledger.create_folder(&folder).unwrap();
+        ledger.create_file(&file).unwrap();
+        fs::write(&file, "data").unwrap();
+        drop(ledger);
+        assert!(!folder.exists());
+        assert_eq!(fs::read_dir(ledgers(state.path())).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_live_ledger_is_left_alone_and_a_dead_one_is_replayed_despite_a_torn_line() {
+        let state = tempfile::tempdir().unwrap();
+        let work = tempfile::tempdir().unwrap();
+        let live = Ledger::open(state.path()).unwrap();
+        let kept = work.path().join("kept");
+        live.create_file(&kept).unwrap();
+        let lost = work.path().join("lost");
+        fs::write(&lost, "data").unwrap();
+        let inode = fs::metadata(&lost).unwrap().ino();
+        let line = Line::Made { id: 0, change: Change::File { path: lost.clone(), inode: Some(inode) } };
+        let text = format!("{}\n{{\"made\":{{\"id\":1,\"chan", serde_json::to_string(&line).unwrap());
+        fs::write(ledgers(state.path()).join("1-dead.jsonl"), text).unwrap();
+
+        let would = clean(state.path(), true).unwrap();
+        assert_eq!((would.changes.len(), would.live), (1, 1));
+        assert!(lost.exists());
+        let did = clean(state.path(), false).unwrap();
+        assert_eq!((did.changes.len(), did.live), (1, 1));
+        assert!(!lost.exists() && kept.exists());
+        assert_eq!(clean(state.path(), false).unwrap().changes.len(), 0);
+    }
+
+    #[test]
+    fn a_file_that_is_not_ours_any_more_stays() {
+        let state = tempfile::tempdir().unwrap();
+        let work = tempfile::tempdir().unwrap();
+        let path = work.path().join("file");
+        let ledger = Ledger::open(state.path()).unwrap();
+        ledger.create_file(&path).unwrap();
+        let other = work.path().join("other");
+        fs::write(&other, "somebody's").unwrap();
+        fs::rename(&other, &path).unwrap();
+        drop(ledger);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's");
+    }
+
+    #[test]
+    fn only_one_holds_the_machine() {
+        let state = tempfile::tempdir().unwrap();
+        let held = MachineLock::take(state.path()).unwrap();
+        let error = MachineLock::take(state.path()).err().unwrap().to_string();
+        assert!(error.contains(&std::process::id().to_string()), "{error}");
+        drop(held);
+        MachineLock::take(state.path()).unwrap();
+    }
+}

@@ -1,0 +1,79 @@
+//! Writing to the user: results on standard output, the rest on standard error.
+
+use std::io::{IsTerminal, Write};
+
+/// Print a result. A reader that went away (`| head`) is not an error.
+pub fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+}
+
+/// Print a result and end the line.
+pub fn print_line(text: &str) {
+    print(&format!("{text}\n"));
+}
+
+/// True when standard output is a terminal and the user did not ask for plain text.
+pub fn in_color() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Columns of the terminal; 100 where there is none.
+pub fn width() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stdout())
+        .map_or(100, |size| if size.ws_col == 0 { 100 } else { usize::from(size.ws_col) })
+}
+
+/// Rows in columns, for lists: the columns are as wide as their widest cell, two spaces apart.
+pub fn columns(rows: &[Vec<String>]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let wide = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..count).map(|column| wide(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Bytes for people, in the largest binary unit that keeps the figure readable.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match UNITS.iter().find(|(_, size)| bytes >= *size) {
+        Some((unit, size)) if bytes.is_multiple_of(*size) => format!("{} {unit}", bytes / size),
+        Some((unit, size)) => format!("{:.1} {unit}", bytes as f64 / *size as f64),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+/// Seconds for people.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match (whole / 3600, whole % 3600 / 60, whole % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s:02} s"),
+        (h, m, _) => format!("{h} h {m:02} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_for_people() {
+        assert_eq!(bytes(1 << 30), "1 GiB");
+        assert_eq!(bytes(1_500_000), "1.4 MiB");
+        assert_eq!(bytes(12), "12 bytes");
+        assert_eq!(duration(59.6), "1 min 00 s");
+        assert_eq!(duration(3720.0), "1 h 02 min");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["a".to_owned(), "bb".into()], vec!["ccc".into(), "d".into()]];
+        assert_eq!(columns(&rows), "a    bb\nccc  d\n");
+    }
+}

@@ -1,0 +1,88 @@
+//! Where `bench` keeps what outlives a process, and to whom it belongs.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The person behind `sudo`: files end up theirs, and the cache is theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+impl Caller {
+    /// From `SUDO_UID` and `SUDO_GID`; absent when `bench` was not started by `sudo`.
+    pub fn behind_sudo() -> Option<Caller> {
+        let id = |name| std::env::var(name).ok()?.parse().ok();
+        Some(Caller { uid: id("SUDO_UID")?, gid: id("SUDO_GID")? })
+    }
+
+    /// Give a file or a whole folder to the caller; symbolic links are not followed.
+    pub fn own(self, path: &Path) -> std::io::Result<()> {
+        std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))?;
+        if path.symlink_metadata()?.is_dir() {
+            for entry in std::fs::read_dir(path)? {
+                self.own(&entry?.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Give a folder and the folders and files directly in it to the caller, not what lies deeper.
+pub fn own_down_to(caller: Caller, folder: &Path) -> Result<()> {
+    let give = |path: &Path| std::os::unix::fs::lchown(path, Some(caller.uid), Some(caller.gid));
+    let given = give(folder).and_then(|()| std::fs::read_dir(folder)?.try_for_each(|entry| give(&entry?.path())));
+    given.with_context(|| format!("giving {} to uid {}", folder.display(), caller.uid))
+}
+
+/// Give `path` to the person behind `sudo`, when there is one.
+pub fn give_to_caller(path: &Path) -> Result<()> {
+    match Caller::behind_sudo() {
+        Some(caller) => caller.own(path).with_context(|| format!("giving {} to uid {}", path.display(), caller.uid)),
+        None => Ok(()),
+    }
+}
+
+/// Images and probe outcomes: `BENCH_CACHE_DIR`, else `~/.cache/bench` of the caller.
+pub fn cache_dir() -> Result<PathBuf> {
+    if let Some(dir) = std::env::var_os("BENCH_CACHE_DIR") {
+        return Ok(PathBuf::from(dir));
+    }
+    if let Some(home) = Caller::behind_sudo().and_then(|caller| home_of(caller.uid)) {
+        return Ok(home.join(".cache/bench"));
+    }
+    if let Some(dir) = std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()) {
+        return Ok(PathBuf::from(dir).join("bench"));
+    }
+    let home = std::env::var_os("HOME").context("finding the cache: neither BENCH_CACHE_DIR nor HOME is set")?;
+    Ok(PathBuf::from(home).join(".cache/bench"))
+}
+
+fn home_of(uid: u32) -> Option<PathBuf> {
+    nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.dir)
+}
+
+/// Ledgers and the machine-wide lock: `BENCH_STATE_DIR`, else `/var/lib/bench`. They survive a power cut.
+pub fn state_dir() -> PathBuf {
+    std::env::var_os("BENCH_STATE_DIR").map_or_else(|| PathBuf::from("/var/lib/bench"), PathBuf::from)
+}
+
+/// A place in memory for sockets and small files of this process: `/run/bench/NAME`, else below `/dev/shm`.
+pub fn volatile_dir(name: &str) -> PathBuf {
+    let base = ["/run", "/dev/shm"].iter().find(|dir| is_in_memory(Path::new(dir))).unwrap_or(&"/run");
+    Path::new(base).join(format!("bench-{name}"))
+}
+
+fn is_in_memory(path: &Path) -> bool {
+    const TMPFS_MAGIC: i64 = 0x0102_1994;
+    nix::sys::statfs::statfs(path).is_ok_and(|stat| stat.filesystem_type().0 == TMPFS_MAGIC)
+}
+
+/// The path of the running executable.
+pub fn own_executable() -> Result<PathBuf> {
+    std::env::current_exe().context("finding bench's own executable")
+}
