@@ -4,10 +4,20 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod analysis;
+pub mod claims;
 pub mod metric;
+pub mod paper;
 pub mod record;
+pub mod schema;
+pub mod statistics;
+pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod verdict;
 
 mod histogram;
+mod sentence;
 
 pub use histogram::Histogram;
 pub use metric::{Direction, Unit};

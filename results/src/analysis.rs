@@ -1,0 +1,331 @@
+//! From a record to comparisons: cells, paired ratios, verdicts, claims, and one headline.
+
+use std::collections::BTreeMap;
+
+use crate::claims::{ClaimResult, judge_claims};
+use crate::histogram::Histogram;
+use crate::metric::{self, Direction};
+use crate::record::{Environment, Trial};
+use crate::statistics::{self, Interval};
+use crate::store::Record;
+use crate::verdict::{Verdict, decide, edges};
+use crate::{paper, sentence};
+
+/// Fewer blocks give no verdict.
+pub const LEAST_BLOCKS: usize = 3;
+
+/// Everything that is said about a record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Analysis {
+    /// One sentence for the top of the page.
+    pub headline: String,
+    /// Environments against the reference, by workload, environment and metric in the record's order.
+    pub comparisons: Vec<Comparison>,
+    /// Values by workload, environment and metric.
+    pub cells: Vec<Cell>,
+    /// Merged latency histograms.
+    pub distributions: Vec<Distribution>,
+    /// The claims of paper and article.
+    pub claims: Vec<ClaimResult>,
+    /// Trials that failed or are invalid, with the reasons.
+    pub broken: Vec<Broken>,
+}
+
+/// All valid values of one metric in one workload and environment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell {
+    /// Name of the workload.
+    pub workload: String,
+    /// Name of the environment.
+    pub environment: String,
+    /// Name of the metric.
+    pub metric: String,
+    /// `(block, value)`, by block.
+    pub values: Vec<(u32, f64)>,
+    /// What to show for the environment: the mean over blocks; for a percentile, the one of the merged histogram.
+    pub shown: f64,
+}
+
+/// The latencies of all valid trials of a workload in an environment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Distribution {
+    /// Name of the workload.
+    pub workload: String,
+    /// Name of the environment.
+    pub environment: String,
+    /// `read` or `write`.
+    pub direction: String,
+    /// Merged by adding bins.
+    pub histogram: Histogram,
+}
+
+/// One environment against the reference, in one workload and metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// Name of the workload.
+    pub workload: String,
+    /// Name of the environment.
+    pub environment: String,
+    /// Name of the metric.
+    pub metric: String,
+    /// True when this metric decides about the workload.
+    pub deciding: bool,
+    /// True when the environment is the second copy of the reference.
+    pub is_control: bool,
+    /// True when one side is an emulated guest.
+    pub emulated: bool,
+    /// `(block, environment ÷ reference)` of the blocks in which both are valid.
+    pub pairs: Vec<(u32, f64)>,
+    /// Geometric mean of the ratios.
+    pub ratio: Option<f64>,
+    /// Its 95 % interval; from two blocks.
+    pub interval: Option<Interval>,
+    /// What it says.
+    pub verdict: Option<Verdict>,
+    /// Why it says nothing.
+    pub why_no_verdict: Option<String>,
+    /// Of the sign-flip test: a check that decides nothing.
+    pub sign_flip_p: Option<f64>,
+    /// The control's ratio and interval in the same workload and metric: what no difference looks like in this run.
+    pub noise_floor: Option<(f64, Interval)>,
+    /// Half the interval as a relative difference: smaller ones could not have been seen.
+    pub smallest_visible: Option<f64>,
+    /// Blocks that would decide; only when it is inconclusive.
+    pub blocks_needed: Option<u32>,
+    /// What it says, in words for people.
+    pub sentence: String,
+    /// The paper's ratio of the same workload and kind of environment.
+    pub paper_ratio: Option<f64>,
+}
+
+/// A trial that must not be averaged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Its id.
+    pub trial: String,
+    /// True when it failed, false when it is invalid.
+    pub failed: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// Analyse a record.
+pub fn analyse(record: &Record) -> Analysis {
+    let values = Values::of(record);
+    let distributions = distributions(record);
+    let comparisons = comparisons(record, &values);
+    Analysis {
+        headline: sentence::headline(record, &comparisons),
+        cells: cells(record, &values, &distributions),
+        claims: judge_claims(record, &values),
+        broken: broken(record),
+        comparisons,
+        distributions,
+    }
+}
+
+/// Valid values by workload, environment and metric.
+pub(crate) struct Values<'a>(BTreeMap<&'a str, ByEnvironment<'a>>);
+
+/// Environment to metric to `(block, value)`.
+type ByEnvironment<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<(u32, f64)>>>;
+
+impl<'a> Values<'a> {
+    fn of(record: &'a Record) -> Values<'a> {
+        let mut values: BTreeMap<&str, ByEnvironment<'_>> = BTreeMap::new();
+        for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
+            for measurement in trial.measurements.iter().filter(|m| m.value.is_finite()) {
+                let planned = &trial.planned;
+                let environments = values.entry(&planned.workload).or_default();
+                let metrics = environments.entry(&planned.environment).or_default();
+                metrics.entry(&measurement.metric).or_default().push((planned.block, measurement.value));
+            }
+        }
+        for list in values.values_mut().flat_map(BTreeMap::values_mut).flat_map(BTreeMap::values_mut) {
+            list.sort_by_key(|&(block, _)| block);
+        }
+        Values(values)
+    }
+
+    pub(crate) fn get(&self, workload: &str, environment: &str, metric: &str) -> &[(u32, f64)] {
+        let found = self.0.get(workload).and_then(|environments| environments.get(environment)?.get(metric));
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// `(block, numerator ÷ denominator)` of the blocks that have both, where the ratio is a positive number.
+    pub(crate) fn pairs(&self, workload: &str, metric: &str, numerator: &str, denominator: &str) -> Vec<(u32, f64)> {
+        let below: BTreeMap<u32, f64> = self.get(workload, denominator, metric).iter().copied().collect();
+        let above = self.get(workload, numerator, metric).iter();
+        let ratios = above.filter_map(|&(block, value)| Some((block, value / below.get(&block)?)));
+        ratios.filter(|(_, ratio)| ratio.is_finite() && *ratio > 0.0).collect()
+    }
+
+    fn metrics(&self, workload: &str, environment: &str) -> Vec<&'static metric::Metric> {
+        let has = |metric: &&metric::Metric| !self.get(workload, environment, metric.name).is_empty();
+        metric::METRICS.iter().filter(has).collect()
+    }
+}
+
+fn distributions(record: &Record) -> Vec<Distribution> {
+    let mut merged: BTreeMap<(&str, &str, &str), Vec<(u64, u64)>> = BTreeMap::new();
+    for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
+        for (direction, histogram) in &trial.histograms {
+            let key = (trial.planned.workload.as_str(), trial.planned.environment.as_str(), direction.as_str());
+            merged.entry(key).or_default().extend_from_slice(histogram.bins());
+        }
+    }
+    merged
+        .into_iter()
+        .map(|((workload, environment, direction), bins)| Distribution {
+            workload: workload.to_owned(),
+            environment: environment.to_owned(),
+            direction: direction.to_owned(),
+            histogram: Histogram::from_bins(bins),
+        })
+        .collect()
+}
+
+fn cells(record: &Record, values: &Values<'_>, distributions: &[Distribution]) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for workload in &record.run.plan.workloads {
+        for environment in &record.run.environments {
+            for metric in values.metrics(&workload.name, &environment.name) {
+                let values = values.get(&workload.name, &environment.name, metric.name).to_vec();
+                let mean = values.iter().map(|&(_, value)| value).sum::<f64>() / values.len() as f64;
+                let of = |d: &&Distribution| d.workload == workload.name && d.environment == environment.name;
+                let merged = percentile(metric.name, || distributions.iter().filter(of));
+                cells.push(Cell {
+                    workload: workload.name.clone(),
+                    environment: environment.name.clone(),
+                    metric: metric.name.to_owned(),
+                    values,
+                    shown: merged.unwrap_or(mean),
+                });
+            }
+        }
+    }
+    cells
+}
+
+/// A percentile of an environment comes from its merged histogram, never from averaging.
+fn percentile<'a, I: Iterator<Item = &'a Distribution>>(metric: &str, of: impl Fn() -> I) -> Option<f64> {
+    let (direction, rest) = metric.split_once("_latency_")?;
+    let q = match rest {
+        "p50_ns" => 0.5,
+        "p99_ns" => 0.99,
+        "p999_ns" => 0.999,
+        _ => return None,
+    };
+    let distribution = of().find(|distribution| distribution.direction == direction)?;
+    distribution.histogram.percentile_ns(q).map(|ns| ns as f64)
+}
+
+fn comparisons(record: &Record, values: &Values<'_>) -> Vec<Comparison> {
+    let run = &record.run;
+    let Some(reference) = run.environments.iter().find(|environment| environment.name == run.plan.reference) else {
+        return Vec::new();
+    };
+    let mut comparisons = Vec::new();
+    for workload in &run.plan.workloads {
+        for environment in run.environments.iter().filter(|environment| environment.name != reference.name) {
+            for metric in values.metrics(&workload.name, &environment.name) {
+                let pairs = values.pairs(&workload.name, metric.name, &environment.name, &reference.name);
+                if !pairs.is_empty() {
+                    let about = About { record, workload, environment, reference, metric };
+                    comparisons.push(compare(&about, pairs, values));
+                }
+            }
+        }
+    }
+    comparisons
+}
+
+/// What a comparison is about.
+struct About<'a> {
+    record: &'a Record,
+    workload: &'a crate::record::Workload,
+    environment: &'a Environment,
+    reference: &'a Environment,
+    metric: &'static metric::Metric,
+}
+
+fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Comparison {
+    let plan = &about.record.run.plan;
+    let margin = plan.profile.margin;
+    let ratios: Vec<f64> = pairs.iter().map(|&(_, ratio)| ratio).collect();
+    let estimate = statistics::paired(&ratios);
+    let emulated = about.environment.is_emulated() || about.reference.is_emulated();
+    let why_no_verdict = why_no_verdict(about, ratios.len(), emulated);
+    let interval = estimate.map(|estimate| estimate.interval);
+    let verdict = match (&why_no_verdict, interval) {
+        (None, Some(interval)) => Some(decide(interval, margin, about.metric.better)),
+        _ => None,
+    };
+    let is_control = plan.control.as_deref() == Some(&about.environment.name);
+    let noise_floor = plan.control.as_ref().filter(|_| !is_control).and_then(|control| {
+        let pairs = values.pairs(&about.workload.name, about.metric.name, control, &about.reference.name);
+        let ratios: Vec<f64> = pairs.into_iter().map(|(_, ratio)| ratio).collect();
+        statistics::paired(&ratios).map(|estimate| (estimate.ratio, estimate.interval))
+    });
+    let undecided = verdict == Some(Verdict::Inconclusive);
+    let blocks_needed =
+        estimate.filter(|_| undecided).and_then(|estimate| statistics::blocks_needed(estimate.sd_log, margin));
+    let half = estimate.and_then(|estimate| statistics::half_width(estimate.sd_log, estimate.n as u32));
+    let native = about.reference.kind == crate::record::Kind::Native;
+    let paper = paper::ratio(&about.workload.name, about.metric.name, about.environment.kind);
+    let mut comparison = Comparison {
+        workload: about.workload.name.clone(),
+        environment: about.environment.name.clone(),
+        metric: about.metric.name.to_owned(),
+        deciding: about.workload.deciding == about.metric.name,
+        is_control,
+        emulated,
+        ratio: estimate.map(|estimate| estimate.ratio).or(ratios.first().copied()),
+        interval,
+        verdict,
+        why_no_verdict,
+        sign_flip_p: statistics::sign_flip_p(&ratios),
+        noise_floor,
+        smallest_visible: half.map(f64::exp_m1),
+        blocks_needed,
+        sentence: String::new(),
+        paper_ratio: paper.filter(|_| native && !is_control),
+        pairs,
+    };
+    comparison.sentence = sentence::comparison(&comparison, margin, about.metric);
+    comparison
+}
+
+fn why_no_verdict(about: &About<'_>, blocks: usize, emulated: bool) -> Option<String> {
+    if emulated {
+        Some("emulated: says nothing about KVM".to_owned())
+    } else if !about.record.run.plan.profile.verdicts {
+        Some(format!("the profile `{}` gives no verdicts", about.record.run.plan.profile.name))
+    } else if blocks < LEAST_BLOCKS {
+        Some(format!("{blocks} of the {LEAST_BLOCKS} blocks that a verdict needs"))
+    } else {
+        None
+    }
+}
+
+fn broken(record: &Record) -> Vec<Broken> {
+    let of = |trial: &Trial| Broken {
+        trial: trial.planned.id.clone(),
+        failed: trial.failure.is_some(),
+        reason: trial.failure.clone().unwrap_or_else(|| trial.invalid.join("; ")),
+    };
+    record.trials.iter().filter(|trial| !trial.is_valid()).map(of).collect()
+}
+
+/// How much worse (positive) or better (negative) a ratio is, as a fraction of the reference.
+pub fn loss(ratio: f64, better: Direction) -> f64 {
+    match better {
+        Direction::Higher => 1.0 - ratio,
+        Direction::Lower => ratio - 1.0,
+    }
+}
+
+/// The margin as a band of ratios, for figures.
+pub fn margin_band(record: &Record) -> Interval {
+    edges(record.run.plan.profile.margin)
+}

@@ -1,0 +1,206 @@
+//! The claims of the paper and of articles that cite it, judged by a record.
+
+use serde::Serialize;
+
+use crate::analysis::Values;
+use crate::paper::{Claim, Predicate, paper};
+use crate::record::{Environment, Kind, Trial};
+use crate::statistics::{self, Interval};
+use crate::store::Record;
+
+/// How a claim comes out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The whole interval is within the claim's band, in every workload.
+    Holds,
+    /// The whole interval is outside of it, in at least one workload.
+    DoesNotHold,
+    /// Anything else.
+    Inconclusive,
+    /// This run cannot tell, and why.
+    NotTested(String),
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Outcome::Holds => f.write_str("holds"),
+            Outcome::DoesNotHold => f.write_str("does not hold"),
+            Outcome::Inconclusive => f.write_str("inconclusive"),
+            Outcome::NotTested(why) => write!(f, "not tested ({why})"),
+        }
+    }
+}
+
+/// A claim and its outcome.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClaimResult {
+    /// Short name.
+    pub id: String,
+    /// The sentence.
+    pub sentence: String,
+    /// `paper` or `article`.
+    pub source: String,
+    /// How it comes out.
+    pub outcome: Outcome,
+    /// The figures that it comes from.
+    pub evidence: String,
+}
+
+/// What every claim about Docker must add.
+const OURS: &str = "tested with bench's own container: no seccomp, no overlay";
+
+pub(crate) fn judge_claims(record: &Record, values: &Values<'_>) -> Vec<ClaimResult> {
+    let relevant = |claim: &&Claim| match &claim.predicate {
+        Predicate::Ratio { workloads, .. } => {
+            workloads.iter().any(|name| record.run.plan.workloads.iter().any(|workload| workload.name == *name))
+        }
+        Predicate::GuestMemory { .. } | Predicate::WhoseKernel => {
+            record.run.environments.iter().any(|environment| environment.kind != Kind::Native)
+        }
+    };
+    paper().claims.iter().filter(relevant).map(|claim| judge(claim, record, values)).collect()
+}
+
+fn judge(claim: &Claim, record: &Record, values: &Values<'_>) -> ClaimResult {
+    let (outcome, evidence) = match &claim.predicate {
+        Predicate::Ratio { numerator, denominator, metric, workloads, at_least, at_most } => {
+            let band = Interval { low: at_least.unwrap_or(0.0), high: at_most.unwrap_or(f64::INFINITY) };
+            let about = Ratio { sides: [*numerator, *denominator], metric, workloads, band };
+            judge_ratio(&about, record, values)
+        }
+        Predicate::GuestMemory { at_least_bytes, at_most_bytes } => {
+            judge_memory(record, Interval { low: *at_least_bytes, high: *at_most_bytes })
+        }
+        Predicate::WhoseKernel => judge_kernel(record),
+    };
+    ClaimResult {
+        id: claim.id.clone(),
+        sentence: claim.sentence.clone(),
+        source: claim.source.clone(),
+        outcome,
+        evidence,
+    }
+}
+
+struct Ratio<'a> {
+    sides: [Kind; 2],
+    metric: &'a str,
+    workloads: &'a [String],
+    band: Interval,
+}
+
+/// The first environment of a kind that is not the control.
+fn first(record: &Record, kind: Kind) -> Option<&Environment> {
+    let control = record.run.plan.control.as_ref();
+    record.run.environments.iter().find(|environment| environment.kind == kind && Some(&environment.name) != control)
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Native => "native",
+        Kind::Container => "container",
+        Kind::Vm => "VM",
+    }
+}
+
+fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outcome, String) {
+    let mut names = Vec::new();
+    for kind in about.sides {
+        match first(record, kind) {
+            Some(environment) if environment.is_emulated() => {
+                return (Outcome::NotTested("guest was emulated".to_owned()), String::new());
+            }
+            Some(environment) => names.push(environment.name.as_str()),
+            None => return (Outcome::NotTested(format!("no {} in this run", kind_name(kind))), String::new()),
+        }
+    }
+    if !record.run.plan.profile.verdicts {
+        let why = format!("the profile `{}` gives no verdicts", record.run.plan.profile.name);
+        return (Outcome::NotTested(why), String::new());
+    }
+    let mut outcome = Outcome::Holds;
+    let mut evidence = Vec::new();
+    for workload in about.workloads {
+        let pairs = values.pairs(workload, about.metric, names[0], names[1]);
+        let ratios: Vec<f64> = pairs.into_iter().map(|(_, ratio)| ratio).collect();
+        let estimate = statistics::paired(&ratios).filter(|estimate| estimate.n >= crate::analysis::LEAST_BLOCKS);
+        let Some(estimate) = estimate else {
+            return (Outcome::NotTested(format!("too few valid blocks of {workload}")), evidence.join("; "));
+        };
+        let interval = estimate.interval;
+        evidence.push(format!("{workload} {:.2} [{:.2}, {:.2}]", estimate.ratio, interval.low, interval.high));
+        let within = interval.low >= about.band.low && interval.high <= about.band.high;
+        let outside = interval.high < about.band.low || interval.low > about.band.high;
+        outcome = match outcome {
+            Outcome::DoesNotHold => Outcome::DoesNotHold,
+            _ if outside => Outcome::DoesNotHold,
+            Outcome::Holds if within => Outcome::Holds,
+            _ => Outcome::Inconclusive,
+        };
+    }
+    if about.sides.contains(&Kind::Container) {
+        evidence.push(OURS.to_owned());
+    }
+    (outcome, evidence.join("; "))
+}
+
+/// The trials of the first environment of a kind.
+fn trials(record: &Record, kind: Kind) -> impl Iterator<Item = &Trial> {
+    let name = first(record, kind).map(|environment| environment.name.as_str());
+    record.trials.iter().filter(move |trial| Some(trial.planned.environment.as_str()) == name)
+}
+
+/// Memory of QEMU and of the guest's touched RAM when the agent was ready, once for each instance.
+fn judge_memory(record: &Record, band: Interval) -> (Outcome, String) {
+    let Some(environment) = first(record, Kind::Vm) else {
+        return (Outcome::NotTested("no VM in this run".to_owned()), String::new());
+    };
+    let mut by_block = std::collections::BTreeMap::new();
+    for trial in trials(record, Kind::Vm) {
+        let instance = &trial.instance;
+        if let (Some(vmm), Some(guest)) = (instance.vmm_memory_at_ready_bytes, instance.guest_memory_at_ready_bytes) {
+            by_block.insert(trial.planned.block, (vmm as f64, guest as f64));
+        }
+    }
+    if by_block.is_empty() {
+        return (Outcome::NotTested("no guest's memory was recorded".to_owned()), String::new());
+    }
+    let mean = |of: fn(&(f64, f64)) -> f64| by_block.values().map(of).sum::<f64>() / by_block.len() as f64;
+    let (vmm, guest) = (mean(|memory| memory.0), mean(|memory| memory.1));
+    let evidence =
+        format!("QEMU {:.0} MB and {:.0} MB of guest RAM touched when the agent was ready", vmm / 1e6, guest / 1e6);
+    if environment.is_emulated() {
+        // The translation buffer of TCG is in QEMU's figure.
+        return (Outcome::NotTested("guest was emulated".to_owned()), evidence);
+    }
+    let all = by_block.values().map(|(vmm, guest)| vmm + guest);
+    let inside = all.filter(|total| (band.low..=band.high).contains(total)).count();
+    let outcome = match inside {
+        0 => Outcome::DoesNotHold,
+        _ if inside == by_block.len() => Outcome::Holds,
+        _ => Outcome::Inconclusive,
+    };
+    (outcome, evidence)
+}
+
+fn judge_kernel(record: &Record) -> (Outcome, String) {
+    let release = |kind| trials(record, kind).find_map(|trial| trial.instance.kernel_release.as_deref());
+    let Some(host) = record.run.fingerprint.get("kernel.release") else {
+        return (Outcome::NotTested("the host's kernel was not recorded".to_owned()), String::new());
+    };
+    let (container, vm) = (release(Kind::Container), release(Kind::Vm));
+    let evidence = format!(
+        "host {host}; container {}; VM {}",
+        container.unwrap_or("not in this run"),
+        vm.unwrap_or("not in this run")
+    );
+    let outcome = match container {
+        None => Outcome::NotTested("no container in this run".to_owned()),
+        Some(release) if release != host => Outcome::DoesNotHold,
+        // The same release in a guest is the same file booted a second time: still a kernel of its own.
+        Some(_) => Outcome::Holds,
+    };
+    (outcome, evidence)
+}

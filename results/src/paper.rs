@@ -1,0 +1,139 @@
+//! The paper's numbers: RC25482, "An Updated Performance Comparison of Virtual Machines and Linux Containers" (2014).
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use crate::record::Kind;
+
+const TEXT: &str = include_str!("../reference/ibm-2014.toml");
+
+/// What is kept of the paper.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Paper {
+    /// How to cite it.
+    pub citation: String,
+    /// What it was measured on.
+    pub machine: String,
+    /// Measured values.
+    #[serde(rename = "value")]
+    pub values: Vec<Value>,
+    /// Completion latencies of its Fig. 7.
+    pub latency: Vec<LatencyCurve>,
+    /// Claims of the paper and of articles that cite it.
+    #[serde(rename = "claim")]
+    pub claims: Vec<Claim>,
+}
+
+/// One workload's values in base units.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Value {
+    /// Our workload that does the same.
+    pub workload: String,
+    /// Our metric.
+    pub metric: String,
+    /// Which figure of the paper it stands in.
+    pub figure: String,
+    /// On the bare machine.
+    pub native: f64,
+    /// In Docker, on a volume.
+    pub container: f64,
+    /// In KVM.
+    pub vm: f64,
+}
+
+/// One line of the paper's latency CDF.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LatencyCurve {
+    /// Of which kind of environment.
+    pub kind: Kind,
+    /// Percent of I/Os and their latency in nanoseconds, ascending.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// A sentence as a predicate.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Short unique name.
+    pub id: String,
+    /// The sentence.
+    pub sentence: String,
+    /// `paper` or `article`.
+    pub source: String,
+    /// What is said of which measurements.
+    pub predicate: Predicate,
+}
+
+/// What a claim says of measurements.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "kind")]
+pub enum Predicate {
+    /// The ratio of two kinds of environments is within a band, for each of the workloads.
+    Ratio {
+        /// Above the line.
+        numerator: Kind,
+        /// Below the line.
+        denominator: Kind,
+        /// The workloads' metric.
+        metric: String,
+        /// All of these must hold.
+        workloads: Vec<String>,
+        /// Least ratio; absent: none.
+        at_least: Option<f64>,
+        /// Largest ratio; absent: none.
+        at_most: Option<f64>,
+    },
+    /// A guest's machine and kernel take this much memory before any work.
+    GuestMemory {
+        /// Least bytes.
+        at_least_bytes: f64,
+        /// Most bytes.
+        at_most_bytes: f64,
+    },
+    /// A container runs on the host's kernel; a guest has its own.
+    WhoseKernel,
+}
+
+/// The paper.
+pub fn paper() -> &'static Paper {
+    // The text is part of the program, and a test reads it.
+    static PAPER: LazyLock<Paper> = LazyLock::new(|| toml::from_str(TEXT).unwrap_or_else(|e| unreachable!("{e}")));
+    &PAPER
+}
+
+/// The paper's ratio of an environment's kind to native, for the same workload and metric.
+pub fn ratio(workload: &str, metric: &str, kind: Kind) -> Option<f64> {
+    let value = paper().values.iter().find(|value| value.workload == workload && value.metric == metric)?;
+    match kind {
+        Kind::Native => None,
+        Kind::Container => Some(value.container / value.native),
+        Kind::Vm => Some(value.vm / value.native),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_can_be_read_and_names_real_metrics() {
+        let paper = paper();
+        assert!(paper.values.iter().all(|value| crate::metric::find(&value.metric).is_some()));
+        assert_eq!(paper.latency.len(), 3);
+        assert!(paper.latency.iter().all(|curve| curve.points.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1)));
+        assert!(paper.claims.len() >= 6);
+    }
+
+    #[test]
+    fn the_papers_ratios_are_the_published_ones() {
+        let close = |value: Option<f64>, expected: f64| (value.unwrap() - expected).abs() < 0.005;
+        assert!(close(ratio("rand-read", "iops", Kind::Vm), 46_173.0 / 84_044.0));
+        assert!(close(ratio("rand-read", "iops", Kind::Container), 1.0));
+        assert!(close(ratio("rand-read-latency", "read_latency_p50_ns", Kind::Vm), 612.0 / 258.0));
+        assert_eq!(ratio("rand-read-qd1", "iops", Kind::Vm), None);
+    }
+}

@@ -1,0 +1,35 @@
+//! The JSON Schema of the record, which is a public contract: `results/schema`.
+
+/// Schema of `run.json`.
+pub fn run() -> String {
+    pretty(&schemars::schema_for!(crate::record::Run))
+}
+
+/// Schema of a line of `trials.jsonl`.
+pub fn trial() -> String {
+    pretty(&schemars::schema_for!(crate::record::Trial))
+}
+
+fn pretty(schema: &schemars::Schema) -> String {
+    // A schema is plain JSON already.
+    format!("{}\n", serde_json::to_string_pretty(schema).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// `BLESS=1 cargo test -p bench-results` writes the committed files anew.
+    #[test]
+    fn the_committed_schemas_are_current() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
+        for (name, text) in [("run.schema.json", super::run()), ("trial.schema.json", super::trial())] {
+            let path = folder.join(name);
+            if std::env::var_os("BLESS").is_some() {
+                std::fs::create_dir_all(&folder).unwrap();
+                std::fs::write(&path, &text).unwrap();
+            }
+            assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), text, "{name} is not current");
+        }
+    }
+}

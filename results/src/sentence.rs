@@ -1,0 +1,140 @@
+//! Comparisons and the headline in words.
+
+use crate::analysis::{Comparison, loss};
+use crate::metric::{Direction, Metric};
+use crate::record::{Environment, Kind};
+use crate::statistics::Interval;
+use crate::store::Record;
+use crate::verdict::Verdict;
+
+/// A fraction in percent: one figure below ten, none above.
+fn percent(fraction: f64) -> String {
+    let percent = fraction.abs() * 100.0;
+    if percent < 9.95 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
+}
+
+/// The words for worse and better of a metric.
+fn words(metric: &Metric) -> (&'static str, &'static str) {
+    match metric.unit {
+        crate::Unit::Iops | crate::Unit::BytesPerS => ("slower", "faster"),
+        crate::Unit::Ns => ("longer", "shorter"),
+        crate::Unit::NsPerIo | crate::Unit::Bytes => ("more", "less"),
+    }
+}
+
+/// The losses at the ends of an interval: the least and the most.
+fn losses(interval: Interval, better: Direction) -> (f64, f64) {
+    let (a, b) = (loss(interval.low, better), loss(interval.high, better));
+    (a.min(b), a.max(b))
+}
+
+/// What a comparison says.
+pub(crate) fn comparison(comparison: &Comparison, margin: f64, metric: &Metric) -> String {
+    let Some(ratio) = comparison.ratio else { return "no block has both sides".to_owned() };
+    let (worse, better) = words(metric);
+    let lost = loss(ratio, metric.better);
+    let by = format!("{} {}", percent(lost), if lost >= 0.0 { worse } else { better });
+    if let Some(why) = &comparison.why_no_verdict {
+        return format!("{by}; no verdict ({why})");
+    }
+    let (Some(interval), Some(verdict)) = (comparison.interval, comparison.verdict) else { return by };
+    let (least, most) = losses(interval, metric.better);
+    match verdict {
+        Verdict::Worse => format!("{by}, at least {}", percent(least)),
+        Verdict::Better => format!("{by}, at least {}", percent(most)),
+        Verdict::Equivalent => format!("no difference of {} or more", percent(margin)),
+        Verdict::Inconclusive => inconclusive(comparison, &by, (least, most), margin, (worse, better)),
+    }
+}
+
+fn inconclusive(
+    comparison: &Comparison,
+    by: &str,
+    (least, most): (f64, f64),
+    margin: f64,
+    (worse, better): (&str, &str),
+) -> String {
+    let seen = if least > 0.0 {
+        format!("{by}; whether by more than {} is open", percent(margin))
+    } else if most < 0.0 {
+        format!("{by}; whether by more than {} is open", percent(margin))
+    } else if most >= -least {
+        format!("no difference seen; at most {} {worse}", percent(most))
+    } else {
+        format!("no difference seen; at most {} {better}", percent(least))
+    };
+    match comparison.blocks_needed {
+        Some(blocks) if blocks as usize > comparison.pairs.len() => {
+            format!("{seen}; about {blocks} blocks would decide ± {}: `--blocks {blocks}`", percent(margin))
+        }
+        Some(_) => format!("{seen}; it lies at the margin's edge: a smaller or larger --margin decides"),
+        None => seen,
+    }
+}
+
+/// The sentence at the top: one part for each environment.
+pub(crate) fn headline(record: &Record, comparisons: &[Comparison]) -> String {
+    let run = &record.run;
+    let control = run.plan.control.as_deref();
+    let judged = run.environments.iter().filter(|e| e.name != run.plan.reference && Some(e.name.as_str()) != control);
+    let parts: Vec<String> = judged.map(|environment| part(record, environment, comparisons)).collect();
+    match (parts.is_empty(), run.plan.profile.verdicts) {
+        (true, _) => format!("{} alone: nothing to compare it with", run.plan.reference),
+        (false, true) => parts.join("; "),
+        (false, false) => {
+            format!("a `{}` run shows that everything works, and judges nothing", run.plan.profile.name)
+        }
+    }
+}
+
+fn part(record: &Record, environment: &Environment, comparisons: &[Comparison]) -> String {
+    let name = match environment.kind {
+        Kind::Vm if environment.name == "vm" => "VM",
+        _ => environment.name.as_str(),
+    };
+    if environment.is_emulated() {
+        return format!("{name}: not judged (TCG emulation says nothing about KVM)");
+    }
+    let deciding: Vec<_> = comparisons.iter().filter(|c| c.deciding && c.environment == environment.name).collect();
+    let total = record.run.plan.workloads.len();
+    let count = |verdict| deciding.iter().filter(|c| c.verdict == Some(verdict)).count();
+    let (same, better, worse) = (count(Verdict::Equivalent), count(Verdict::Better), count(Verdict::Worse));
+    if deciding.iter().all(|c| c.verdict.is_none()) {
+        return format!("{name}: too few blocks for a verdict");
+    }
+    let mut said = Vec::new();
+    if worse > 0 {
+        said.push(worst(&deciding, worse, total));
+    }
+    if same + better > 0 {
+        let more = if better > 0 { format!(" ({better} of them faster)") } else { String::new() };
+        said.push(format!("no measurable cost in {} of {total} workload{}{more}", same + better, plural(total)));
+    }
+    let open = total - same - better - worse;
+    if open > 0 {
+        said.push(format!("{open} of {total} undecided"));
+    }
+    format!("{name}: {}", said.join(", "))
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// `4 to 58 % slower in 5 of 7 workloads, most in rand-read-qd1`.
+fn worst(deciding: &[&Comparison], worse: usize, total: usize) -> String {
+    let losses: Vec<(f64, &str)> = deciding
+        .iter()
+        .filter(|c| c.verdict == Some(Verdict::Worse))
+        .filter_map(|c| {
+            let better = crate::metric::find(&c.metric)?.better;
+            Some((loss(c.ratio?, better), c.workload.as_str()))
+        })
+        .collect();
+    let least = losses.iter().map(|(loss, _)| *loss).fold(f64::INFINITY, f64::min);
+    let Some(most) = losses.iter().max_by(|a, b| a.0.total_cmp(&b.0)) else { return String::new() };
+    if losses.len() == 1 {
+        return format!("{} slower in {}", percent(most.0), most.1);
+    }
+    format!("{:.0} to {} slower in {worse} of {total} workloads, most in {}", least * 100.0, percent(most.0), most.1)
+}

@@ -1,0 +1,240 @@
+//! Statistics over blocks, as pure functions. All inputs are checked; what cannot be said is `None`, never NaN.
+//!
+//! Oracle values in the tests come from SciPy (`docs/statistics-oracle.py`).
+
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+/// Confidence of every interval: 95 %, which is two one-sided tests at 2.5 % each.
+const TAIL: f64 = 0.025;
+
+/// An interval on the scale of ratios.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// A mean of logarithms, given back as a ratio.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// Geometric mean.
+    pub ratio: f64,
+    /// Its 95 % Student interval.
+    pub interval: Interval,
+    /// Number of values.
+    pub n: usize,
+    /// Standard deviation of the logarithms (n - 1).
+    pub sd_log: f64,
+}
+
+fn student(freedom: f64) -> Option<StudentsT> {
+    StudentsT::new(0.0, 1.0, freedom).ok()
+}
+
+/// Logarithms of positive, finite ratios; `None` when one of them is neither.
+pub fn logs(ratios: &[f64]) -> Option<Vec<f64>> {
+    ratios.iter().map(|&ratio| (ratio.is_finite() && ratio > 0.0).then(|| ratio.ln())).collect()
+}
+
+/// Mean and standard deviation (n - 1) of at least two finite values.
+fn moments(values: &[f64]) -> Option<(f64, f64)> {
+    if values.len() < 2 || values.iter().any(|value| !value.is_finite()) {
+        return None;
+    }
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    Some((mean, variance.sqrt()))
+}
+
+/// The geometric mean of paired ratios with its 95 % Student interval. Needs two blocks.
+pub fn paired(ratios: &[f64]) -> Option<Estimate> {
+    let logs = logs(ratios)?;
+    let (mean, sd_log) = moments(&logs)?;
+    let n = logs.len();
+    let half = student(n as f64 - 1.0)?.inverse_cdf(1.0 - TAIL) * sd_log / (n as f64).sqrt();
+    let interval = Interval { low: (mean - half).exp(), high: (mean + half).exp() };
+    Some(Estimate { ratio: mean.exp(), interval, n, sd_log })
+}
+
+/// The ratio of two independent sets of values (Welch), `a` over `b`, with its 95 % interval. Needs two values a side.
+pub fn welch(a: &[f64], b: &[f64]) -> Option<Estimate> {
+    let (a, b) = (logs(a)?, logs(b)?);
+    let ((mean_a, sd_a), (mean_b, sd_b)) = (moments(&a)?, moments(&b)?);
+    let (part_a, part_b) = (sd_a.powi(2) / a.len() as f64, sd_b.powi(2) / b.len() as f64);
+    let error = (part_a + part_b).sqrt();
+    let difference = mean_a - mean_b;
+    let half = if error > 0.0 {
+        let below = part_a.powi(2) / (a.len() as f64 - 1.0) + part_b.powi(2) / (b.len() as f64 - 1.0);
+        student((part_a + part_b).powi(2) / below)?.inverse_cdf(1.0 - TAIL) * error
+    } else {
+        0.0
+    };
+    let interval = Interval { low: (difference - half).exp(), high: (difference + half).exp() };
+    Some(Estimate { ratio: difference.exp(), interval, n: a.len().min(b.len()), sd_log: error })
+}
+
+/// Two-sided p of a sign-flip permutation test on the logarithms of paired ratios: all 2^n flips up to 16 blocks; above that
+/// it is not computed. A check that decides nothing.
+pub fn sign_flip_p(ratios: &[f64]) -> Option<f64> {
+    let logs = logs(ratios)?;
+    if logs.is_empty() || logs.len() > 16 {
+        return None;
+    }
+    let observed = logs.iter().sum::<f64>().abs();
+    // Sums that differ by rounding only are equal.
+    let tolerance = 1e-12 * logs.iter().map(|x| x.abs()).sum::<f64>();
+    let flips = 1_u32 << logs.len();
+    let sum = |flip: u32| logs.iter().enumerate().map(|(i, x)| if flip >> i & 1 == 1 { -x } else { *x }).sum::<f64>();
+    let as_extreme = (0..flips).filter(|&flip| sum(flip).abs() >= observed - tolerance).count();
+    Some(as_extreme as f64 / f64::from(flips))
+}
+
+/// p values adjusted by Holm's method, in the given order.
+pub fn holm(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
+    let mut adjusted = vec![0.0; p.len()];
+    let mut largest = 0.0_f64;
+    for (rank, &index) in order.iter().enumerate() {
+        largest = largest.max(((p.len() - rank) as f64 * p[index]).min(1.0));
+        adjusted[index] = largest;
+    }
+    adjusted
+}
+
+/// How many blocks are needed for the 95 % interval to be shorter than the margin to either side: then a true ratio of 1 is
+/// found `equivalent`, and one beyond twice the margin `worse`, in more than half of all runs. At least 3; `None` beyond 10,000.
+pub fn blocks_needed(sd_log: f64, margin: f64) -> Option<u32> {
+    if !(sd_log.is_finite() && sd_log >= 0.0 && margin > 0.0) {
+        return None;
+    }
+    let edge = margin.ln_1p();
+    (3..=10_000_u32).find(|&n| half_width(sd_log, n).is_some_and(|half| half <= edge))
+}
+
+/// Half the width of the 95 % interval on the log scale.
+pub fn half_width(sd_log: f64, n: u32) -> Option<f64> {
+    let quantile = student(f64::from(n.checked_sub(1)?))?.inverse_cdf(1.0 - TAIL);
+    Some(quantile * sd_log / f64::from(n).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RATIOS: [f64; 8] = [1.02, 0.97, 1.05, 1.01, 0.99, 1.03, 1.00, 1.04];
+
+    const PAIRED: (f64, f64, f64) = (1.0134411679181023, 0.9913016795802325, 1.0360751141530578);
+    const SIGN_FLIP_P: f64 = 0.234375;
+    const WELCH: (f64, f64, f64) = (1.0500497124786774, 1.007162295432102, 1.09476337992131);
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() <= 1e-9 * b.abs().max(1.0)
+    }
+
+    #[test]
+    fn paired_agrees_with_scipy() {
+        let estimate = paired(&RATIOS).unwrap();
+        assert!(close(estimate.ratio, PAIRED.0), "{estimate:?}");
+        assert!(close(estimate.interval.low, PAIRED.1) && close(estimate.interval.high, PAIRED.2), "{estimate:?}");
+        assert!(close(sign_flip_p(&RATIOS).unwrap(), SIGN_FLIP_P));
+    }
+
+    #[test]
+    fn welch_agrees_with_scipy() {
+        let estimate = welch(&[101.0, 99.0, 104.0, 102.0, 98.0], &[95.0, 97.0, 93.0, 99.0]).unwrap();
+        assert!(close(estimate.ratio, WELCH.0), "{estimate:?}");
+        assert!(close(estimate.interval.low, WELCH.1) && close(estimate.interval.high, WELCH.2), "{estimate:?}");
+    }
+
+    #[test]
+    fn holm_agrees_with_statsmodels() {
+        let adjusted = holm(&[0.01, 0.04, 0.03, 0.005]);
+        for (a, b) in adjusted.iter().zip([0.03, 0.06, 0.06, 0.02]) {
+            assert!(close(*a, b), "{adjusted:?}");
+        }
+    }
+
+    #[test]
+    fn few_values_and_wrong_ones_are_refused() {
+        assert_eq!(paired(&[]), None);
+        assert_eq!(paired(&[1.0]), None);
+        for wrong in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
+            assert_eq!(paired(&[1.0, wrong, 1.0]), None);
+            assert_eq!(welch(&[1.0, 2.0], &[1.0, wrong]), None);
+            assert_eq!(sign_flip_p(&[wrong]), None);
+        }
+        let two = paired(&[1.0, 1.1]).unwrap();
+        assert!(two.interval.low < 0.7 && two.interval.high > 1.4, "two blocks say little: {two:?}");
+        assert_eq!(blocks_needed(f64::NAN, 0.1), None);
+    }
+
+    #[test]
+    fn without_variance_the_interval_is_the_point() {
+        let estimate = paired(&[0.9, 0.9, 0.9]).unwrap();
+        assert!(close(estimate.ratio, 0.9) && close(estimate.interval.low, 0.9) && close(estimate.interval.high, 0.9));
+        assert_eq!(welch(&[2.0, 2.0], &[1.0, 1.0]).unwrap().ratio, 2.0);
+        assert_eq!(blocks_needed(0.0, 0.05), Some(3));
+    }
+
+    #[test]
+    fn the_smallest_sign_flip_p_is_two_of_all_flips() {
+        assert!(close(sign_flip_p(&[1.1, 1.2, 1.3, 1.15, 1.05]).unwrap(), 2.0 / 32.0));
+    }
+
+    #[test]
+    fn more_noise_needs_more_blocks() {
+        let needed: Vec<_> = [0.01, 0.05, 0.1, 0.3].map(|sd| blocks_needed(sd, 0.05).unwrap()).to_vec();
+        assert!(needed.is_sorted() && needed[0] == 3 && needed[3] > 100, "{needed:?}");
+        let n = blocks_needed(0.1, 0.05).unwrap();
+        assert!(half_width(0.1, n).unwrap() <= 0.05_f64.ln_1p() && half_width(0.1, n - 1).unwrap() > 0.05_f64.ln_1p());
+    }
+
+    fn ratios() -> impl Strategy<Value = Vec<f64>> {
+        proptest::collection::vec(0.2_f64..5.0, 2..12)
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_blocks_does_not_matter(ratios in ratios(), shift in 0_usize..12) {
+            let mut other = ratios.clone();
+            let by = shift % other.len();
+            other.rotate_left(by);
+            let (a, b) = (paired(&ratios).unwrap(), paired(&other).unwrap());
+            prop_assert!(close(a.ratio, b.ratio) && close(a.interval.low, b.interval.low));
+        }
+
+        #[test]
+        fn swapping_sides_turns_everything_over(ratios in ratios()) {
+            let other: Vec<_> = ratios.iter().map(|ratio| 1.0 / ratio).collect();
+            let (a, b) = (paired(&ratios).unwrap(), paired(&other).unwrap());
+            prop_assert!(close(a.ratio * b.ratio, 1.0));
+            prop_assert!((a.interval.low * b.interval.high - 1.0).abs() < 1e-6);
+        }
+
+        #[test]
+        fn scaling_one_side_scales_the_ratio(ratios in ratios(), by in 0.5_f64..2.0) {
+            let other: Vec<_> = ratios.iter().map(|ratio| ratio * by).collect();
+            let (a, b) = (paired(&ratios).unwrap(), paired(&other).unwrap());
+            prop_assert!(close(a.ratio * by, b.ratio) && close(a.sd_log, b.sd_log));
+        }
+
+        #[test]
+        fn the_interval_holds_the_ratio(ratios in ratios()) {
+            let estimate = paired(&ratios).unwrap();
+            prop_assert!(estimate.interval.low <= estimate.ratio && estimate.ratio <= estimate.interval.high);
+        }
+
+        #[test]
+        fn holm_never_lowers_a_p_value(p in proptest::collection::vec(0.0_f64..1.0, 1..10)) {
+            for (raw, adjusted) in p.iter().zip(holm(&p)) {
+                prop_assert!(adjusted >= *raw && adjusted <= 1.0);
+            }
+        }
+    }
+}

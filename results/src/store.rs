@@ -1,0 +1,306 @@
+//! A run's folder: written so that a kill at any moment loses at most the trial that was running, and read with suspicion.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::record::{Run, SCHEMA_VERSION, State, Trial};
+
+const RUN: &str = "run.json";
+const TRIALS: &str = "trials.jsonl";
+
+/// A run's folder cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The system refused.
+    #[error("{doing} {path}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which path.
+        path: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// It is no run.
+    #[error(
+        "{0} is not a run's folder: it has no run.json (was the run killed before its first block, or is this its parent?)"
+    )]
+    NotARun(String),
+    /// A file of the record does not say what it should.
+    #[error("{file}{}: {reason}; the record is damaged, nothing was read from it", .line.map(|line| format!(":{line}")).unwrap_or_default())]
+    Damaged {
+        /// The file.
+        file: String,
+        /// The line, counted from 1, where there are lines.
+        line: Option<usize>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A newer bench wrote it.
+    #[error(
+        "{file} has schema version {found}, and this bench reads up to {SCHEMA_VERSION}: use the bench that wrote it, or a newer one"
+    )]
+    Newer {
+        /// The file.
+        file: String,
+        /// Its version.
+        found: u64,
+    },
+    /// No run has this name.
+    #[error("there is no run `{name}` in {parent}; `bench list runs` shows what there is")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// Where.
+        parent: String,
+    },
+    /// Several runs begin so.
+    #[error("`{name}` is the beginning of several runs: {candidates}")]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        candidates: String,
+    },
+}
+
+fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = path.display().to_string();
+    move |source| StoreError::Io { doing, path, source }
+}
+
+/// A run's folder that is being written.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    trials: File,
+}
+
+impl RunFolder {
+    /// Create `parent/<run.id>`; it appears by rename once `run.json` is in it.
+    pub fn create(parent: &Path, run: &Run) -> Result<RunFolder, StoreError> {
+        fs::create_dir_all(parent).map_err(io("creating the folder", parent))?;
+        let path = parent.join(&run.id);
+        let hidden = parent.join(format!(".{}.new", run.id));
+        fs::create_dir(&hidden).map_err(io("creating the folder", &hidden))?;
+        let made = write_synced(&hidden.join(RUN), &pretty(run)).and_then(|()| {
+            let trials = hidden.join(TRIALS);
+            let file = OpenOptions::new().append(true).create_new(true).open(&trials);
+            let file = file.map_err(io("creating", &trials))?;
+            fs::rename(&hidden, &path).map_err(io("naming the run's folder", &path))?;
+            sync_folder(parent)?;
+            Ok(RunFolder { path: path.clone(), trials: file })
+        });
+        if made.is_err() {
+            drop(fs::remove_dir_all(&hidden));
+        }
+        made
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Replace `run.json`, wholly or not at all.
+    pub fn replace_run(&self, run: &Run) -> Result<(), StoreError> {
+        let path = self.path.join(RUN);
+        let new = self.path.join(".run.json.new");
+        write_synced(&new, &pretty(run))?;
+        fs::rename(&new, &path).map_err(io("replacing", &path))?;
+        sync_folder(&self.path)
+    }
+
+    /// Append one trial and sync it.
+    pub fn append_trial(&mut self, trial: &Trial) -> Result<(), StoreError> {
+        let path = self.path.join(TRIALS);
+        let mut line = serde_json::to_vec(trial).unwrap_or_default();
+        line.push(b'\n');
+        self.trials.write_all(&line).and_then(|()| self.trials.sync_data()).map_err(io("appending a trial to", &path))
+    }
+
+    /// The folder for raw tool output of a trial, made.
+    pub fn raw(&self, trial: &str) -> Result<PathBuf, StoreError> {
+        let path = self.path.join("raw").join(trial);
+        fs::create_dir_all(&path).map_err(io("creating the folder", &path))?;
+        Ok(path)
+    }
+}
+
+fn pretty(run: &Run) -> Vec<u8> {
+    // Serialising plain data with string keys cannot fail.
+    let mut text = serde_json::to_vec_pretty(run).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+fn write_synced(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    let written = File::create(path).and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
+    written.map_err(io("writing", path))
+}
+
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(io("syncing the folder", path))
+}
+
+/// A run as it was read: of any age, finished or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Everything but the trials.
+    pub run: Run,
+    /// The trials that were executed, in order.
+    pub trials: Vec<Trial>,
+    /// What was tolerated while reading.
+    pub notes: Vec<String>,
+    /// Where it was read from.
+    pub folder: PathBuf,
+}
+
+impl Record {
+    /// Read a run's folder. A torn last line is tolerated (a killed run leaves one), nothing else is.
+    pub fn load(folder: &Path) -> Result<Record, StoreError> {
+        let path = folder.join(RUN);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(StoreError::NotARun(folder.display().to_string()));
+            }
+            Err(e) => return Err(io("reading", &path)(e)),
+        };
+        let run = parse_run(&path, &text)?;
+        let mut notes = Vec::new();
+        let trials = read_trials(&folder.join(TRIALS), &run, &mut notes)?;
+        if run.state == State::Running {
+            let (done, planned) = (trials.len(), run.plan.trials.len());
+            notes.push(format!("the run has not ended, or was killed: {done} of {planned} trials are recorded"));
+        }
+        Ok(Record { run, trials, notes, folder: folder.to_path_buf() })
+    }
+
+    /// The last block of which a trial is recorded.
+    pub fn blocks_begun(&self) -> u32 {
+        self.trials.iter().map(|trial| trial.planned.block).max().unwrap_or(0)
+    }
+}
+
+fn damaged(path: &Path, line: Option<usize>, reason: impl ToString) -> StoreError {
+    StoreError::Damaged { file: path.display().to_string(), line, reason: reason.to_string() }
+}
+
+fn parse_run(path: &Path, text: &[u8]) -> Result<Run, StoreError> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        schema_version: u64,
+    }
+    let head: Head = serde_json::from_slice(text).map_err(|e| damaged(path, None, e))?;
+    if head.schema_version > u64::from(SCHEMA_VERSION) {
+        return Err(StoreError::Newer { file: path.display().to_string(), found: head.schema_version });
+    }
+    let run: Run = serde_json::from_slice(text).map_err(|e| damaged(path, None, e))?;
+    check_run(&run).map_err(|reason| damaged(path, None, reason))?;
+    Ok(run)
+}
+
+/// Names of a record become file names: nothing but plain ones.
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+');
+    !name.is_empty() && name.len() <= 128 && name.chars().all(plain)
+}
+
+fn check_run(run: &Run) -> Result<(), String> {
+    let environments = run.environments.iter().map(|environment| &environment.name);
+    let workloads = run.plan.workloads.iter().map(|workload| &workload.name);
+    let trials = run.plan.trials.iter().map(|trial| &trial.id);
+    match environments.clone().chain(workloads).chain(trials).chain([&run.id]).find(|name| !is_plain(name)) {
+        Some(name) => Err(format!("{name:?} is not a plain name")),
+        None if !environments.clone().any(|name| *name == run.plan.reference) => {
+            Err(format!("the reference `{}` is not among the environments", run.plan.reference))
+        }
+        None if !(run.plan.profile.margin > 0.0 && run.plan.profile.margin.is_finite()) => {
+            Err(format!("the margin {} is not a positive fraction", run.plan.profile.margin))
+        }
+        None => Ok(()),
+    }
+}
+
+fn read_trials(path: &Path, run: &Run, notes: &mut Vec<String>) -> Result<Vec<Trial>, StoreError> {
+    let text = fs::read_to_string(path).map_err(io("reading", path))?;
+    let known: std::collections::BTreeSet<&str> = run.plan.trials.iter().map(|trial| trial.id.as_str()).collect();
+    let mut trials = Vec::new();
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let is_torn = !line.ends_with('\n');
+        match serde_json::from_str::<Trial>(line) {
+            Ok(trial) if known.contains(trial.planned.id.as_str()) => trials.push(trial),
+            Ok(trial) => {
+                let reason = format!("the trial {:?} is not in the plan", trial.planned.id);
+                return Err(damaged(path, Some(index + 1), reason));
+            }
+            Err(_) if is_torn => notes.push("the last trial was not recorded wholly and is left out".to_owned()),
+            Err(e) => return Err(damaged(path, Some(index + 1), e)),
+        }
+    }
+    Ok(trials)
+}
+
+/// A run in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunSummary {
+    /// Name of the folder.
+    pub id: String,
+    /// When it started.
+    pub started_at: String,
+    /// `complete`, `interrupted`, `running`, or why it cannot be read.
+    pub state: String,
+    /// Its folder.
+    pub path: PathBuf,
+}
+
+/// The runs in `parent`, the oldest first.
+pub fn list_runs(parent: &Path) -> Result<Vec<RunSummary>, StoreError> {
+    let mut runs = Vec::new();
+    for id in ids(parent)? {
+        let path = parent.join(&id);
+        let text = fs::read(path.join(RUN)).map_err(io("reading", &path.join(RUN)))?;
+        let (started_at, state) = match parse_run(&path.join(RUN), &text) {
+            Ok(run) => (run.started_at, format!("{:?}", run.state).to_lowercase()),
+            Err(e) => (String::new(), e.to_string()),
+        };
+        runs.push(RunSummary { id, started_at, state, path });
+    }
+    Ok(runs)
+}
+
+/// Names of the folders in `parent` that hold a run, sorted: they begin with their time.
+fn ids(parent: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(io("reading the folder", parent)(e)),
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut ids: Vec<_> = names.filter(|name| !name.starts_with('.') && parent.join(name).join(RUN).exists()).collect();
+    ids.sort();
+    Ok(ids)
+}
+
+/// A run by name: a folder, a unique prefix of an id in `parent`, or `last`.
+pub fn find_run(parent: &Path, name: &str) -> Result<PathBuf, StoreError> {
+    let unknown = || StoreError::Unknown { name: name.to_owned(), parent: parent.display().to_string() };
+    if name.contains('/') || Path::new(name).is_dir() {
+        return if Path::new(name).is_dir() { Ok(PathBuf::from(name)) } else { Err(unknown()) };
+    }
+    let ids = ids(parent)?;
+    if name == "last" {
+        return ids.last().map(|id| parent.join(id)).ok_or_else(unknown);
+    }
+    let found: Vec<_> = ids.iter().filter(|id| id.starts_with(name)).collect();
+    match found[..] {
+        [] => Err(unknown()),
+        [one] => Ok(parent.join(one)),
+        _ => {
+            let candidates = found.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", ");
+            Err(StoreError::Ambiguous { name: name.to_owned(), candidates })
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A plausible record for tests, examples and benchmarks: made up, and only ever shown as such.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+use crate::histogram::Histogram;
+use crate::metric;
+use crate::record::*;
+use crate::store::Record;
+
+const WORKLOADS: [(&str, &str, &str, f64, f64); 7] = [
+    ("seq-write", "sequential write, 1 MiB blocks", "bandwidth_bytes_per_s", 900.0, 0.99),
+    ("seq-read", "sequential read, 1 MiB blocks", "bandwidth_bytes_per_s", 1_400.0, 0.97),
+    ("rand-read", "random read, 4 KiB blocks, depth 16, 8 jobs", "iops", 84_000.0, 0.71),
+    ("rand-write", "random write, 4 KiB blocks, depth 16, 8 jobs", "iops", 61_000.0, 0.75),
+    ("rand-mixed", "random 70 % read, 4 KiB blocks, depth 32, 8 jobs", "iops", 70_000.0, 0.72),
+    ("rand-read-latency", "random read, 4 KiB blocks, depth 16", "iops", 52_000.0, 0.80),
+    ("rand-read-qd1", "random read, 4 KiB blocks, one at a time", "read_latency_p50_ns", 9_000.0, 0.63),
+];
+
+/// A run of the io suite with this many blocks; the guest is emulated or not.
+pub fn record(seed: u64, blocks: u32, emulated: bool) -> Record {
+    let mut rng = ChaCha12Rng::seed_from_u64(seed);
+    let names = ["native", "native-control", "container", "vm"];
+    let mut planned = Vec::new();
+    for block in 1..=blocks {
+        for workload in WORKLOADS {
+            for (order, environment) in names.iter().enumerate() {
+                planned.push(PlannedTrial {
+                    id: format!("b{block:02}-{}-{environment}", workload.0),
+                    block,
+                    order: order as u32 + 1,
+                    environment: (*environment).to_owned(),
+                    workload: workload.0.to_owned(),
+                    seed: u64::from(rng.random::<u32>()),
+                });
+            }
+        }
+    }
+    let trials = planned.iter().map(|planned| trial(planned, emulated, &mut rng)).collect();
+    Record { run: run(seed, blocks, emulated, planned), trials, notes: Vec::new(), folder: PathBuf::from("demo") }
+}
+
+fn run(seed: u64, blocks: u32, emulated: bool, trials: Vec<PlannedTrial>) -> Run {
+    let workload = |w: &(&str, &str, &str, f64, f64)| Workload {
+        name: w.0.into(),
+        title: w.1.into(),
+        deciding: w.2.into(),
+        parameters: [("iodepth".to_owned(), "16".to_owned())].into(),
+    };
+    Run {
+        schema_version: SCHEMA_VERSION,
+        id: "20260101T000000Z-io-demo00".into(),
+        bench: Version { version: "0.1.0".into(), git_revision: Some("0123456789ab".into()), sha256: "00".repeat(32) },
+        command: ["bench", "run", "--suite", "io", "--seed", "1"].map(str::to_owned).to_vec(),
+        started_at: "2026-01-01T00:00:00Z".into(),
+        ended_at: Some("2026-01-01T00:12:00Z".into()),
+        state: State::Complete,
+        plan: Plan {
+            suite: "io".into(),
+            profile: Profile {
+                name: "quick".into(),
+                blocks,
+                runtime_s: 2.0,
+                warmup_s: 0.5,
+                settle_s: 15.0,
+                size_bytes: 1 << 30,
+                margin: 0.1,
+                verdicts: true,
+            },
+            seed,
+            reference: "native".into(),
+            control: Some("native-control".into()),
+            workloads: WORKLOADS.iter().map(workload).collect(),
+            planned_s: trials.len() as f64 * 2.5,
+            trials,
+        },
+        environments: environments(emulated),
+        left_out: Vec::new(),
+        limits: Limits { cpus: "0-3".into(), memory_bytes: 1 << 30 },
+        target: Some(Target {
+            path: "/srv/bench/target".into(),
+            is_device: false,
+            size_bytes: 1 << 30,
+            file_system: Some("ext4".into()),
+            disk: Some("nvme0n1".into()),
+        }),
+        settle: Some(Settle { steady: true, seconds: 6.0, iops: vec![60e3, 75e3, 82e3, 83e3, 84e3, 84e3] }),
+        fingerprint: [
+            ("cpu.model", "Example CPU"),
+            ("kernel.release", "6.12.0-demo"),
+            ("tool.fio.version", "fio-3.33"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
+        warnings: vec!["this record is made up".into()],
+        overhead: Some(Overhead { wall_s: 700.0, conductor_cpu: 0.004 }),
+    }
+}
+
+fn environments(emulated: bool) -> Vec<Environment> {
+    let environment = |name: &str, kind, accelerator, memory: &str| Environment {
+        name: name.into(),
+        kind,
+        definition: name.into(),
+        accelerator,
+        accelerator_note: (accelerator == Some(Accelerator::Tcg)).then(|| "KVM does not boot a guest here".to_owned()),
+        sameness: [("memory", memory), ("fio sha256", "abc123"), ("cpus", "4 (0-3)")]
+            .map(|(axis, value)| (axis.to_owned(), value.to_owned()))
+            .into(),
+    };
+    let accelerator = if emulated { Accelerator::Tcg } else { Accelerator::Kvm };
+    vec![
+        environment("native", Kind::Native, None, "cgroup limit of 1 GiB"),
+        environment("native-control", Kind::Native, None, "cgroup limit of 1 GiB"),
+        environment("container", Kind::Container, None, "cgroup limit of 1 GiB"),
+        environment("vm", Kind::Vm, Some(accelerator), "1 GiB of guest RAM"),
+    ]
+}
+
+fn trial(planned: &PlannedTrial, emulated: bool, rng: &mut ChaCha12Rng) -> Trial {
+    let found = WORKLOADS.iter().find(|workload| workload.0 == planned.workload);
+    let (_, _, deciding, base, vm_factor) = found.copied().unwrap_or(WORKLOADS[0]);
+    let is_vm = planned.environment == "vm";
+    let factor = match (is_vm, emulated) {
+        (true, true) => vm_factor * 0.4,
+        (true, false) => vm_factor,
+        (false, _) => 1.0,
+    };
+    let noise = (0..4).map(|_| rng.random_range(-1.0..1.0)).sum::<f64>() / 4.0;
+    let drift = 1.0 + 0.02 * f64::from(planned.block);
+    let sequential = deciding == "bandwidth_bytes_per_s";
+    let iops = base * factor * drift * (1.0 + 0.02 * noise);
+    let block_size = if sequential { 1_048_576.0 } else { 4096.0 };
+    let depth = if planned.workload.ends_with("qd1") { 1.0 } else { 16.0 };
+    let mean_ns = depth / iops * 1e9;
+    let histogram = latencies(mean_ns, (iops * 2.0) as u64, rng);
+    let mut measurements = vec![
+        ("iops", iops),
+        ("bandwidth_bytes_per_s", iops * block_size),
+        ("read_latency_mean_ns", mean_ns),
+        ("read_latency_max_ns", mean_ns * 30.0),
+        ("cpu_ns_per_io", 6_000.0 / factor * (1.0 + 0.05 * noise)),
+        ("machine_cpu_ns_per_io", 9_000.0 / factor * (1.0 + 0.05 * noise)),
+        ("memory_peak_bytes", if is_vm { 400e6 } else { 60e6 }),
+    ];
+    for (name, q) in [("read_latency_p50_ns", 0.5), ("read_latency_p99_ns", 0.99), ("read_latency_p999_ns", 0.999)] {
+        if let Some(ns) = histogram.percentile_ns(q) {
+            measurements.push((name, ns as f64));
+        }
+    }
+    let accelerator = is_vm.then_some(if emulated { Accelerator::Tcg } else { Accelerator::Kvm });
+    Trial {
+        planned: planned.clone(),
+        started_at: "2026-01-01T00:01:00Z".into(),
+        elapsed_ns: 2_600_000_000,
+        accelerator,
+        failure: None,
+        invalid: Vec::new(),
+        measurements: measurements.into_iter().filter_map(|(name, value)| measurement(name, value)).collect(),
+        histograms: [("read".to_owned(), histogram)].into(),
+        facts: BTreeMap::new(),
+        instance: instance(is_vm),
+    }
+}
+
+fn measurement(name: &str, value: f64) -> Option<Measurement> {
+    let metric = metric::find(name)?;
+    Some(Measurement { metric: name.to_owned(), unit: metric.unit, better: metric.better, value })
+}
+
+/// A long-tailed distribution around a mean.
+fn latencies(mean_ns: f64, count: u64, rng: &mut ChaCha12Rng) -> Histogram {
+    const BINS: u32 = 120;
+    let bins = (0..BINS).map(|i| {
+        let x = f64::from(i) / f64::from(BINS - 1);
+        let latency = mean_ns * (0.5 + 0.7 * x + 20.0 * x.powi(12));
+        let share = (-((x - 0.45) / 0.18).powi(2)).exp() + 2e-4 * (1.0 - x);
+        (latency as u64, (share * count as f64 / 38.0 * rng.random_range(0.97..1.03)) as u64)
+    });
+    Histogram::from_bins(bins)
+}
+
+fn instance(is_vm: bool) -> Instance {
+    Instance {
+        start_to_ready_ns: Some(if is_vm { 900_000_000 } else { 12_000_000 }),
+        memory_at_ready_bytes: Some(if is_vm { 60_000_000 } else { 4_000_000 }),
+        vmm_memory_at_ready_bytes: is_vm.then_some(50_000_000),
+        guest_memory_at_ready_bytes: is_vm.then_some(90_000_000),
+        kernel_release: Some("6.12.0-demo".into()),
+        clock_source: Some("tsc".into()),
+        clock_read_ns: Some(25.0),
+    }
+}

@@ -1,0 +1,207 @@
+//! A record as it is written, read back, damaged, and analysed.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use bench_results::analysis::{Comparison, analyse};
+use bench_results::claims::Outcome;
+use bench_results::record::State;
+use bench_results::store::{Record, RunFolder, StoreError, find_run, list_runs};
+use bench_results::testing;
+use bench_results::verdict::Verdict;
+
+fn write(parent: &Path, record: &Record) {
+    let mut folder = RunFolder::create(parent, &record.run).unwrap();
+    for trial in &record.trials {
+        folder.append_trial(trial).unwrap();
+    }
+}
+
+fn find<'a>(comparisons: &'a [Comparison], workload: &str, environment: &str) -> &'a Comparison {
+    let found = comparisons.iter().find(|c| c.deciding && c.workload == workload && c.environment == environment);
+    found.unwrap()
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let parent = tempfile::tempdir().unwrap();
+    let record = testing::record(1, 2, false);
+    write(parent.path(), &record);
+    let path = find_run(parent.path(), "last").unwrap();
+    let read = Record::load(&path).unwrap();
+    assert_eq!((read.run, read.trials, read.notes.len()), (record.run.clone(), record.trials, 0));
+    assert_eq!(find_run(parent.path(), "20260101").unwrap(), path);
+    assert_eq!(list_runs(parent.path()).unwrap()[0].state, "complete");
+    assert!(matches!(find_run(parent.path(), "1999"), Err(StoreError::Unknown { .. })));
+}
+
+#[test]
+fn an_ambiguous_name_lists_the_candidates() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut record = testing::record(1, 1, false);
+    write(parent.path(), &record);
+    record.run.id = "20260102T000000Z-io-demo00".into();
+    write(parent.path(), &record);
+    let error = find_run(parent.path(), "2026").unwrap_err().to_string();
+    assert!(error.contains("20260101T000000Z-io-demo00, 20260102T000000Z-io-demo00"), "{error}");
+}
+
+#[test]
+fn a_torn_last_line_is_tolerated_and_nothing_else() {
+    let parent = tempfile::tempdir().unwrap();
+    let record = testing::record(1, 1, false);
+    write(parent.path(), &record);
+    let path = parent.path().join(&record.run.id);
+    let trials = path.join("trials.jsonl");
+    let whole = fs::read_to_string(&trials).unwrap();
+
+    fs::write(&trials, &whole[..whole.len() - 40]).unwrap();
+    let read = Record::load(&path).unwrap();
+    assert_eq!(read.trials.len(), record.trials.len() - 1);
+    assert!(read.notes[0].contains("last trial"));
+
+    fs::write(&trials, whole.replacen("\"block\":1", "\"block\":\"one\"", 1)).unwrap();
+    let error = Record::load(&path).unwrap_err().to_string();
+    assert!(error.contains("trials.jsonl:1") && error.contains("damaged"), "{error}");
+
+    fs::write(&trials, whole.replacen("b01-seq-write-native", "../../etc/passwd", 1)).unwrap();
+    assert!(Record::load(&path).unwrap_err().to_string().contains("not in the plan"));
+}
+
+#[test]
+fn what_is_no_record_is_said_to_be_none() {
+    let parent = tempfile::tempdir().unwrap();
+    assert!(matches!(Record::load(parent.path()), Err(StoreError::NotARun(_))));
+    let mut file = fs::File::create(parent.path().join("run.json")).unwrap();
+    file.write_all(b"{\"schema_version\": 99, \"all\": \"new\"}").unwrap();
+    assert!(matches!(Record::load(parent.path()), Err(StoreError::Newer { found: 99, .. })));
+    for damage in ["", "{", "[]", "{\"schema_version\": 1}", "\u{0}\u{1}"] {
+        fs::write(parent.path().join("run.json"), damage).unwrap();
+        assert!(matches!(Record::load(parent.path()), Err(StoreError::Damaged { .. })), "{damage:?}");
+    }
+}
+
+#[test]
+fn names_that_would_leave_the_folder_are_refused() {
+    let parent = tempfile::tempdir().unwrap();
+    for break_it in [
+        |record: &mut Record| record.run.plan.trials[0].id = "../x".into(),
+        |record: &mut Record| record.run.environments[1].name = "a/b".into(),
+        |record: &mut Record| record.run.plan.workloads[0].name = String::new(),
+        |record: &mut Record| record.run.plan.reference = "nobody".into(),
+        |record: &mut Record| record.run.plan.profile.margin = 0.0,
+    ] {
+        let mut record = testing::record(1, 1, false);
+        break_it(&mut record);
+        let folder = parent.path().join("run");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("run.json"), serde_json::to_vec(&record.run).unwrap()).unwrap();
+        assert!(matches!(Record::load(&folder), Err(StoreError::Damaged { .. })));
+    }
+}
+
+#[test]
+fn a_killed_run_is_read_as_far_as_it_came() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut record = testing::record(1, 3, false);
+    record.run.state = State::Running;
+    record.trials.truncate(30);
+    write(parent.path(), &record);
+    let read = Record::load(&parent.path().join(&record.run.id)).unwrap();
+    assert!(read.notes[0].contains("30 of 84 trials"), "{:?}", read.notes);
+    assert_eq!(read.blocks_begun(), 2);
+}
+
+#[test]
+fn a_slow_guest_is_worse_and_a_container_is_equivalent() {
+    let record = testing::record(1, 8, false);
+    let analysis = analyse(&record);
+    let vm = find(&analysis.comparisons, "rand-read", "vm");
+    assert_eq!(vm.verdict, Some(Verdict::Worse));
+    assert!((vm.ratio.unwrap() - 0.71).abs() < 0.02, "{:?}", vm.ratio);
+    assert_eq!(vm.pairs.len(), 8);
+    assert!(vm.noise_floor.is_some() && vm.paper_ratio.is_some());
+    let container = find(&analysis.comparisons, "rand-read", "container");
+    assert_eq!(container.verdict, Some(Verdict::Equivalent));
+    // Lower is better at depth 1, and the guest takes longer.
+    assert_eq!(find(&analysis.comparisons, "rand-read-qd1", "vm").verdict, Some(Verdict::Worse));
+    assert!(analysis.headline.contains("container: no measurable cost in 7 of 7 workloads"), "{}", analysis.headline);
+    assert!(analysis.headline.contains("VM: 20 to 59 % slower in 5 of 7"), "{}", analysis.headline);
+    let claim = |id: &str| &analysis.claims.iter().find(|claim| claim.id == id).unwrap().outcome;
+    assert_eq!(*claim("random-io-container"), Outcome::Holds);
+    assert_eq!(*claim("random-io-vm"), Outcome::DoesNotHold);
+    assert_eq!(*claim("sequential-vm"), Outcome::Holds);
+    assert_eq!(*claim("guest-memory"), Outcome::Holds);
+    assert_eq!(*claim("whose-kernel"), Outcome::Holds);
+}
+
+#[test]
+fn an_emulated_guest_is_never_judged() {
+    let analysis = analyse(&testing::record(1, 8, true));
+    assert!(analysis.comparisons.iter().filter(|c| c.environment == "vm").all(|c| c.verdict.is_none() && c.emulated));
+    assert!(analysis.headline.contains("VM: not judged (TCG emulation"), "{}", analysis.headline);
+    for claim in analysis.claims.iter().filter(|claim| claim.id.ends_with("vm") || claim.id == "guest-memory") {
+        assert_eq!(claim.outcome, Outcome::NotTested("guest was emulated".into()), "{}", claim.id);
+    }
+}
+
+#[test]
+fn too_few_blocks_and_a_smoke_run_give_no_verdict() {
+    let analysis = analyse(&testing::record(1, 2, false));
+    assert!(analysis.comparisons.iter().all(|c| c.verdict.is_none()));
+    let mut record = testing::record(1, 8, false);
+    record.run.plan.profile.verdicts = false;
+    let analysis = analyse(&record);
+    assert!(analysis.comparisons.iter().all(|c| c.verdict.is_none() && c.why_no_verdict.is_some()));
+    assert!(analysis.headline.contains("judges nothing"));
+}
+
+#[test]
+fn an_invalid_trial_is_never_averaged_in() {
+    let mut record = testing::record(1, 8, false);
+    for trial in &mut record.trials {
+        if trial.planned.block == 2 && trial.planned.environment == "vm" {
+            trial.invalid.push("a limit was not in force".into());
+            trial.measurements[0].value *= 1000.0;
+        }
+    }
+    let analysis = analyse(&record);
+    assert_eq!(find(&analysis.comparisons, "rand-read", "vm").pairs.len(), 7);
+    assert_eq!(analysis.broken.len(), 7);
+    assert!(analysis.cells.iter().all(|cell| cell.environment != "vm" || cell.values.len() == 7));
+}
+
+#[test]
+fn a_percentile_that_is_shown_comes_from_the_merged_histogram() {
+    let analysis = analyse(&testing::record(1, 4, false));
+    let cell = analysis
+        .cells
+        .iter()
+        .find(|c| c.workload == "rand-read" && c.environment == "vm" && c.metric == "read_latency_p99_ns");
+    let distribution =
+        analysis.distributions.iter().find(|d| d.workload == "rand-read" && d.environment == "vm").unwrap();
+    assert_eq!(cell.unwrap().shown, distribution.histogram.percentile_ns(0.99).unwrap() as f64);
+}
+
+#[test]
+fn an_inconclusive_row_says_what_would_decide() {
+    let mut record = testing::record(1, 4, false);
+    record.run.plan.profile.margin = 0.004;
+    let analysis = analyse(&record);
+    let open: Vec<_> = analysis.comparisons.iter().filter(|c| c.verdict == Some(Verdict::Inconclusive)).collect();
+    assert!(
+        open.iter().any(|c| c.sentence.contains("blocks would decide")),
+        "{:?}",
+        open.iter().map(|c| &c.sentence).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn an_empty_run_is_analysed_without_a_word_too_much() {
+    let mut record = testing::record(1, 2, false);
+    record.trials.clear();
+    let analysis = analyse(&record);
+    assert!(analysis.comparisons.is_empty() && analysis.cells.is_empty());
+    assert!(analysis.headline.contains("too few blocks"), "{}", analysis.headline);
+}
