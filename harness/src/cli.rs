@@ -8,7 +8,7 @@ use crate::{cmd, failure};
 
 /// What does running your work in a container, or in a virtual machine, cost against the bare machine?
 #[derive(Parser)]
-#[command(name = "bench", version = cmd::version(), arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "bench", version = cmd::VERSION, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 fine, 2 could not do what was asked, 3 some trials failed or are invalid,\n\
     69 an environment that you named cannot be had, 130 interrupted.")]
 struct Cli {

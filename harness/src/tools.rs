@@ -3,24 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bench_vm::ToolsTree;
+use bench_vm::{Check, ToolsTree};
 
 use crate::host::packages;
 use crate::paths;
 
 /// The tree with `fio`, a shell and the programs given.
-pub fn build(more: &[PathBuf]) -> Result<ToolsTree> {
+pub fn build(more: &[PathBuf], check: Check) -> Result<ToolsTree> {
     let mut programs = vec![packages::require("fio")?, packages::require("busybox")?];
     programs.extend(more.iter().filter(|program| !programs.contains(program)).cloned().collect::<Vec<_>>());
     let cache = paths::cache_dir()?;
-    let tree = ToolsTree::build(&cache, &programs).context("building the tools tree")?;
+    let tree = ToolsTree::build(&cache, &programs, check).context("building the tools tree")?;
     give_cache_to_caller(&cache)?;
     Ok(tree)
 }
 
-/// The folder of the default tree, which is the default root of `bench container run`.
+/// The folder of the default tree, which is the default root of `bench container run`: checked in a millisecond.
 pub fn tree() -> Result<PathBuf> {
-    Ok(build(&[])?.path)
+    Ok(build(&[], Check::Sources)?.path)
 }
 
 /// The cache is the caller's; what is in a tree stays root's, as it is in every environment.

@@ -1,1 +1,94 @@
-//! (skeleton)
+//! One report model, rendered to terminal, Markdown, CSV, JSON, HTML, SVG and PNG.
+//!
+//! This crate never touches the machine: it works on a record of any age, and the same record gives the same bytes.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod build;
+mod csv;
+mod facts;
+mod figures;
+mod html;
+mod markdown;
+mod pictures;
+mod report;
+mod terminal;
+mod units;
+
+use std::path::{Path, PathBuf};
+
+use bench_results::analysis::analyse;
+use bench_results::store::Record;
+
+pub use figures::FigureError;
+pub use report::Report;
+
+/// A report could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A file of the report cannot be written.
+    #[error("{action} {path}: check space and permissions of the run's folder")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which path.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A figure cannot be drawn.
+    #[error(transparent)]
+    Figure(#[from] FigureError),
+    /// The page cannot be rendered.
+    #[error("rendering the page index.html")]
+    Page(#[from] askama::Error),
+}
+
+/// Write the whole report of a record into `folder` (`RUN/report`, made where it is missing): index.html, report.md,
+/// measurements.csv, and each figure as .svg and .png. Returns the files, the page first.
+pub fn write_all(record: &Record, folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
+    let report = Report::new(record, &analyse(record));
+    make_folder(folder)?;
+    let mut written = Vec::new();
+    for figure in &report.figures {
+        written.push(write(folder, &format!("{}.svg", figure.name), &figure.svg()?)?);
+        let path = folder.join(format!("{}.png", figure.name));
+        // plotters chooses the format by the ending.
+        let temporary = folder.join(format!(".{}.tmp.png", figure.name));
+        figure.write_png(&temporary)?;
+        rename(&temporary, &path)?;
+        written.push(path);
+    }
+    written.push(write(folder, "report.md", &report.markdown())?);
+    written.push(write(folder, "measurements.csv", &report.csv())?);
+    written.insert(0, write(folder, "index.html", &report.html()?)?);
+    Ok(written)
+}
+
+/// Write only the page, for a run that is still going on. Returns its path.
+pub fn write_page(record: &Record, folder: &Path) -> Result<PathBuf, ReportError> {
+    make_folder(folder)?;
+    write(folder, "index.html", &Report::new(record, &analyse(record)).html()?)
+}
+
+fn make_folder(folder: &Path) -> Result<(), ReportError> {
+    let failed = |source| ReportError::Io { action: "making the folder", path: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(failed)
+}
+
+/// A reader sees the old file or the new one, never half of one.
+fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, ReportError> {
+    let temporary = folder.join(format!(".{name}.tmp"));
+    std::fs::write(&temporary, text).map_err(|source| ReportError::Io {
+        action: "writing",
+        path: temporary.clone(),
+        source,
+    })?;
+    let path = folder.join(name);
+    rename(&temporary, &path)?;
+    Ok(path)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), ReportError> {
+    std::fs::rename(from, to).map_err(|source| ReportError::Io { action: "replacing", path: to.to_owned(), source })
+}

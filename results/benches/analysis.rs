@@ -16,7 +16,8 @@ fn benches(criterion: &mut Criterion) {
             all
         });
     });
-    criterion.sample_size(10).bench_function("analyse 5,040 trials", |bencher| {
+    let mut group = criterion.benchmark_group("a long run");
+    group.sample_size(10).bench_function("analyse 5,040 trials", |bencher| {
         bencher.iter(|| analysis::analyse(black_box(&record)));
     });
 }

@@ -167,7 +167,7 @@ impl<'a> Values<'a> {
 }
 
 fn distributions(record: &Record) -> Vec<Distribution> {
-    let mut merged: BTreeMap<(&str, &str, &str), Vec<(u64, u64)>> = BTreeMap::new();
+    let mut merged: BTreeMap<_, Vec<(u64, u64)>> = BTreeMap::new();
     for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
         for (direction, histogram) in &trial.histograms {
             let key = (trial.planned.workload.as_str(), trial.planned.environment.as_str(), direction.as_str());

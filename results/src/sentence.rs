@@ -54,9 +54,7 @@ fn inconclusive(
     margin: f64,
     (worse, better): (&str, &str),
 ) -> String {
-    let seen = if least > 0.0 {
-        format!("{by}; whether by more than {} is open", percent(margin))
-    } else if most < 0.0 {
+    let seen = if least > 0.0 || most < 0.0 {
         format!("{by}; whether by more than {} is open", percent(margin))
     } else if most >= -least {
         format!("no difference seen; at most {} {worse}", percent(most))

@@ -184,7 +184,7 @@ impl Record {
     }
 }
 
-fn damaged(path: &Path, line: Option<usize>, reason: impl ToString) -> StoreError {
+fn damaged(path: &Path, line: Option<usize>, reason: &dyn std::fmt::Display) -> StoreError {
     StoreError::Damaged { file: path.display().to_string(), line, reason: reason.to_string() }
 }
 
@@ -193,12 +193,12 @@ fn parse_run(path: &Path, text: &[u8]) -> Result<Run, StoreError> {
     struct Head {
         schema_version: u64,
     }
-    let head: Head = serde_json::from_slice(text).map_err(|e| damaged(path, None, e))?;
+    let head: Head = serde_json::from_slice(text).map_err(|e| damaged(path, None, &e))?;
     if head.schema_version > u64::from(SCHEMA_VERSION) {
         return Err(StoreError::Newer { file: path.display().to_string(), found: head.schema_version });
     }
-    let run: Run = serde_json::from_slice(text).map_err(|e| damaged(path, None, e))?;
-    check_run(&run).map_err(|reason| damaged(path, None, reason))?;
+    let run: Run = serde_json::from_slice(text).map_err(|e| damaged(path, None, &e))?;
+    check_run(&run).map_err(|reason| damaged(path, None, &reason))?;
     Ok(run)
 }
 
@@ -234,10 +234,10 @@ fn read_trials(path: &Path, run: &Run, notes: &mut Vec<String>) -> Result<Vec<Tr
             Ok(trial) if known.contains(trial.planned.id.as_str()) => trials.push(trial),
             Ok(trial) => {
                 let reason = format!("the trial {:?} is not in the plan", trial.planned.id);
-                return Err(damaged(path, Some(index + 1), reason));
+                return Err(damaged(path, Some(index + 1), &reason));
             }
             Err(_) if is_torn => notes.push("the last trial was not recorded wholly and is left out".to_owned()),
-            Err(e) => return Err(damaged(path, Some(index + 1), e)),
+            Err(e) => return Err(damaged(path, Some(index + 1), &e)),
         }
     }
     Ok(trials)

@@ -1,1 +1,69 @@
-//! (skeleton)
+//! From nothing to a guest: tools tree, kernel, initramfs, root image, QEMU's arguments, QMP, and the guest's own first process.
+
+mod accelerator;
+mod boot;
+mod cache;
+mod closure;
+mod guest;
+mod image;
+mod initramfs;
+mod kernel;
+mod modules;
+mod qemu;
+mod qmp;
+mod resident;
+mod tools;
+
+pub use accelerator::{KvmVerdict, recall, remember};
+pub use boot::{BootError, Guest};
+pub use cache::{CacheItem, list, remove};
+pub use guest::{TARGET_IN_GUEST, TARGET_SCHEDULER, guest_main, is_guest_init};
+pub use image::Image;
+pub use qemu::{Accelerator, Config, Disk, Sockets, argv, detect_aio};
+pub use qmp::{Qmp, QmpError};
+pub use resident::{Resident, pin_vcpus, resident};
+pub use tools::{Check, ToolsTree};
+
+/// Something about images could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The system refused.
+    #[error("{doing} {path}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which path.
+        path: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A program that builds images failed.
+    #[error("`{command}` failed: {said}")]
+    Program {
+        /// What was run.
+        command: String,
+        /// Its last words.
+        said: String,
+    },
+    /// Something needed is not there, and what to do.
+    #[error("{0}")]
+    Missing(String),
+}
+
+pub(crate) fn io(doing: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> ImageError {
+    let path = path.display().to_string();
+    move |source| ImageError::Io { doing, path, source }
+}
+
+/// Run a program to its end; its standard output.
+pub(crate) fn run(command: &mut std::process::Command) -> Result<Vec<u8>, ImageError> {
+    let shown = format!("{command:?}").replace('"', "");
+    let failed = |said: String| ImageError::Program { command: shown.clone(), said };
+    let output = command.stdin(std::process::Stdio::null()).output().map_err(|e| failed(e.to_string()))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last: Vec<_> = said.lines().rev().filter(|line| !line.trim().is_empty()).take(2).collect();
+    Err(failed(format!("{} ({})", last.into_iter().rev().collect::<Vec<_>>().join("; "), output.status)))
+}

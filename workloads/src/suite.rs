@@ -249,7 +249,7 @@ fn fio(entry: &WorkloadEntry) -> Result<Fio, Wrong> {
     }
     let block_size = needed(entry, &entry.block_size, "block-size")?;
     let block_size_bytes = parse_size(block_size.get_ref()).map_err(|e| wrong(block_size, e))?;
-    if !block_size_bytes.is_multiple_of(512) || !(1 << 20_u64).is_multiple_of(block_size_bytes) {
+    if !block_size_bytes.is_multiple_of(512) || !(1_u64 << 20).is_multiple_of(block_size_bytes) {
         let message = "a block size must divide 1 MiB and be a multiple of 512 bytes (KiB, not kB)";
         return Err(wrong(block_size, message));
     }

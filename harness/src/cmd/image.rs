@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use bench_vm::Image;
+use bench_vm::{Check, Image};
 
 use crate::{output, paths, tools};
 
@@ -33,14 +33,14 @@ pub fn run(command: &ImageCommand) -> Result<i32> {
     let cache = paths::cache_dir()?;
     match command {
         ImageCommand::Build { kernel, with } => {
-            let tree = tools::build(with)?;
+            let tree = tools::build(&absolute(with)?, Check::Content)?;
             output::print_line(&format!("tools tree  {}  {}", &tree.digest[..12], tree.path.display()));
             let image = build(&tree, kernel.as_deref())?;
             output::print_line(&format!("guest image {}  kernel {}", &image.digest[..12], image.kernel_release));
         }
         ImageCommand::List => {
             let rows = bench_vm::list(&cache)?.into_iter().map(|item| {
-                vec![item.kind.to_owned(), item.digest.chars().take(12).collect(), output::bytes(item.bytes), item.path]
+                vec![item.kind, item.digest.chars().take(12).collect(), output::bytes(item.bytes), item.path]
             });
             output::print(&output::columns(&rows.collect::<Vec<_>>()));
         }
@@ -51,6 +51,11 @@ pub fn run(command: &ImageCommand) -> Result<i32> {
         }
     }
     Ok(0)
+}
+
+/// Files that the user names, as absolute paths.
+pub fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    paths.iter().map(|path| std::path::absolute(path).with_context(|| format!("finding {}", path.display()))).collect()
 }
 
 /// The guest image for a tree and a kernel, telling what takes a while.

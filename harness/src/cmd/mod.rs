@@ -10,9 +10,4 @@ pub mod run;
 pub mod vm;
 
 /// Version and, where known, the git revision of this build.
-pub fn version() -> String {
-    match option_env!("BENCH_GIT_REVISION") {
-        Some(revision) => format!("{} ({revision})", env!("CARGO_PKG_VERSION")),
-        None => env!("CARGO_PKG_VERSION").to_owned(),
-    }
-}
+pub const VERSION: &str = env!("BENCH_VERSION");

@@ -42,16 +42,16 @@ pub fn run(args: &ReportArgs) -> Result<i32> {
     let report = Report::new(&record, &analysis);
     if let Some(format) = args.format {
         output::print(&match format {
-            Format::Html => bench_reports::html(&report)?,
-            Format::Md => bench_reports::markdown(&report),
-            Format::Csv => bench_reports::csv(&report),
-            Format::Json => bench_reports::json(&report),
+            Format::Html => report.html()?,
+            Format::Md => report.markdown(),
+            Format::Csv => report.csv(),
+            Format::Json => report.json()?,
         });
         return Ok(0);
     }
     write(&record)?;
-    output::print(&bench_reports::terminal(&report, output::width(), output::in_color()));
-    output::print_line(&format!("report: {}", folder.join("report/index.html").display()));
+    let page = folder.join("report/index.html");
+    output::print(&report.terminal(output::width(), output::in_color(), Some(&page)));
     Ok(0)
 }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use bench_agent::{Bytes, Job, JobStatus, Reply, Request, Streams};
+use bench_vm::Check;
 use bench_workloads::{EnvironmentDefinition, parse_size};
 use tokio::io::AsyncReadExt;
 
@@ -56,7 +57,7 @@ pub fn run(args: RunArgs) -> Result<i32> {
     let setting = Setting {
         cpus: cpus::choose(args.cpus.as_deref())?,
         memory_bytes: args.memory,
-        tree: tools::build(&args.with)?,
+        tree: tools::build(&super::image::absolute(&args.with)?, Check::Sources)?,
         target: None,
         executable: paths::own_executable()?,
         ledger: Ledger::open(&paths::state_dir())?,

@@ -97,11 +97,6 @@ impl AgentClient {
         }
     }
 
-    /// Ask the agent to end; it does not answer.
-    pub async fn shut_down(&mut self) -> Result<()> {
-        self.send(&Request::Shutdown).await
-    }
-
     /// Send a request without waiting for its answer.
     pub async fn send(&mut self, request: &Request) -> Result<()> {
         let frame = bench_agent::encode(request)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use bench_container::Limits;
 use bench_results::record::{self, Accelerator, Kind};
-use bench_vm::{Config, Disk, Image, KvmVerdict};
+use bench_vm::{Config, Disk, KvmVerdict};
 use bench_workloads::{EnvironmentDefinition, Place};
 
 use super::instance::{Instance, Setting};
@@ -54,7 +54,7 @@ impl Environment {
             }
             Kind::Vm => {
                 let (config, note) = guest(definition, setting).await?;
-                (Start::Vm(Box::new(vm::Machine { config })), note)
+                (Start::Vm(Box::new(vm::Machine { config, patience: vm::BOOT })), note)
             }
         };
         Ok(Environment {
@@ -96,6 +96,20 @@ impl Environment {
             accelerator_note: self.accelerator_note.clone(),
             sameness: self.sameness(instance, setting).await?,
         })
+    }
+
+    /// Its facts for the fingerprint.
+    pub fn describe(&self, facts: &mut fingerprint::Fingerprint) {
+        if let Start::Vm(machine) = &self.start {
+            let image = &machine.config.image;
+            fingerprint::tool(facts, "qemu", &machine.config.qemu);
+            facts.insert("guest.kernel.release".into(), image.kernel_release.clone());
+            if let Ok(digest) = bench_agent::sha256(&image.kernel) {
+                facts.insert("guest.kernel.sha256".into(), digest);
+            }
+            let accelerator = machine.config.accelerator.to_string();
+            facts.insert("guest.accelerator".into(), accelerator);
+        }
     }
 
     /// The rows of the sameness table; refuses an environment whose tools are not the host's.
@@ -197,7 +211,6 @@ async fn guest(definition: &EnvironmentDefinition, setting: &Setting) -> Result<
         None => packages::require("qemu-system-x86_64")?,
     };
     let image = crate::cmd::image::build(&setting.tree, option("kernel").map(Path::new))?;
-    let (accelerator, note) = accelerator(option("accel").unwrap_or("auto"), &qemu, &image).await?;
     let target = match &setting.target {
         Some(checked) => {
             let aio = match option("aio") {
@@ -215,9 +228,9 @@ async fn guest(definition: &EnvironmentDefinition, setting: &Setting) -> Result<
         }
         None => None,
     };
-    let config = Config {
+    let mut config = Config {
         qemu,
-        accelerator,
+        accelerator: bench_vm::Accelerator::Kvm,
         cpus: setting.cpus.len() as u32,
         memory_bytes: setting.memory_bytes,
         image,
@@ -225,17 +238,44 @@ async fn guest(definition: &EnvironmentDefinition, setting: &Setting) -> Result<
         mitigations: fingerprint::mitigations_option(),
         runtime_dir: PathBuf::new(),
     };
+    let note = choose_accelerator(option("accel").unwrap_or("auto"), &mut config, setting).await?;
     Ok((config, note))
 }
 
-async fn accelerator(asked: &str, qemu: &Path, image: &Image) -> Result<(bench_vm::Accelerator, Option<String>)> {
+/// Leave KVM, or fall back to emulation; why, if that is not the best.
+async fn choose_accelerator(asked: &str, config: &mut Config, setting: &Setting) -> Result<Option<String>> {
     if asked == "tcg" {
-        return Ok((bench_vm::Accelerator::Tcg, Some("emulation was asked for (accel=tcg)".to_owned())));
+        config.accelerator = bench_vm::Accelerator::Tcg;
+        return Ok(Some("emulation was asked for (accel=tcg)".to_owned()));
     }
-    let verdict = bench_vm::kvm(&paths::cache_dir()?, qemu, image).await.context("probing KVM with a real boot")?;
-    match (verdict, asked) {
-        (KvmVerdict::Boots, _) => Ok((bench_vm::Accelerator::Kvm, None)),
+    match (probe_kvm(config, setting).await?, asked) {
+        (KvmVerdict::Boots, _) => Ok(None),
         (why, "kvm") => bail!("{why}"),
-        (why, _) => Ok((bench_vm::Accelerator::Tcg, Some(why.to_string()))),
+        (why, _) => {
+            config.accelerator = bench_vm::Accelerator::Tcg;
+            Ok(Some(why.to_string()))
+        }
     }
+}
+
+/// Whether KVM boots a guest, by booting it; remembered for this kernel, QEMU and boot of the host.
+async fn probe_kvm(config: &Config, setting: &Setting) -> Result<KvmVerdict> {
+    if let Some(verdict) = KvmVerdict::at_a_glance() {
+        return Ok(verdict);
+    }
+    let cache = paths::cache_dir()?;
+    if let Some(verdict) = bench_vm::recall(&cache, &config.qemu) {
+        return Ok(verdict);
+    }
+    eprintln!("bench: booting a guest to see whether KVM works (at most {} s) ...", vm::PROBE.as_secs());
+    let machine = vm::Machine { config: Config { target: None, ..config.clone() }, patience: vm::PROBE };
+    let verdict = match vm::boot(setting, &machine).await {
+        Ok(()) => KvmVerdict::Boots,
+        Err(e) => match e.downcast_ref::<bench_vm::BootError>() {
+            Some(failure) => KvmVerdict::of_failure(failure),
+            None => return Err(e).context("probing KVM with a real boot"),
+        },
+    };
+    bench_vm::remember(&cache, &config.qemu, &verdict);
+    Ok(verdict)
 }

@@ -39,6 +39,15 @@ pub struct Setting {
     pub started: Cell<u32>,
 }
 
+impl Setting {
+    /// A name for the next instance, unlike that of any other process's.
+    pub fn next_name(&self) -> String {
+        let number = self.started.get();
+        self.started.set(number + 1);
+        format!("{}-{number}", std::process::id())
+    }
+}
+
 /// The ground an instance stands on: its cgroup and its folder in memory. Dropping it kills what is in the cgroup.
 pub struct Ground<'a> {
     ledger: &'a Ledger,
@@ -52,10 +61,11 @@ pub struct Ground<'a> {
 impl<'a> Ground<'a> {
     /// Make cgroup and folder, each written down before it is made.
     pub fn prepare(ledger: &'a Ledger, name: &str, limits: &Limits) -> Result<Ground<'a>> {
+        let name = &format!("bench-{name}");
         let paths = Cgroup::plan(name).with_context(|| format!("finding a place for the cgroup {name}"))?;
         let group = ledger.record(Change::Cgroup { paths })?;
         let made = Cgroup::create(name, limits).with_context(|| format!("creating the cgroup {name}"));
-        let folder = paths::volatile_dir(name);
+        let folder = paths::volatile_dir(name.trim_start_matches("bench-"));
         let made = made.and_then(|cgroup| Ok((cgroup, ledger.create_folder(&folder)?)));
         match made {
             Ok((cgroup, id)) => Ok(Ground { ledger, changes: vec![group, id], cgroup, folder }),
@@ -119,11 +129,7 @@ pub struct Instance<'a> {
 impl<'a> Instance<'a> {
     /// Start an environment afresh.
     pub async fn start(environment: &Environment, setting: &'a Setting) -> Result<Instance<'a>> {
-        let number = setting.started.get();
-        setting.started.set(number + 1);
-        let name = format!("bench-{}-{number}", std::process::id());
-        let limits = environment.limits(setting);
-        let ground = Ground::prepare(&setting.ledger, &name, &limits)?;
+        let ground = Ground::prepare(&setting.ledger, &setting.next_name(), &environment.limits(setting))?;
         let began = clock_ns();
         let parts = match &environment.start {
             Start::Native => native::start(setting, &ground).await,

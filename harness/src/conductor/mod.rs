@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 use bench_agent::clock_ns;
 use bench_results::record::{Overhead, PlannedTrial, Run, Trial};
 use bench_results::store::RunFolder;
-use bench_workloads::{Place, Workload};
+use bench_workloads::Workload;
 
 use environment::Environment;
 use event::{Event, Listener};

@@ -36,6 +36,8 @@ struct Executed {
     samples: Vec<Sample>,
     clocks: [ClockComparison; 2],
     elapsed_ns: u64,
+    /// Of the cgroup while the job was executed; absent where the kernel cannot tell.
+    memory_peak_bytes: Option<u64>,
 }
 
 /// A trial that was executed.
@@ -57,7 +59,7 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
         Ok(executed) => {
             trial.elapsed_ns = executed.elapsed_ns;
             write_raw(subject.raw, "job.json", &serde_json::to_vec_pretty(&describe(&jobs.measured, &executed.output))?)?;
-            match subject.workload.measure(subject.profile, &executed.output) {
+            match subject.workload.measure(&executed.output) {
                 Ok(measured) => fill(&mut trial, subject, measured, &executed, instance, setting)?,
                 Err(why) => trial.failure = Some(why),
             }
@@ -112,7 +114,7 @@ pub fn now() -> String {
 async fn run_job(job: &Job, instance: &mut Instance<'_>, setting: &Setting) -> Result<Executed> {
     instance.resume().await?;
     let before = instance.agent.compare_clocks().await?;
-    instance.ground.cgroup.reset_memory_peak();
+    let peak = instance.ground.cgroup.memory_peak();
     let mut samples = Vec::new();
     let began = clock_ns();
     let disk = setting.target.as_ref().and_then(|target| target.disk.as_ref());
@@ -128,8 +130,9 @@ async fn run_job(job: &Job, instance: &mut Instance<'_>, setting: &Setting) -> R
     };
     let elapsed_ns = clock_ns() - began;
     let after = instance.agent.compare_clocks().await?;
+    let memory_peak_bytes = peak.and_then(|peak| peak.bytes());
     instance.pause().await?;
-    Ok(Executed { output, samples, clocks: [before, after], elapsed_ns })
+    Ok(Executed { output, samples, clocks: [before, after], elapsed_ns, memory_peak_bytes })
 }
 
 fn fill(
@@ -148,7 +151,7 @@ fn fill(
     trial.facts = measured.facts;
     trial.invalid = measured.invalid;
     clock_facts(trial, executed);
-    if let Some(peak) = instance.ground.cgroup.usage().ok().and_then(|usage| usage.memory_peak_bytes) {
+    if let Some(peak) = executed.memory_peak_bytes {
         trial.measurements.retain(|measurement| measurement.metric != "memory_peak_bytes");
         put(trial, "memory_peak_bytes", peak as f64);
     }

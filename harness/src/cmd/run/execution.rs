@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use bench_results::record::{self, LeftOut, Limits, Plan, Run, State};
 use bench_results::store::{Record, RunFolder};
+use bench_vm::Check;
 use bench_workloads::EnvironmentDefinition;
 
 use super::RunArgs;
@@ -47,7 +48,7 @@ pub fn execute(args: &RunArgs, definition: &Definition) -> Result<i32> {
 
 /// Everything that is the same for all instances.
 fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> Result<Setting> {
-    let mut programs = args.with.clone();
+    let mut programs = crate::cmd::image::absolute(&args.with)?;
     for with in &args.with {
         anyhow::ensure!(with.exists(), "--with {}: there is no such file", with.display());
     }
@@ -63,7 +64,7 @@ fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> R
     Ok(Setting {
         cpus: cpus::choose(args.cpus.as_deref())?,
         memory_bytes: args.memory,
-        tree: tools::build(&programs)?,
+        tree: tools::build(&programs, Check::Content)?,
         target,
         executable: paths::own_executable()?,
         ledger: Ledger::open(state)?,
@@ -265,8 +266,8 @@ fn conclude(path: &Path, state: State) -> Result<i32> {
     paths::give_to_caller(path)?;
     let analysis = bench_results::analysis::analyse(&record);
     let report = bench_reports::Report::new(&record, &analysis);
-    output::print(&bench_reports::terminal(&report, output::width(), output::in_color()));
-    output::print_line(&format!("report: {}", path.join("report/index.html").display()));
+    let page = path.join("report/index.html");
+    output::print(&report.terminal(output::width(), output::in_color(), Some(&page)));
     Ok(match state {
         State::Interrupted => failure::INTERRUPTED,
         _ if record.trials.iter().any(|trial| !trial.is_valid()) => failure::TRIALS,

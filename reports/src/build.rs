@@ -1,0 +1,196 @@
+//! From a record and its analysis to the model of its report.
+
+use bench_results::analysis::{Analysis, Cell, Comparison};
+use bench_results::claims::{ClaimResult, Outcome as ClaimOutcome};
+use bench_results::metric;
+use bench_results::record::{Environment, Run, Workload};
+use bench_results::statistics::Interval;
+use bench_results::store::Record;
+use bench_results::verdict::Verdict;
+use bench_results::{Direction, Unit};
+
+use crate::report::{AbsoluteRow, ClaimRow, Outcome, Report, ResultRow};
+use crate::{facts, pictures};
+
+/// A record and its analysis, with the look-ups that tables and figures share.
+pub(crate) struct Source<'a> {
+    pub(crate) record: &'a Record,
+    pub(crate) analysis: &'a Analysis,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn run(&self) -> &'a Run {
+        &self.record.run
+    }
+
+    /// All environments but the control: its ratio is the noise floor, not a row of its own.
+    pub(crate) fn environments(&self) -> impl Iterator<Item = &'a Environment> {
+        let run = self.run();
+        run.environments.iter().filter(move |environment| run.plan.control.as_ref() != Some(&environment.name))
+    }
+
+    /// The environments that are compared with the reference.
+    pub(crate) fn compared(&self) -> impl Iterator<Item = &'a Environment> {
+        let run = self.run();
+        self.environments().filter(move |environment| environment.name != run.plan.reference)
+    }
+
+    /// True when this environment is never judged, because a side of the comparison is emulated.
+    pub(crate) fn is_apart(&self, environment: &Environment) -> bool {
+        let run = self.run();
+        let reference = run.environments.iter().find(|other| other.name == run.plan.reference);
+        environment.is_emulated() || reference.is_some_and(Environment::is_emulated)
+    }
+
+    pub(crate) fn cell(&self, workload: &str, environment: &str, metric: &str) -> Option<&'a Cell> {
+        let found = |cell: &&Cell| cell.workload == workload && cell.environment == environment && cell.metric == metric;
+        self.analysis.cells.iter().find(found)
+    }
+
+    pub(crate) fn comparison(&self, workload: &str, environment: &str, metric: &str) -> Option<&'a Comparison> {
+        let found = |c: &&Comparison| c.workload == workload && c.environment == environment && c.metric == metric;
+        self.analysis.comparisons.iter().find(found)
+    }
+
+    /// The control's interval in a workload and metric.
+    pub(crate) fn noise_floor(&self, workload: &str, metric: &str) -> Option<Interval> {
+        let control = self.run().plan.control.as_ref()?;
+        self.comparison(workload, control, metric)?.interval
+    }
+
+    /// True when no environment could be compared with the reference, yet something was measured.
+    pub(crate) fn nothing_to_compare(&self) -> bool {
+        let compared = |comparison: &Comparison| !comparison.is_control && comparison.ratio.is_some();
+        !self.analysis.comparisons.iter().any(compared) && !self.analysis.cells.is_empty()
+    }
+}
+
+/// Title, unit and direction of a metric; of one that this build does not know, its name.
+pub(crate) fn described(name: &str) -> (String, Unit, Direction) {
+    match metric::find(name) {
+        Some(metric) => (metric.title.to_owned(), metric.unit, metric.better),
+        None => (name.to_owned(), Unit::Ns, Direction::Lower),
+    }
+}
+
+impl Report {
+    /// The report of a record, finished or not.
+    pub fn new(record: &Record, analysis: &Analysis) -> Report {
+        let source = Source { record, analysis };
+        let run = &record.run;
+        let (emulated, results): (Vec<_>, Vec<_>) =
+            source.compared().partition(|environment| source.is_apart(environment));
+        let revision = run.bench.git_revision.as_ref().map_or(String::new(), |revision| format!(" ({revision})"));
+        Report {
+            id: run.id.clone(),
+            suite: run.plan.suite.clone(),
+            profile: run.plan.profile.name.clone(),
+            started_at: run.started_at.clone(),
+            unfinished: facts::unfinished(record),
+            headline: analysis.headline.clone(),
+            facts: facts::facts(run),
+            reference: run.plan.reference.clone(),
+            margin: run.plan.profile.verdicts.then_some(run.plan.profile.margin),
+            results: rows(&source, &results),
+            emulated: rows(&source, &emulated),
+            absolutes: if source.nothing_to_compare() { absolutes(&source) } else { Vec::new() },
+            claims: analysis.claims.iter().map(claim).collect(),
+            figures: pictures::figures(&source),
+            sameness: facts::sameness(run),
+            left_out: facts::left_out(run),
+            warnings: facts::warnings(record),
+            troubles: facts::troubles(record),
+            instances: facts::instances(record),
+            fingerprint: run.fingerprint.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            command: facts::shell_line(&run.command),
+            bench: format!("bench {}{revision}", run.bench.version),
+            measurements: facts::measurements(record),
+        }
+    }
+}
+
+/// A row for each workload and environment, by workload, once anything was compared.
+fn rows(source: &Source<'_>, environments: &[&Environment]) -> Vec<ResultRow> {
+    if source.analysis.cells.is_empty() || source.nothing_to_compare() {
+        return Vec::new();
+    }
+    let workloads = source.run().plan.workloads.iter();
+    workloads.flat_map(|workload| environments.iter().map(move |environment| row(source, workload, environment))).collect()
+}
+
+fn row(source: &Source<'_>, workload: &Workload, environment: &Environment) -> ResultRow {
+    let (metric, unit, better) = described(&workload.deciding);
+    let mean = |name: &str| source.cell(&workload.name, name, &workload.deciding).map(|cell| cell.shown);
+    let comparison = source.comparison(&workload.name, &environment.name, &workload.deciding);
+    ResultRow {
+        workload: workload.name.clone(),
+        environment: environment.label(),
+        metric,
+        unit,
+        better,
+        mean: mean(&environment.name),
+        reference_mean: mean(&source.run().plan.reference),
+        ratio: comparison.and_then(|c| c.ratio),
+        interval: comparison.and_then(|c| c.interval).map(pair),
+        blocks: comparison.map_or(0, |c| c.pairs.len()),
+        verdict: outcome(comparison.and_then(|c| c.verdict)),
+        sentence: comparison.map_or("no block has a valid trial on both sides".to_owned(), |c| c.sentence.clone()),
+        noise_floor: source.noise_floor(&workload.name, &workload.deciding).map(pair),
+        // The paper's guest was not emulated: beside an emulated one its ratio would only mislead.
+        paper: comparison.filter(|c| !c.emulated).and_then(|c| c.paper_ratio),
+    }
+}
+
+pub(crate) fn pair(interval: Interval) -> (f64, f64) {
+    (interval.low, interval.high)
+}
+
+fn outcome(verdict: Option<Verdict>) -> Outcome {
+    match verdict {
+        Some(Verdict::Better) => Outcome::Better,
+        Some(Verdict::Worse) => Outcome::Worse,
+        Some(Verdict::Equivalent) => Outcome::Equivalent,
+        Some(Verdict::Inconclusive) => Outcome::Inconclusive,
+        None => Outcome::None,
+    }
+}
+
+fn absolutes(source: &Source<'_>) -> Vec<AbsoluteRow> {
+    let row = |workload: &Workload, environment: &Environment| {
+        let (metric, unit, _) = described(&workload.deciding);
+        let cell = source.cell(&workload.name, &environment.name, &workload.deciding)?;
+        let values = || cell.values.iter().map(|&(_, value)| value);
+        Some(AbsoluteRow {
+            workload: workload.name.clone(),
+            environment: environment.label(),
+            metric,
+            unit,
+            mean: cell.shown,
+            range: (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max)),
+            blocks: cell.values.len(),
+        })
+    };
+    let workloads = source.run().plan.workloads.iter();
+    workloads.flat_map(|workload| source.environments().filter_map(move |environment| row(workload, environment))).collect()
+}
+
+fn claim(result: &ClaimResult) -> ClaimRow {
+    let (outcome, class) = match &result.outcome {
+        ClaimOutcome::Holds => ("holds", "equivalent"),
+        ClaimOutcome::DoesNotHold => ("does not hold", "differs"),
+        ClaimOutcome::Inconclusive => ("inconclusive", "inconclusive"),
+        ClaimOutcome::NotTested(_) => ("not tested", "none"),
+    };
+    let reason = match &result.outcome {
+        ClaimOutcome::NotTested(why) if result.evidence.is_empty() => why.clone(),
+        ClaimOutcome::NotTested(why) => format!("{why}; {}", result.evidence),
+        _ => result.evidence.clone(),
+    };
+    ClaimRow {
+        sentence: result.sentence.clone(),
+        source: result.source.clone(),
+        outcome: outcome.to_owned(),
+        reason,
+        class,
+    }
+}

@@ -1,0 +1,59 @@
+//! measurements.csv: every value of every trial, in full precision (RFC 4180).
+
+use std::fmt::Write as _;
+
+use bench_results::Unit;
+
+use crate::report::{MeasurementRow, Report};
+
+impl Report {
+    /// `block,order,environment,workload,accelerator,metric,unit,value,valid`, one line per value.
+    pub fn csv(&self) -> String {
+        let mut text = String::from("block,order,environment,workload,accelerator,metric,unit,value,valid\n");
+        for row in &self.measurements {
+            let MeasurementRow { block, order, environment, workload, accelerator, metric, unit, value, valid } = row;
+            let (environment, workload, metric) = (quoted(environment), quoted(workload), quoted(metric));
+            let unit = unit_name(*unit);
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{block},{order},{environment},{workload},{accelerator},{metric},{unit},{value},{valid}");
+        }
+        text
+    }
+}
+
+/// The unit as the record writes it.
+fn unit_name(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Iops => "iops",
+        Unit::BytesPerS => "bytes_per_s",
+        Unit::Ns => "ns",
+        Unit::NsPerIo => "ns_per_io",
+        Unit::Bytes => "bytes",
+    }
+}
+
+fn quoted(field: &str) -> std::borrow::Cow<'_, str> {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\"")).into()
+    } else {
+        field.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_need_it_are_quoted() {
+        assert_eq!(quoted("rand-read"), "rand-read");
+        assert_eq!(quoted("a,\"b\"\n"), "\"a,\"\"b\"\"\n\"");
+    }
+
+    #[test]
+    fn units_are_named_as_in_the_record() {
+        for unit in [Unit::Iops, Unit::BytesPerS, Unit::Ns, Unit::NsPerIo, Unit::Bytes] {
+            assert_eq!(serde_json::to_string(&unit).unwrap(), format!("\"{}\"", unit_name(unit)));
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The parts of a report that are taken from the record as they are: facts, sameness, instances, troubles, values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bench_results::Unit;
+use bench_results::record::{Accelerator, Environment, Run, State, Trial};
+use bench_results::store::Record;
+
+use crate::report::{InstanceRow, LeftOutRow, MeasurementRow, Sameness, SamenessCell, SamenessRow, Trouble};
+use crate::units;
+
+/// Label of an environment by its name.
+pub(crate) fn label(run: &Run, name: &str) -> String {
+    run.environments.iter().find(|environment| environment.name == name).map_or(name.to_owned(), Environment::label)
+}
+
+/// What is missing of a run that is not complete.
+pub(crate) fn unfinished(record: &Record) -> Option<String> {
+    let run = &record.run;
+    let state = match run.state {
+        State::Complete => return None,
+        State::Running => "",
+        State::Interrupted => ", interrupted",
+    };
+    let (done, planned) = (record.trials.len(), run.plan.trials.len());
+    let block = record.blocks_begun();
+    Some(format!("block {block} of {}, {done} of {planned} trials{state}", run.plan.profile.blocks))
+}
+
+/// What the numbers belong to, in a few words each.
+pub(crate) fn facts(run: &Run) -> Vec<String> {
+    let profile = &run.plan.profile;
+    let mut facts = vec![
+        format!("suite {}, profile {}", run.plan.suite, profile.name),
+        format!("{} of {}", units::count(profile.blocks as usize, "block"), units::chosen(profile.runtime_s * 1e9, Unit::Ns)),
+        run.started_at.clone(),
+    ];
+    for name in ["cpu.model", "kernel.release"] {
+        facts.extend(run.fingerprint.get(name).cloned());
+    }
+    let memory = units::chosen(run.limits.memory_bytes as f64, Unit::Bytes);
+    facts.push(format!("CPUs {}, memory {memory}", run.limits.cpus));
+    if let Some(target) = &run.target {
+        let size = units::chosen(target.size_bytes as f64, Unit::Bytes);
+        let on = target.file_system.as_ref().map_or(String::new(), |fs| format!(" on {fs}"));
+        facts.push(format!("target {size}{on}"));
+    }
+    facts.extend(run.overhead.as_ref().map(|overhead| format!("took {}", units::duration(overhead.wall_s))));
+    facts
+}
+
+/// Axes in the order of their names; the reference first.
+pub(crate) fn sameness(run: &Run) -> Sameness {
+    let axes: BTreeSet<&String> = run.environments.iter().flat_map(|environment| environment.sameness.keys()).collect();
+    let reference = run.environments.iter().find(|environment| environment.name == run.plan.reference);
+    let rows = axes.into_iter().map(|axis| {
+        let expected = reference.and_then(|reference| reference.sameness.get(axis));
+        let cell = |environment: &Environment| {
+            let value = environment.sameness.get(axis);
+            SamenessCell { value: value.cloned().unwrap_or_else(|| "–".to_owned()), differs: value != expected }
+        };
+        SamenessRow { axis: axis.clone(), cells: run.environments.iter().map(cell).collect() }
+    });
+    Sameness { rows: rows.collect(), environments: run.environments.iter().map(Environment::label).collect() }
+}
+
+pub(crate) fn left_out(run: &Run) -> Vec<LeftOutRow> {
+    let row = |left: &bench_results::record::LeftOut| LeftOutRow {
+        environment: left.environment.clone(),
+        reason: left.reason.clone(),
+    };
+    run.left_out.iter().map(row).collect()
+}
+
+/// Warnings of the run, of its environments, and of reading its record.
+pub(crate) fn warnings(record: &Record) -> Vec<String> {
+    let accelerator = |environment: &Environment| {
+        let note = environment.accelerator_note.as_ref()?;
+        Some(format!("{}: {note}", environment.label()))
+    };
+    let environments = record.run.environments.iter().filter_map(accelerator);
+    record.run.warnings.iter().cloned().chain(environments).chain(record.notes.iter().cloned()).collect()
+}
+
+/// Trials that failed or are invalid, in the order of execution.
+pub(crate) fn troubles(record: &Record) -> Vec<Trouble> {
+    let trouble = |trial: &Trial| {
+        let (kind, reason) = match &trial.failure {
+            Some(failure) => ("failed", failure.clone()),
+            None => ("invalid", trial.invalid.join("; ")),
+        };
+        Trouble {
+            trial: trial.planned.id.clone(),
+            workload: trial.planned.workload.clone(),
+            environment: label(&record.run, &trial.planned.environment),
+            block: trial.planned.block,
+            kind,
+            reason,
+        }
+    };
+    record.trials.iter().filter(|trial| !trial.is_valid()).map(trouble).collect()
+}
+
+/// Medians over the instances of each environment: one instance per block, whatever its number of trials.
+pub(crate) fn instances(record: &Record) -> Vec<InstanceRow> {
+    let of_environment = |environment: &Environment| {
+        let mut blocks: BTreeMap<u32, &Trial> = BTreeMap::new();
+        for trial in record.trials.iter().filter(|trial| trial.planned.environment == environment.name) {
+            blocks.entry(trial.planned.block).or_insert(trial);
+        }
+        let instances = || blocks.values().map(|trial| &trial.instance);
+        let first = instances().next()?;
+        Some(InstanceRow {
+            environment: environment.label(),
+            instances: blocks.len(),
+            start_to_ready_ns: median(instances().filter_map(|i| i.start_to_ready_ns)),
+            memory_at_ready_bytes: median(instances().filter_map(|i| i.memory_at_ready_bytes)),
+            vmm_memory_at_ready_bytes: median(instances().filter_map(|i| i.vmm_memory_at_ready_bytes)),
+            guest_memory_at_ready_bytes: median(instances().filter_map(|i| i.guest_memory_at_ready_bytes)),
+            kernel_release: first.kernel_release.clone(),
+        })
+    };
+    record.run.environments.iter().filter_map(of_environment).collect()
+}
+
+fn median(values: impl Iterator<Item = u64>) -> Option<f64> {
+    let mut values: Vec<u64> = values.collect();
+    values.sort_unstable();
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(values[middle] as f64),
+        _ => Some((values[middle - 1] as f64 + values[middle] as f64) / 2.0),
+    }
+}
+
+/// Every value of every trial, in the order of execution.
+pub(crate) fn measurements(record: &Record) -> Vec<MeasurementRow> {
+    let of_trial = |trial: &Trial| {
+        let accelerator = match trial.accelerator {
+            Some(Accelerator::Kvm) => "kvm",
+            Some(Accelerator::Tcg) => "tcg",
+            None => "",
+        };
+        let (planned, valid) = (trial.planned.clone(), trial.is_valid());
+        let row = move |measured: &bench_results::record::Measurement| MeasurementRow {
+            block: planned.block,
+            order: planned.order,
+            environment: planned.environment.clone(),
+            workload: planned.workload.clone(),
+            accelerator,
+            metric: measured.metric.clone(),
+            unit: measured.unit,
+            value: measured.value,
+            valid,
+        };
+        trial.measurements.iter().map(row).collect::<Vec<_>>()
+    };
+    record.trials.iter().flat_map(of_trial).collect()
+}
+
+/// The arguments as one line for a POSIX shell.
+pub(crate) fn shell_line(arguments: &[String]) -> String {
+    let quoted = |argument: &String| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+        if !argument.is_empty() && argument.chars().all(plain) {
+            argument.clone()
+        } else {
+            format!("'{}'", argument.replace('\'', "'\\''"))
+        }
+    };
+    arguments.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_survives_a_shell() {
+        let arguments = ["bench", "run", "--env", "a=b:c", "--", "sh", "-c", "echo 'x' $HOME", ""].map(str::to_owned);
+        assert_eq!(shell_line(&arguments), "bench run --env a=b:c -- sh -c 'echo '\\''x'\\'' $HOME' ''");
+    }
+
+    #[test]
+    fn medians_of_odd_even_and_nothing() {
+        assert_eq!(median([3, 1, 2].into_iter()), Some(2.0));
+        assert_eq!(median([1, 2, 3, 10].into_iter()), Some(2.5));
+        assert_eq!(median(std::iter::empty()), None);
+    }
+}

@@ -1,0 +1,360 @@
+//! Which figures a report has, and their data.
+
+use bench_results::analysis::{Comparison, Distribution};
+use bench_results::paper::{self, paper};
+use bench_results::record::{Environment, Kind, Workload};
+use bench_results::Direction;
+
+use crate::build::{Source, described, pair};
+use crate::figures::{
+    Answer, AnswerMark, AnswerRow, Bar, BarGroup, BarPanel, Bars, Column, Curve, CurvePanel, Curves, Drawing, Figure,
+    Series, Span, SpanRow, Spans,
+};
+use crate::units;
+
+/// The workload whose distribution the paper's Fig. 7 shows.
+const PAPERS_LATENCY: &str = "rand-read-latency";
+
+/// All figures for which there is data; the answer is always the first.
+pub(crate) fn figures(source: &Source<'_>) -> Vec<Figure> {
+    let mut figures = vec![if source.nothing_to_compare() { spread(source) } else { answer(source) }];
+    figures.extend(paired_with_paper(source));
+    figures.extend(wall_time(source));
+    figures.extend(latency(source));
+    figures.extend(percentiles(source));
+    figures.extend(cpu_per_io(source));
+    figures
+}
+
+/// The look of every environment but the control, the same in all figures: by kind, further ones of a kind by the
+/// colours that are left.
+fn looks(source: &Source<'_>) -> Vec<(String, Series)> {
+    let mut free = vec![5, 4, 3];
+    let mut taken = [false; 3];
+    let look = |environment: &Environment| {
+        let home = environment.kind as usize;
+        let slot = if std::mem::replace(&mut taken[home], true) { free.pop().unwrap_or(home) } else { home };
+        let series = Series { label: short_label(environment), slot, emulated: environment.is_emulated() };
+        (environment.name.clone(), series)
+    };
+    source.environments().map(look).collect()
+}
+
+/// The label, its name shortened: that a guest is emulated is never what is cut off.
+fn short_label(environment: &Environment) -> String {
+    const MOST: usize = 32;
+    let label = environment.label();
+    if environment.name.chars().count() <= MOST {
+        return label;
+    }
+    let kept: String = environment.name.chars().take(MOST - 1).collect();
+    format!("{kept}…{}", label.strip_prefix(&environment.name).unwrap_or_default())
+}
+
+/// Performance: above 1 is better.
+fn performance(ratio: f64, better: Direction) -> f64 {
+    match better {
+        Direction::Higher => ratio,
+        Direction::Lower => 1.0 / ratio,
+    }
+}
+
+fn performance_interval((low, high): (f64, f64), better: Direction) -> (f64, f64) {
+    match better {
+        Direction::Higher => (low, high),
+        Direction::Lower => (1.0 / high, 1.0 / low),
+    }
+}
+
+fn metric_line(workload: &Workload) -> (String, Direction) {
+    let (title, _, better) = described(&workload.deciding);
+    match better {
+        Direction::Higher => (title, better),
+        Direction::Lower => (format!("{title}, inverted"), better),
+    }
+}
+
+fn answer(source: &Source<'_>) -> Figure {
+    let run = source.run();
+    let looks = looks(source);
+    let look = |environment: &Environment| looks.iter().find(|(name, _)| *name == environment.name).map(|l| l.1.clone());
+    let (apart, judged): (Vec<_>, Vec<_>) = source.compared().partition(|environment| source.is_apart(environment));
+    let row = |workload: &Workload| {
+        let (metric, better) = metric_line(workload);
+        let comparison = |environment: &Environment| source.comparison(&workload.name, &environment.name, &workload.deciding);
+        let mark = |environment: &&Environment| comparison(environment).and_then(|found| answer_mark(found, better));
+        let ratio = |environment: &&Environment| comparison(environment).and_then(|found| found.ratio);
+        let text = |ratio: f64| format!("{}×", units::ratio(performance(ratio, better)));
+        AnswerRow {
+            label: workload.name.clone(),
+            metric,
+            marks: judged.iter().map(mark).collect(),
+            apart: apart.iter().map(ratio).map(|found| found.map_or("–".to_owned(), text)).collect(),
+            noise: source
+                .noise_floor(&workload.name, &workload.deciding)
+                .map(|interval| performance_interval(pair(interval), better)),
+        }
+    };
+    let rows: Vec<AnswerRow> = if source.analysis.cells.is_empty() {
+        Vec::new()
+    } else {
+        run.plan.workloads.iter().map(row).collect()
+    };
+    let from_paper = rows.iter().flat_map(|row| row.marks.iter().flatten()).any(|mark| mark.paper.is_some());
+    let column = |environment: &&Environment| Column { heading: short_label(environment), remark: "not judged".to_owned() };
+    Figure {
+        name: "answer",
+        title: format!("Performance relative to {}, by workload", run.plan.reference),
+        caption: format!(
+            "Right of 1× is better than {0}, left of it worse. Ratios of metrics of which less is better (latency, time) \
+             are inverted, so that this holds for every row. Each faint dot is a block: one fresh instance of both.",
+            run.plan.reference
+        ),
+        drawing: Drawing::Answer(Answer {
+            base: run.plan.reference.clone(),
+            series: judged.iter().filter_map(|environment| look(environment)).collect(),
+            apart: apart.iter().map(column).collect(),
+            margin: run.plan.profile.verdicts.then_some(run.plan.profile.margin),
+            hollow: from_paper.then(|| "the paper, 2014 (other hardware)".to_owned()),
+            rows,
+        }),
+    }
+}
+
+fn answer_mark(comparison: &Comparison, better: Direction) -> Option<AnswerMark> {
+    Some(AnswerMark {
+        ratio: performance(comparison.ratio?, better),
+        interval: comparison.interval.map(|interval| performance_interval(pair(interval), better)),
+        blocks: comparison.pairs.iter().map(|&(_, ratio)| performance(ratio, better)).collect(),
+        paper: comparison.paper_ratio.map(|ratio| performance(ratio, better)),
+    })
+}
+
+/// Without anything to compare with: how far the blocks of each workload are apart, and its value as text.
+fn spread(source: &Source<'_>) -> Figure {
+    let run = source.run();
+    let reference = run.plan.reference.as_str();
+    let measured = |name: &str| source.analysis.cells.iter().any(|cell| cell.environment == name);
+    let looks = looks(source);
+    // Where the reference itself has no valid trial, the first that has one stands in.
+    let shown = looks.iter().find(|(name, _)| name == reference && measured(name));
+    let shown = shown.or_else(|| looks.iter().find(|(name, _)| measured(name)));
+    let row = |workload: &Workload| {
+        let (metric, better) = metric_line(workload);
+        let (_, unit, _) = described(&workload.deciding);
+        let cell = shown.and_then(|(name, _)| source.cell(&workload.name, name, &workload.deciding));
+        let mark = cell.map(|cell| AnswerMark {
+            ratio: 1.0,
+            interval: None,
+            blocks: cell.values.iter().map(|&(_, value)| performance(value / cell.shown, better)).collect(),
+            paper: None,
+        });
+        let value = cell.map_or("–".to_owned(), |cell| units::human(cell.shown, unit));
+        AnswerRow { label: workload.name.clone(), metric, marks: vec![mark], apart: vec![value], noise: None }
+    };
+    let label = shown.map_or(reference.to_owned(), |(_, series)| series.label.clone());
+    Figure {
+        name: "answer",
+        title: format!("{label} alone: what was measured, and how far its blocks are apart"),
+        caption: "Nothing to compare with: each row shows its blocks relative to their own mean, and the mean as a \
+                  number. Ratios of metrics of which less is better are inverted: right is better."
+            .to_owned(),
+        drawing: Drawing::Answer(Answer {
+            base: "its own mean".to_owned(),
+            series: shown.map(|(_, series)| series.clone()).into_iter().collect(),
+            apart: vec![Column { heading: "mean".to_owned(), remark: "over blocks".to_owned() }],
+            margin: None,
+            hollow: None,
+            rows: run.plan.workloads.iter().map(row).collect(),
+        }),
+    }
+}
+
+/// Bars of one metric; `None` where no workload has a value.
+fn bar_panel(source: &Source<'_>, heading: &str, metric: &str, workloads: &[&Workload]) -> Option<BarPanel> {
+    let reference = source.run().plan.reference.as_str();
+    let bar = |workload: &Workload, environment: &Environment| {
+        let cell = source.cell(&workload.name, &environment.name, metric)?;
+        let base = source.cell(&workload.name, reference, metric).map(|cell| cell.shown);
+        let interval = source.comparison(&workload.name, &environment.name, metric).and_then(|c| c.interval);
+        let whisker = base.zip(interval).map(|(base, interval)| (base * interval.low, base * interval.high));
+        Some(Bar { value: cell.shown, whisker, dots: cell.values.clone() })
+    };
+    let group = |workload: &&Workload| BarGroup {
+        label: workload.name.clone(),
+        bars: source.environments().map(|environment| bar(workload, environment)).collect(),
+    };
+    let groups = workloads.iter().map(group).filter(|group| group.bars.iter().any(Option::is_some));
+    let groups: Vec<BarGroup> = groups.collect();
+    let (quantity, unit, _) = described(metric);
+    (!groups.is_empty()).then(|| BarPanel { heading: heading.to_owned(), remark: String::new(), quantity, unit, series: None, groups })
+}
+
+/// The paper's figure out of its own numbers.
+fn paper_panel(figure: &str, metric: &str) -> Option<BarPanel> {
+    let series = [("Native", Kind::Native), ("Docker", Kind::Container), ("KVM", Kind::Vm)]
+        .map(|(label, kind)| Series { label: label.to_owned(), slot: kind as usize, emulated: false });
+    let group = |value: &paper::Value| BarGroup {
+        label: value.workload.clone(),
+        bars: [value.native, value.container, value.vm]
+            .map(|value| Some(Bar { value, whisker: None, dots: Vec::new() }))
+            .into(),
+    };
+    let values = paper().values.iter().filter(|value| value.figure == figure && value.metric == metric);
+    let groups: Vec<BarGroup> = values.map(group).collect();
+    let (quantity, unit, _) = described(metric);
+    let (heading, remark) = (format!("the paper (2014), {figure}"), "Native, Docker, KVM".to_owned());
+    (!groups.is_empty()).then(|| BarPanel { heading, remark, quantity, unit, series: Some(series.into()), groups })
+}
+
+const BAR_CAPTION: &str = "Bars: means over blocks. Dots: blocks, those of one block joined. Whiskers: the paired 95 % \
+                           interval of the ratio, applied to the reference's mean; the reference has none.";
+
+fn bars(source: &Source<'_>, name: &'static str, title: &str, caption: &str, panels: Vec<BarPanel>) -> Figure {
+    let series = looks(source).into_iter().map(|(_, series)| series).collect();
+    let drawing = Drawing::Bars(Bars { series, panels });
+    Figure { name, title: title.to_owned(), caption: caption.to_owned(), drawing }
+}
+
+/// The paper's Figs. 5 and 6.
+fn paired_with_paper(source: &Source<'_>) -> Vec<Figure> {
+    let wanted = [
+        ("sequential", "Fig. 5", "bandwidth_bytes_per_s", "Sequential throughput, today and in the paper's Fig. 5"),
+        ("random-iops", "Fig. 6", "iops", "Random I/O throughput, today and in the paper's Fig. 6"),
+    ];
+    let figure = |(name, figure, metric, title): (&'static str, &str, &str, &str)| {
+        // A workload that the paper shows in another figure has its place there.
+        let elsewhere = |workload: &Workload| {
+            let of = |value: &&paper::Value| value.workload == workload.name && value.metric == metric;
+            paper().values.iter().find(of).is_some_and(|value| value.figure != figure)
+        };
+        let workloads = source.run().plan.workloads.iter();
+        let workloads: Vec<_> = workloads.filter(|w| w.deciding == metric && !elsewhere(w)).collect();
+        let mut panels = vec![bar_panel(source, "this run", metric, &workloads)?];
+        panels.extend(paper_panel(figure, metric));
+        let caption = format!("{BAR_CAPTION} The paper's values are of other hardware: compare shapes, not heights.");
+        Some(bars(source, name, title, &caption, panels))
+    };
+    wanted.into_iter().filter_map(figure).collect()
+}
+
+/// For commands.
+fn wall_time(source: &Source<'_>) -> Option<Figure> {
+    let workloads: Vec<_> = source.run().plan.workloads.iter().filter(|w| w.deciding == "wall_time_ns").collect();
+    let panel = bar_panel(source, "this run", "wall_time_ns", &workloads)?;
+    Some(bars(source, "wall-time", "Wall time: shorter is better", BAR_CAPTION, vec![panel]))
+}
+
+fn cpu_per_io(source: &Source<'_>) -> Option<Figure> {
+    let metric = "cpu_ns_per_io";
+    let (large, small): (Vec<_>, Vec<_>) =
+        source.run().plan.workloads.iter().partition(|workload| workload.deciding == "bandwidth_bytes_per_s");
+    let panels = [("judged by IOPS or latency", small), ("judged by bandwidth", large)];
+    let panels = panels.iter().filter_map(|(heading, workloads)| bar_panel(source, heading, metric, workloads));
+    let panels: Vec<_> = panels.collect();
+    let title = "CPU time per I/O: what the same work costs the host";
+    let caption = format!("{BAR_CAPTION} Of a VM it is the time of all of QEMU: vCPUs, IOThread, main loop.");
+    (!panels.is_empty()).then(|| bars(source, "cpu-per-io", title, &caption, panels))
+}
+
+/// The points of a distribution that its number of I/Os can bear: at least ten I/Os lie beyond each.
+fn points(distribution: &Distribution) -> Vec<(f64, f64)> {
+    let total = distribution.histogram.count();
+    let mut seen = 0;
+    let cumulated = distribution.histogram.bins().iter().map(|&(latency_ns, count)| {
+        seen += count;
+        (latency_ns as f64, seen, seen as f64 / total as f64)
+    });
+    cumulated.filter(|&(_, seen, _)| total - seen >= 10).map(|(latency, _, fraction)| (latency, fraction)).collect()
+}
+
+/// The paper's Fig. 7, and the same by its tail.
+fn latency(source: &Source<'_>) -> Vec<Figure> {
+    let distributions = &source.analysis.distributions;
+    let has = |workload: &&Workload| distributions.iter().any(|d| d.workload == workload.name);
+    let workloads = || source.run().plan.workloads.iter().filter(has);
+    let Some(workload) = workloads().find(|workload| workload.name == PAPERS_LATENCY).or(workloads().next()) else {
+        return Vec::new();
+    };
+    let reads = distributions.iter().any(|d| d.workload == workload.name && d.direction == "read");
+    let direction = if reads { "read" } else { "write" };
+    let curve = |(name, series): &(String, Series)| {
+        let of = |d: &&Distribution| d.workload == workload.name && d.environment == *name && d.direction == direction;
+        let points = points(distributions.iter().find(of)?);
+        (!points.is_empty()).then(|| Curve { series: series.clone(), points, steps: true })
+    };
+    let curves: Vec<Curve> = looks(source).iter().filter_map(curve).collect();
+    if curves.is_empty() {
+        return Vec::new();
+    }
+    let series: Vec<Series> = curves.iter().map(|curve| curve.series.clone()).collect();
+    let name = &workload.name;
+    let figure = |key, title: String, caption: &str, tail: bool| {
+        let mut panels = vec![CurvePanel { heading: format!("this run: {name}"), remark: String::new(), curves: curves.clone() }];
+        if name == PAPERS_LATENCY {
+            panels.push(papers_latency());
+        }
+        let drawing = Drawing::Curves(Curves { series: series.clone(), panels, tail });
+        Figure { name: key, title, caption: caption.to_owned(), drawing }
+    };
+    vec![
+        figure(
+            "latency-cdf",
+            format!("Latency of every {direction} of {name}, cumulated: further left is faster"),
+            "Histograms of all valid trials, merged. Marks: 10, 30, 50, 70 and 90 %.",
+            false,
+        ),
+        figure(
+            "latency-tail",
+            format!("The slowest {direction}s of {name}: each step up is ten times rarer"),
+            "The same distributions by their tail. A curve ends where fewer than ten I/Os are left to bear it. Marks: \
+             50, 90, 99, 99.9 and 99.99 %.",
+            true,
+        ),
+    ]
+}
+
+fn papers_latency() -> CurvePanel {
+    let curve = |curve: &paper::LatencyCurve| {
+        let label = match curve.kind {
+            Kind::Native => "Native",
+            Kind::Container => "Docker",
+            Kind::Vm => "KVM",
+        };
+        let series = Series { label: label.to_owned(), slot: curve.kind as usize, emulated: false };
+        let points = curve.points.iter().map(|&(percent, latency)| (latency, percent / 100.0)).collect();
+        Curve { series, points, steps: false }
+    };
+    let (heading, remark) = ("the paper (2014), Fig. 7".to_owned(), "● Native  ■ Docker  ▲ KVM".to_owned());
+    CurvePanel { heading, remark, curves: paper().latency.iter().map(curve).collect() }
+}
+
+fn percentiles(source: &Source<'_>) -> Option<Figure> {
+    let looks = looks(source);
+    let mut rows = Vec::new();
+    for workload in &source.run().plan.workloads {
+        for direction in ["read", "write"] {
+            let span = |(name, _): &(String, Series)| {
+                let of = |d: &&Distribution| {
+                    d.workload == workload.name && d.environment == *name && d.direction == direction
+                };
+                let histogram = &source.analysis.distributions.iter().find(of)?.histogram;
+                let percentile = |q| histogram.percentile_ns(q).map(|ns| ns as f64);
+                Some(Span { p50: percentile(0.5)?, p99: percentile(0.99), p999: percentile(0.999) })
+            };
+            let spans: Vec<_> = looks.iter().map(span).collect();
+            if spans.iter().any(Option::is_some) {
+                rows.push(SpanRow { label: workload.name.clone(), direction: direction.to_owned(), spans });
+            }
+        }
+    }
+    let series = looks.into_iter().map(|(_, series)| series).collect();
+    (!rows.is_empty()).then(|| Figure {
+        name: "latency-percentiles",
+        title: "Completion latency from the median to the tail, by workload".to_owned(),
+        caption: "Percentiles of merged histograms, never averages of percentiles; one that the number of I/Os cannot \
+                  bear is absent."
+            .to_owned(),
+        drawing: Drawing::Spans(Spans { series, rows }),
+    })
+}

@@ -1,0 +1,243 @@
+//! The model of a report: everything that any renderer shows, in the order in which it is shown.
+
+use bench_results::{Direction, Unit};
+use serde::Serialize;
+
+use crate::figures::Figure;
+
+/// One run, ready to be shown.
+///
+/// Made by [`Report::new`] from a record and its analysis; every renderer shows the same model.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Name of the run's folder.
+    pub(crate) id: String,
+    /// Names of the suites.
+    pub(crate) suite: String,
+    /// Name of the profile.
+    pub(crate) profile: String,
+    /// When it started, RFC 3339.
+    pub(crate) started_at: String,
+    /// What is missing of an unfinished run: `block 2 of 8`.
+    pub(crate) unfinished: Option<String>,
+    /// The answer in one sentence.
+    pub(crate) headline: String,
+    /// What the numbers belong to: machine, kernel, target, limits.
+    pub(crate) facts: Vec<String>,
+    /// Name of the environment that the others are divided by.
+    pub(crate) reference: String,
+    /// The margin of the verdicts; absent where none are given.
+    pub(crate) margin: Option<f64>,
+    /// Comparisons with the reference, by workload.
+    pub(crate) results: Vec<ResultRow>,
+    /// The same of emulated guests: shown apart, never judged.
+    pub(crate) emulated: Vec<ResultRow>,
+    /// Absolute values where there is nothing to compare with.
+    pub(crate) absolutes: Vec<AbsoluteRow>,
+    /// Claims of the paper.
+    pub(crate) claims: Vec<ClaimRow>,
+    /// The answer figure first.
+    #[serde(skip)]
+    pub(crate) figures: Vec<Figure>,
+    /// What is alike in all environments and what is not.
+    pub(crate) sameness: Sameness,
+    /// Environments that could not be had.
+    pub(crate) left_out: Vec<LeftOutRow>,
+    /// What the reader should know.
+    pub(crate) warnings: Vec<String>,
+    /// Trials that failed or are invalid.
+    pub(crate) troubles: Vec<Trouble>,
+    /// What an instance costs before it does anything.
+    pub(crate) instances: Vec<InstanceRow>,
+    /// Facts of machine, kernel, tools and settings: name and value.
+    pub(crate) fingerprint: Vec<(String, String)>,
+    /// The command that repeats the run, quoted for a shell.
+    pub(crate) command: String,
+    /// Which bench made the record.
+    pub(crate) bench: String,
+    /// Every value of every trial.
+    #[serde(skip)]
+    pub(crate) measurements: Vec<MeasurementRow>,
+}
+
+/// How the row of a comparison ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// Better by more than the margin.
+    Better,
+    /// Worse by more than the margin.
+    Worse,
+    /// No difference as large as the margin.
+    Equivalent,
+    /// The run cannot tell.
+    Inconclusive,
+    /// Not judged: smoke, an emulated guest, too few blocks.
+    None,
+}
+
+impl Outcome {
+    /// The word for it.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Outcome::Better => "better",
+            Outcome::Worse => "worse",
+            Outcome::Equivalent => "equivalent",
+            Outcome::Inconclusive => "inconclusive",
+            Outcome::None => "no verdict",
+        }
+    }
+
+    /// True when there is a verdict.
+    pub(crate) fn is_judged(self) -> bool {
+        self != Outcome::None
+    }
+
+    /// The name of its class on the page.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Outcome::None => "none",
+            other => other.text(),
+        }
+    }
+}
+
+/// An environment compared with the reference in one workload, by the workload's deciding metric.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ResultRow {
+    pub(crate) workload: String,
+    /// Label of the environment; an emulated guest's says so.
+    pub(crate) environment: String,
+    /// Title of the deciding metric.
+    pub(crate) metric: String,
+    pub(crate) unit: Unit,
+    pub(crate) better: Direction,
+    /// Mean of the environment over blocks.
+    pub(crate) mean: Option<f64>,
+    /// Mean of the reference over blocks.
+    pub(crate) reference_mean: Option<f64>,
+    /// Environment ÷ reference of the metric, geometric mean over blocks.
+    pub(crate) ratio: Option<f64>,
+    /// 95 % interval of the ratio.
+    pub(crate) interval: Option<(f64, f64)>,
+    /// Blocks that were compared.
+    pub(crate) blocks: usize,
+    pub(crate) verdict: Outcome,
+    /// What the verdict means here, or why there is none.
+    pub(crate) sentence: String,
+    /// The control's interval.
+    pub(crate) noise_floor: Option<(f64, f64)>,
+    /// The paper's ratio of the same metric.
+    pub(crate) paper: Option<f64>,
+}
+
+/// An environment in one workload without anything to compare it with.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct AbsoluteRow {
+    pub(crate) workload: String,
+    pub(crate) environment: String,
+    pub(crate) metric: String,
+    pub(crate) unit: Unit,
+    /// Mean over blocks.
+    pub(crate) mean: f64,
+    /// Smallest and largest block.
+    pub(crate) range: (f64, f64),
+    pub(crate) blocks: usize,
+}
+
+/// A claim of the paper and what this run says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ClaimRow {
+    /// The sentence.
+    pub(crate) sentence: String,
+    /// Where it stands.
+    pub(crate) source: String,
+    /// `holds`, `does not hold`, `inconclusive`, `not tested`.
+    pub(crate) outcome: String,
+    /// The numbers behind it, or why it was not tested.
+    pub(crate) reason: String,
+    /// Name of its class on the page.
+    pub(crate) class: &'static str,
+}
+
+/// The sameness table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Sameness {
+    /// Labels of the environments.
+    pub(crate) environments: Vec<String>,
+    /// One per axis.
+    pub(crate) rows: Vec<SamenessRow>,
+}
+
+/// One axis of the sameness table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct SamenessRow {
+    pub(crate) axis: String,
+    /// One per environment.
+    pub(crate) cells: Vec<SamenessCell>,
+}
+
+/// What holds in one environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct SamenessCell {
+    pub(crate) value: String,
+    /// True where it is not what holds in the reference.
+    pub(crate) differs: bool,
+}
+
+/// An environment that could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct LeftOutRow {
+    pub(crate) environment: String,
+    pub(crate) reason: String,
+}
+
+/// A trial whose numbers are not used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Trouble {
+    /// Name of the trial, and of its folder in `raw/`.
+    pub(crate) trial: String,
+    pub(crate) workload: String,
+    pub(crate) environment: String,
+    pub(crate) block: u32,
+    /// `failed` or `invalid`.
+    pub(crate) kind: &'static str,
+    pub(crate) reason: String,
+}
+
+/// Medians over the instances of an environment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct InstanceRow {
+    pub(crate) environment: String,
+    /// Number of instances seen.
+    pub(crate) instances: usize,
+    pub(crate) start_to_ready_ns: Option<f64>,
+    pub(crate) memory_at_ready_bytes: Option<f64>,
+    pub(crate) vmm_memory_at_ready_bytes: Option<f64>,
+    pub(crate) guest_memory_at_ready_bytes: Option<f64>,
+    /// `uname -r` inside.
+    pub(crate) kernel_release: Option<String>,
+}
+
+/// One value of one trial.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct MeasurementRow {
+    pub(crate) block: u32,
+    pub(crate) order: u32,
+    pub(crate) environment: String,
+    pub(crate) workload: String,
+    pub(crate) accelerator: &'static str,
+    pub(crate) metric: String,
+    pub(crate) unit: Unit,
+    pub(crate) value: f64,
+    pub(crate) valid: bool,
+}
+
+impl Report {
+    /// The summary as JSON: comparisons, claims, sameness and all else but figures and single measurements.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        Ok(text)
+    }
+}

@@ -1,0 +1,245 @@
+//! The summary on a terminal.
+
+use std::path::Path;
+
+use crate::figures::Table;
+use crate::report::{Outcome, Report, ResultRow};
+use crate::units;
+
+impl Report {
+    /// The summary: headline, one line per workload and environment, what went wrong, what instances cost, and where
+    /// the page is. `width` in columns; `color` false: plain text.
+    pub fn terminal(&self, width: usize, color: bool, page: Option<&Path>) -> String {
+        let mut out = Screen { text: String::new(), width: width.max(40), color };
+        out.wrapped(&self.headline, "", Style::Strong);
+        if let Some(unfinished) = &self.unfinished {
+            out.wrapped(&format!("not finished: {unfinished}"), "", Style::Warning);
+        }
+        out.blank();
+        out.results(&self.results, &self.reference);
+        if !self.emulated.is_empty() {
+            out.wrapped("emulated guests (never judged: they say nothing about KVM)", "", Style::Strong);
+            out.results(&self.emulated, &self.reference);
+        }
+        out.absolutes(&self.absolutes_table());
+        out.claims(self);
+        for row in &self.left_out {
+            out.wrapped(&format!("left out: {}: {}", row.environment, row.reason), "  ", Style::Warning);
+        }
+        for row in &self.troubles {
+            out.wrapped(&format!("{}: {}: {}", row.kind, row.trial, row.reason), "  ", Style::Warning);
+        }
+        for warning in &self.warnings {
+            out.wrapped(&format!("warning: {warning}"), "  ", Style::Warning);
+        }
+        if !self.left_out.is_empty() || !self.troubles.is_empty() || !self.warnings.is_empty() {
+            out.blank();
+        }
+        out.instances(&self.instances_table());
+        if let Some(page) = page {
+            out.line(&format!("report: {}", plain(&page.display().to_string())), Style::Plain);
+        }
+        out.text
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Plain,
+    Strong,
+    Faint,
+    Good,
+    Bad,
+    Warning,
+}
+
+impl Style {
+    fn of(verdict: Outcome) -> Style {
+        match verdict {
+            Outcome::Better | Outcome::Equivalent => Style::Good,
+            Outcome::Worse => Style::Bad,
+            Outcome::Inconclusive => Style::Warning,
+            Outcome::None => Style::Faint,
+        }
+    }
+
+    /// Select Graphic Rendition of ECMA-48.
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Style::Plain => None,
+            Style::Strong => Some("1"),
+            Style::Faint => Some("2"),
+            Style::Good => Some("32"),
+            Style::Bad => Some("31"),
+            Style::Warning => Some("33"),
+        }
+    }
+}
+
+struct Screen {
+    text: String,
+    width: usize,
+    color: bool,
+}
+
+impl Screen {
+    fn painted(&self, text: &str, style: Style) -> String {
+        match style.code().filter(|_| self.color) {
+            Some(code) => format!("\x1b[{code}m{text}\x1b[0m"),
+            None => text.to_owned(),
+        }
+    }
+
+    fn line(&mut self, text: &str, style: Style) {
+        let painted = self.painted(text.trim_end(), style);
+        self.text.push_str(&painted);
+        self.text.push('\n');
+    }
+
+    fn blank(&mut self) {
+        self.text.push('\n');
+    }
+
+    /// Broken at spaces; following lines are indented by `indent`.
+    fn wrapped(&mut self, text: &str, indent: &str, style: Style) {
+        let text = plain(text);
+        let mut line = String::new();
+        for word in text.split_whitespace() {
+            let fits = line.chars().count() + 1 + word.chars().count() <= self.width;
+            if !line.trim().is_empty() && !fits {
+                self.line(&line, style);
+                line = indent.to_owned();
+            } else if !line.trim().is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        self.line(&line, style);
+    }
+
+    fn results(&mut self, rows: &[ResultRow], reference: &str) {
+        if rows.is_empty() {
+            return;
+        }
+        let head = ["workload", "environment", "ratio [95 %]", "verdict", "noise floor", "mean (from → to)"];
+        let cells = |row: &ResultRow| {
+            [
+                row.workload.clone(),
+                row.environment.clone(),
+                row.ratio_text(),
+                row.verdict.text().to_owned(),
+                row.noise_text(),
+                row.means_text(),
+            ]
+            .map(|cell| plain(&cell))
+        };
+        let all: Vec<[String; 6]> = rows.iter().map(cells).collect();
+        let widths = self.widths(&head, &all);
+        let mut note = format!("ratios: environment ÷ {reference} of the same block");
+        if rows.iter().any(|row| row.noise_floor.is_some()) {
+            note.push_str("; noise floor: the control's interval");
+        }
+        self.line(&padded(&head, &widths), Style::Faint);
+        for (row, cells) in rows.iter().zip(&all) {
+            let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
+            self.line(&padded(&cells, &widths), Style::of(row.verdict));
+            if row.verdict == Outcome::Inconclusive && !row.sentence.is_empty() {
+                self.wrapped(&format!("    {}", row.sentence), "    ", Style::Faint);
+            }
+        }
+        self.wrapped(&note, "", Style::Faint);
+        self.blank();
+    }
+
+    /// Widths of as many columns as fit, at least the first four.
+    fn widths<const N: usize>(&self, head: &[&str; N], rows: &[[String; N]]) -> Vec<usize> {
+        let mut widths: Vec<usize> = (0..N)
+            .map(|at| rows.iter().map(|row| row[at].chars().count()).chain([head[at].chars().count()]).max().unwrap_or(0))
+            .collect();
+        while widths.len() > 4 && widths.iter().sum::<usize>() + 2 * (widths.len() - 1) > self.width {
+            widths.pop();
+        }
+        // Names give way, numbers never.
+        for name in [0, 1] {
+            let total = widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
+            widths[name] = widths[name].saturating_sub(total.saturating_sub(self.width)).max(8.min(widths[name]));
+        }
+        widths
+    }
+
+    fn absolutes(&mut self, table: &Table) {
+        if !table.rows.is_empty() {
+            self.table(table);
+            self.blank();
+        }
+    }
+
+    /// Tested claims one by one; what could not be tested by its reason.
+    fn claims(&mut self, report: &Report) {
+        if report.claims.is_empty() {
+            return;
+        }
+        self.line("claims of the paper (2014)", Style::Strong);
+        let mut untested: Vec<(&str, usize)> = Vec::new();
+        for claim in &report.claims {
+            if claim.class == "none" {
+                match untested.iter_mut().find(|(reason, _)| *reason == claim.reason) {
+                    Some((_, count)) => *count += 1,
+                    None => untested.push((&claim.reason, 1)),
+                }
+                continue;
+            }
+            let style = if claim.class == "equivalent" { Style::Good } else { Style::Plain };
+            self.wrapped(&format!("{}: {} ({})", claim.outcome, claim.sentence, claim.reason), "    ", style);
+        }
+        for (reason, count) in untested {
+            self.wrapped(&format!("not tested: {} ({reason})", units::count(count, "claim")), "    ", Style::Faint);
+        }
+        self.blank();
+    }
+
+    fn instances(&mut self, table: &Table) {
+        if !table.rows.is_empty() {
+            self.line("cost of an instance (medians)", Style::Strong);
+            self.table(table);
+            self.blank();
+        }
+    }
+
+    fn table(&mut self, table: &Table) {
+        let rows: Vec<Vec<String>> =
+            table.rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
+        let mut widths: Vec<usize> = (0..table.head.len())
+            .map(|at| rows.iter().map(|r| r[at].chars().count()).chain([table.head[at].chars().count()]).max().unwrap_or(0))
+            .collect();
+        while widths.len() > 2 && widths.iter().sum::<usize>() + 2 * (widths.len() - 1) > self.width {
+            widths.pop();
+        }
+        let head: Vec<&str> = table.head.iter().map(String::as_str).collect();
+        self.line(&padded(&head, &widths), Style::Faint);
+        for row in &rows {
+            let cells: Vec<&str> = row.iter().map(String::as_str).collect();
+            self.line(&padded(&cells, &widths), Style::Plain);
+        }
+    }
+}
+
+/// Cells in columns of these widths; what is too long ends in an ellipsis.
+fn padded(cells: &[&str], widths: &[usize]) -> String {
+    let cell = |(text, &width): (&&str, &usize)| {
+        let length = text.chars().count();
+        if length > width {
+            let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+            format!("{kept}…")
+        } else {
+            format!("{text}{}", " ".repeat(width - length))
+        }
+    };
+    let cells: Vec<String> = cells.iter().zip(widths).map(cell).collect();
+    cells.join("  ").trim_end().to_owned()
+}
+
+/// Without control characters: a name out of a record must not steer the terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,107 @@
+//! Whether KVM boots a guest here, remembered for this kernel, QEMU and boot of the host.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::boot::BootError;
+
+/// What a real boot under KVM showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KvmVerdict {
+    /// It booted.
+    Boots,
+    /// There is no `/dev/kvm`.
+    NoDevice,
+    /// `/dev/kvm` cannot be opened, and why.
+    NoPermission(String),
+    /// QEMU gave up, and its words.
+    QemuAborts(String),
+    /// The guest was never heard of, or panicked.
+    NeverComesUp(String),
+}
+
+impl std::fmt::Display for KvmVerdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const TRAP: &str = "a /dev/kvm that opens is no promise: on a host that is a virtual machine itself (page-table \
+            virtualisation, PVM, or without nesting) use a bare machine, or one with nested virtualisation";
+        match self {
+            KvmVerdict::Boots => f.write_str("KVM boots a guest"),
+            KvmVerdict::NoDevice => f.write_str(
+                "there is no /dev/kvm: turn virtualisation on in the firmware and load kvm_intel or kvm_amd, or use a machine \
+                 that has it",
+            ),
+            KvmVerdict::NoPermission(why) => write!(f, "/dev/kvm cannot be opened ({why}): be root or in the group kvm"),
+            KvmVerdict::QemuAborts(said) => write!(f, "QEMU gives up under KVM ({said}); {TRAP}"),
+            KvmVerdict::NeverComesUp(why) => write!(f, "a guest does not boot under KVM ({why}); {TRAP}"),
+        }
+    }
+}
+
+impl KvmVerdict {
+    /// What can be told without booting; `None`: only a boot tells.
+    pub fn at_a_glance() -> Option<KvmVerdict> {
+        match fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
+            Ok(_) => None,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Some(KvmVerdict::NoDevice),
+            Err(e) => Some(KvmVerdict::NoPermission(e.to_string())),
+        }
+    }
+
+    /// From a boot that failed.
+    pub fn of_failure(error: &BootError) -> KvmVerdict {
+        match error {
+            BootError::QemuExited { said, .. } => KvmVerdict::QemuAborts(said.clone()),
+            other => KvmVerdict::NeverComesUp(other.to_string()),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    key: String,
+    verdict: KvmVerdict,
+}
+
+fn file(cache: &Path) -> PathBuf {
+    cache.join("kvm.json")
+}
+
+/// This kernel, QEMU and boot of the host.
+fn key(qemu: &Path) -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let stamp = fs::metadata(qemu).map(|metadata| (metadata.len(), metadata.mtime())).unwrap_or_default();
+    let (release, boot) = (read("/proc/sys/kernel/osrelease"), read("/proc/sys/kernel/random/boot_id"));
+    format!("{release} {boot} {} {stamp:?}", qemu.display())
+}
+
+/// What was found out before, if nothing has changed since.
+pub fn recall(cache: &Path, qemu: &Path) -> Option<KvmVerdict> {
+    let remembered: Remembered = serde_json::from_slice(&fs::read(file(cache)).ok()?).ok()?;
+    (remembered.key == key(qemu)).then_some(remembered.verdict)
+}
+
+/// Keep what was found out; a cache that cannot be written costs a second probe.
+pub fn remember(cache: &Path, qemu: &Path, verdict: &KvmVerdict) {
+    let remembered = Remembered { key: key(qemu), verdict: verdict.clone() };
+    drop(serde_json::to_vec(&remembered).map(|text| fs::write(file(cache), text)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_is_remembered_for_this_qemu() {
+        let cache = tempfile::tempdir().unwrap();
+        let verdict = KvmVerdict::QemuAborts("an assertion failed".into());
+        remember(cache.path(), Path::new("/bin/true"), &verdict);
+        assert_eq!(recall(cache.path(), Path::new("/bin/true")), Some(verdict));
+        assert_eq!(recall(cache.path(), Path::new("/bin/false")), None);
+        fs::write(file(cache.path()), "{").unwrap();
+        assert_eq!(recall(cache.path(), Path::new("/bin/true")), None);
+    }
+}

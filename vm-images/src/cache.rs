@@ -1,0 +1,64 @@
+//! What the cache holds.
+
+use std::fs;
+use std::path::Path;
+
+use crate::{ImageError, io};
+
+/// One thing in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheItem {
+    /// `tree`, `kernel`, `initramfs` or `root`.
+    pub kind: String,
+    /// The beginning of its digest; empty for the kernel.
+    pub digest: String,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Where it is.
+    pub path: String,
+}
+
+/// Everything of ours in the cache, by name.
+pub fn list(cache: &Path) -> Result<Vec<CacheItem>, ImageError> {
+    let entries = match fs::read_dir(cache) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(io("reading the cache", cache)(e)),
+    };
+    let mut items: Vec<_> = entries.flatten().filter_map(|entry| item(&entry.path())).collect();
+    items.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(items)
+}
+
+fn item(path: &Path) -> Option<CacheItem> {
+    let name = path.file_name()?.to_str()?;
+    let (kind, rest) = name.split_once('-').unwrap_or((name, ""));
+    let known = ["tree", "kernel", "initramfs", "root"].contains(&kind);
+    let digest = rest.split('.').next().unwrap_or_default().to_owned();
+    known.then(|| CacheItem { kind: kind.to_owned(), digest, bytes: bytes(path), path: path.display().to_string() })
+}
+
+fn bytes(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let own = path.symlink_metadata().map_or(0, |metadata| metadata.blocks() * 512);
+    let inner = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| bytes(&entry.path())).sum::<u64>();
+    own + inner
+}
+
+/// Remove everything, or what has a digest that begins so; the paths.
+pub fn remove(cache: &Path, digest: Option<&str>) -> Result<Vec<String>, ImageError> {
+    let chosen = |item: &CacheItem| digest.is_none_or(|digest| !digest.is_empty() && item.digest.starts_with(digest));
+    let items: Vec<_> = list(cache)?.into_iter().filter(chosen).collect();
+    if let (Some(digest), true) = (digest, items.is_empty()) {
+        return Err(ImageError::Missing(format!(
+            "nothing in {} has a digest that begins with {digest}",
+            cache.display()
+        )));
+    }
+    for item in &items {
+        let path = Path::new(&item.path);
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        removed.map_err(io("removing", path))?;
+    }
+    Ok(items.into_iter().map(|item| item.path).collect())
+}

@@ -1,0 +1,159 @@
+//! The guest's side: `bench` as `/init`. Loads modules, finds its disks, enters the tools tree, and serves jobs on a
+//! virtio-serial port until it is told to end or the other side goes away.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::mount::{MsFlags, mount};
+
+/// Path of the target's device inside.
+pub const TARGET_IN_GUEST: &str = "/target";
+/// Where its scheduler can be read inside: the root is the first disk, the target the second.
+pub const TARGET_SCHEDULER: &str = "/sys/block/vdb/queue/scheduler";
+
+/// Serial number of the root disk.
+pub(crate) const ROOT_SERIAL: &str = "root";
+/// Serial number of the target's disk.
+pub(crate) const TARGET_SERIAL: &str = "target";
+/// Name of the agent's port.
+pub(crate) const PORT: &str = "bench.agent";
+/// On the kernel's command line of every guest of ours.
+pub(crate) const MARK: &str = "bench.guest";
+
+/// How long devices may take to appear.
+const DEVICES: Duration = Duration::from_secs(20);
+
+/// True in the first process of a guest of ours.
+pub fn is_guest_init() -> bool {
+    std::process::id() == 1 && std::env::args_os().next().is_some_and(|name| name == "/init")
+}
+
+/// Be the guest's first process. When something goes wrong, it ends, and the kernel's panic with the reason above it stands on
+/// the console.
+pub fn guest_main() -> ! {
+    let mut warnings = Vec::new();
+    match serve(&mut warnings) {
+        Ok(()) => {}
+        Err(e) => {
+            eprintln!("bench: guest: {e}");
+            std::process::exit(1);
+        }
+    }
+    rustix::fs::sync();
+    let _ = rustix::system::reboot(rustix::system::RebootCommand::PowerOff);
+    std::process::exit(1)
+}
+
+/// What was being done when it failed, for the console.
+fn doing<T>(result: Result<T, impl std::fmt::Display>, what: &str) -> Result<T, String> {
+    result.map_err(|e| format!("{what}: {e}"))
+}
+
+fn special(kind: &str, on: &str, options: Option<&str>) -> Result<(), String> {
+    doing(fs::create_dir_all(on), on)?;
+    doing(mount(Some(kind), on, Some(kind), MsFlags::empty(), options), &format!("mounting {kind} on {on}"))
+}
+
+fn serve(warnings: &mut Vec<String>) -> Result<(), String> {
+    special("proc", "/proc", None)?;
+    special("sysfs", "/sys", None)?;
+    special("devtmpfs", "/dev", None)?;
+    load_modules()?;
+    enter_root(warnings)?;
+    let _ = rustix::system::sethostname(b"guest");
+    let port = doing(open_port(), "opening the agent's port")?;
+    let mut output = doing(port.try_clone(), "opening the agent's port twice")?;
+    let scratch = PathBuf::from("/tmp");
+    doing(bench_agent::serve(port.as_fd(), &mut output, &scratch, std::mem::take(warnings)), "serving jobs")
+}
+
+/// Load what is in `/modules`, in the order of the names.
+fn load_modules() -> Result<(), String> {
+    let entries = doing(fs::read_dir("/modules"), "reading /modules")?;
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    for path in files {
+        let file = doing(File::open(&path), "opening a module")?;
+        match rustix::system::finit_module(file, c"", 0) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(e) => return Err(format!("loading {}: {e}", path.display())),
+        }
+    }
+    Ok(())
+}
+
+/// Wait for something to be there.
+fn wait<T>(what: &str, find: impl Fn() -> Option<T>) -> Result<T, String> {
+    let deadline = Instant::now() + DEVICES;
+    loop {
+        match find() {
+            Some(found) => return Ok(found),
+            None if Instant::now() > deadline => return Err(format!("{what} did not appear")),
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+/// Name of the disk with this serial number.
+fn disk(serial: &str) -> Option<String> {
+    let entries = fs::read_dir("/sys/block").ok()?.flatten();
+    let of =
+        |name: &String| fs::read_to_string(format!("/sys/block/{name}/serial")).is_ok_and(|text| text.trim() == serial);
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).find(of)
+}
+
+/// Make the tools tree the root, as it is in a container.
+fn enter_root(warnings: &mut Vec<String>) -> Result<(), String> {
+    const NEW: &str = "/newroot";
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let root = wait("the root disk", || disk(ROOT_SERIAL))?;
+    let device = format!("/dev/{root}");
+    let mounted =
+        mount(Some(device.as_str()), NEW, Some("ext4"), MsFlags::MS_RDONLY | MsFlags::MS_NOATIME, Some("noload"));
+    doing(mounted, &format!("mounting the root disk {device}"))?;
+    let bind = |from: &str, to: &str| doing(mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>), to);
+    bind("/init", &format!("{NEW}/bench"))?;
+    if command_line.split_whitespace().any(|word| word == "bench.target") {
+        let target = wait("the target's disk", || disk(TARGET_SERIAL))?;
+        bind(&format!("/dev/{target}"), &format!("{NEW}{TARGET_IN_GUEST}"))?;
+        let scheduler = format!("/sys/block/{target}/queue/scheduler");
+        if fs::write(&scheduler, "none").is_err() {
+            warnings.push("the scheduler `none` could not be set for the target in the guest".to_owned());
+        }
+    }
+    for place in ["/proc", "/sys", "/dev"] {
+        let to = format!("{NEW}{place}");
+        doing(
+            mount(Some(place), to.as_str(), None::<&str>, MsFlags::MS_MOVE, None::<&str>),
+            &format!("moving {place}"),
+        )?;
+    }
+    doing(std::env::set_current_dir(NEW), "entering the new root")?;
+    doing(mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>), "moving the new root")?;
+    doing(nix::unistd::chroot("."), "changing the root")?;
+    doing(std::env::set_current_dir("/"), "entering the new root")?;
+    special("tmpfs", "/tmp", Some("mode=1777"))?;
+    special("tmpfs", "/run", Some("mode=0755"))?;
+    special("devpts", "/dev/pts", Some("mode=0620,ptmxmode=0666"))?;
+    special("tmpfs", "/dev/shm", Some("mode=1777"))?;
+    if let Err(e) = special("cgroup2", "/sys/fs/cgroup", None) {
+        warnings.push(e);
+    }
+    Ok(())
+}
+
+/// The virtio-serial port of our name, open in both directions (kernel: virtio_console.c, attribute `name`).
+fn open_port() -> io::Result<File> {
+    let find = || {
+        let entries = fs::read_dir("/sys/class/virtio-ports").ok()?.flatten();
+        let ours = |path: &Path| fs::read_to_string(path.join("name")).is_ok_and(|name| name.trim() == PORT);
+        entries.map(|entry| entry.path()).find(|path| ours(path))
+    };
+    let port = wait("the agent's port", find).map_err(io::Error::other)?;
+    let device = Path::new("/dev").join(port.file_name().unwrap_or_default());
+    let device = wait("the agent's port", || device.exists().then(|| device.clone())).map_err(io::Error::other)?;
+    OpenOptions::new().read(true).write(true).open(device)
+}

@@ -1,0 +1,108 @@
+//! The guest image: kernel, initramfs, and the tools tree as a read-only disk.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+use crate::tools::{ToolsTree, hex};
+use crate::{ImageError, initramfs, io, kernel, modules, run};
+
+/// Raised when what is in an image changes though nothing it is made from does.
+const FORMAT: &str = "1";
+
+/// Everything that a guest boots from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Kernel image.
+    pub kernel: PathBuf,
+    /// `uname -r` of it.
+    pub kernel_release: String,
+    /// Archive with `/init` and modules.
+    pub initramfs: PathBuf,
+    /// ext4 image of the tools tree.
+    pub root: PathBuf,
+    /// SHA-256 over what it was made from.
+    pub digest: String,
+}
+
+impl Image {
+    /// Build what is not cached: the root for each tree, the initramfs for each kernel and `bench`.
+    pub fn build(
+        cache: &Path,
+        tree: &ToolsTree,
+        executable: &Path,
+        kernel: Option<&Path>,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Image, ImageError> {
+        fs::create_dir_all(cache).map_err(io("creating the cache", cache))?;
+        let kernel = kernel::find(cache, kernel, progress)?;
+        let key = key(&[&kernel.image, executable], FORMAT)?;
+        let initramfs = cache.join(format!("initramfs-{}.cpio", &key[..16]));
+        if !initramfs.exists() {
+            progress("building the guest's initramfs");
+            let modules = kernel.modules.as_deref().map(modules::collect).transpose()?.unwrap_or_default();
+            appear(&initramfs, |new| initramfs::write(new, executable, &modules))?;
+        }
+        let root = cache.join(format!("root-{}.ext4", &tree.digest[..16]));
+        if !root.exists() {
+            progress("building the guest's root image");
+            appear(&root, |new| write_root(new, tree))?;
+        }
+        let digest = hex(&Sha256::digest(format!("{key} {}", tree.digest)));
+        Ok(Image { kernel: kernel.image, kernel_release: kernel.release, initramfs, root, digest })
+    }
+}
+
+/// A key of the files' paths, sizes and times.
+fn key(files: &[&Path], more: &str) -> Result<String, ImageError> {
+    let mut text = more.to_owned();
+    for file in files {
+        let metadata = fs::metadata(file).map_err(io("looking at", file))?;
+        text.push_str(&format!(
+            "\n{} {} {} {}",
+            file.display(),
+            metadata.len(),
+            metadata.mtime(),
+            metadata.mtime_nsec()
+        ));
+    }
+    Ok(hex(&Sha256::digest(text)))
+}
+
+/// Make a file under another name first, so that it is there wholly or not at all.
+fn appear(path: &Path, make: impl FnOnce(&Path) -> Result<(), ImageError>) -> Result<(), ImageError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let new =
+        tempfile::Builder::new().prefix(".new-").tempfile_in(folder).map_err(io("writing to the cache", folder))?;
+    make(new.path())?;
+    new.persist(path).map(drop).map_err(|e| e.error).map_err(io("naming", path))
+}
+
+/// An ext4 image of the tree, without root and without a loop mount.
+fn write_root(path: &Path, tree: &ToolsTree) -> Result<(), ImageError> {
+    let mebibytes = size(&tree.path)? * 11 / 10 / (1 << 20) + 16;
+    let mke2fs = ["/usr/sbin/mke2fs", "/sbin/mke2fs"].into_iter().find(|program| Path::new(program).exists());
+    // One block size and seeds of our own: the same tree gives the same file system.
+    let fixed = "00000000-0000-4000-8000-000000000001";
+    run(Command::new(mke2fs.unwrap_or("mke2fs"))
+        .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-O", "^has_journal", "-U", fixed])
+        .args(["-E", &format!("root_owner=0:0,hash_seed={fixed}"), "-d"])
+        .arg(&tree.path)
+        .arg(path)
+        .arg(format!("{mebibytes}M")))
+    .map(drop)
+}
+
+/// Bytes of all files, each rounded up to a block.
+fn size(folder: &Path) -> Result<u64, ImageError> {
+    let mut total = 0;
+    for entry in fs::read_dir(folder).map_err(io("reading the folder", folder))? {
+        let path = entry.map_err(io("reading the folder", folder))?.path();
+        let metadata = path.symlink_metadata().map_err(io("looking at", &path))?;
+        total += if metadata.is_dir() { size(&path)? } else { metadata.len().next_multiple_of(4096) };
+    }
+    Ok(total)
+}
