@@ -80,6 +80,9 @@ fn tail(path: &Path, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join(" | ")
 }
 
+/// How long a QEMU that closed its socket may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// The control of a running guest.
 #[derive(Debug)]
 pub struct Guest {
@@ -98,15 +101,19 @@ impl Guest {
             let qmp = Qmp::connect(connect(&sockets.qmp).await).await?;
             Ok::<_, QmpError>((qmp, connect(&sockets.agent).await))
         };
-        tokio::select! {
-            connected = timeout(within, connected) => match connected {
-                Ok(connected) => {
-                    let (qmp, agent) = connected?;
-                    Ok((Guest { qmp, paused: false }, agent))
-                }
-                Err(_) => Err(BootError::diagnose(sockets, None, within)),
+        tokio::pin!(exited);
+        let connected = tokio::select! {
+            connected = timeout(within, connected) => connected,
+            status = &mut exited => return Err(BootError::diagnose(sockets, status.ok(), within)),
+        };
+        match connected {
+            Ok(Ok((qmp, agent))) => Ok((Guest { qmp, paused: false }, agent)),
+            // A QEMU that gives up closes its socket a moment before it ends.
+            Ok(Err(error)) => match timeout(LAST_WORDS, exited).await {
+                Ok(status) => Err(BootError::diagnose(sockets, status.ok(), within)),
+                Err(_) => Err(error.into()),
             },
-            status = exited => Err(BootError::diagnose(sockets, status.ok(), within)),
+            Err(_) => Err(BootError::diagnose(sockets, None, within)),
         }
     }
 
