@@ -54,7 +54,9 @@ impl std::fmt::Display for Change {
 impl Change {
     fn undo(&self) -> Result<()> {
         match self {
-            Change::Cgroup { paths } => bench_container::remove_paths(paths).with_context(|| format!("removing {self}")),
+            Change::Cgroup { paths } => {
+                bench_container::remove_paths(paths).with_context(|| format!("removing {self}"))
+            }
             Change::File { path, inode } => match path.symlink_metadata() {
                 Ok(found) if *inode == Some(found.ino()) || (inode.is_none() && found.len() == 0) => {
                     fs::remove_file(path).with_context(|| format!("removing {}", path.display()))

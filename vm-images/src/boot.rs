@@ -57,7 +57,7 @@ impl BootError {
         let whole = std::fs::read(&sockets.console).unwrap_or_default();
         let panicked = String::from_utf8_lossy(&whole).contains("Kernel panic");
         match status {
-            _ if panicked => BootError::GuestPanicked { console },
+            _ if panicked => BootError::GuestPanicked { console: lines_about(&whole, &["Kernel panic", "bench: guest"]) },
             Some(status) => {
                 let said = [tail(&sockets.log, 3), console].into_iter().find(|text| !text.is_empty());
                 BootError::QemuExited {
@@ -68,6 +68,13 @@ impl BootError {
             None => BootError::NeverCameUp { seconds: waited.as_secs(), console },
         }
     }
+}
+
+/// The lines of a log that hold one of these words.
+fn lines_about(log: &[u8], words: &[&str]) -> String {
+    let text = String::from_utf8_lossy(log);
+    let found = text.lines().filter(|line| words.iter().any(|word| line.contains(word))).map(str::trim);
+    found.take(6).collect::<Vec<_>>().join(" | ")
 }
 
 /// The last lines of a log.

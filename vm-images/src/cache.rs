@@ -1,9 +1,19 @@
 //! What the cache holds.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
+use nix::fcntl::{Flock, FlockArg};
+
 use crate::{ImageError, io};
+
+/// Keep other processes from building at the same time; until dropped.
+pub(crate) fn lock(cache: &Path) -> Result<Flock<File>, ImageError> {
+    fs::create_dir_all(cache).map_err(io("creating the cache", cache))?;
+    let path = cache.join(".lock");
+    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(io("opening", &path))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io("locking", &path)(errno.into()))
+}
 
 /// One thing in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -37,7 +37,7 @@ impl Image {
         kernel: Option<&Path>,
         progress: &mut dyn FnMut(&str),
     ) -> Result<Image, ImageError> {
-        fs::create_dir_all(cache).map_err(io("creating the cache", cache))?;
+        let _lock = crate::cache::lock(cache)?;
         let kernel = kernel::find(cache, kernel, progress)?;
         let key = key(&[&kernel.image, executable], FORMAT)?;
         let initramfs = cache.join(format!("initramfs-{}.cpio", &key[..16]));

@@ -63,7 +63,11 @@ impl ToolsTree {
         if let Some(tree) = cached(&home, check) {
             return Ok(tree);
         }
-        fs::create_dir_all(cache).map_err(io("creating the cache", cache))?;
+        let _lock = crate::cache::lock(cache)?;
+        // Another process may have built it meanwhile.
+        if let Some(tree) = cached(&home, check) {
+            return Ok(tree);
+        }
         let new =
             tempfile::Builder::new().prefix(".tree-").tempdir_in(cache).map_err(io("writing to the cache", cache))?;
         let root = new.path().join("root");

@@ -141,7 +141,7 @@ pub(crate) fn exit_status(output: &JobOutput) -> Result<i32, String> {
         JobStatus::Exited(status) => Ok(*status),
         JobStatus::Signaled(signal) => Err(format!("it was killed by signal {signal}")),
         JobStatus::DeadlinePassed => Err("it did not end within its deadline and was killed".to_owned()),
-        JobStatus::NotStarted { errno, what } => Err(format!("{what}: {}", std::io::Error::from_raw_os_error(*errno))),
+        JobStatus::NotStarted { what, .. } => Err(what.clone()),
     }
 }
 

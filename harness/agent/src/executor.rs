@@ -201,21 +201,14 @@ struct Ready {
 }
 
 impl Ready {
-    fn poll(
-        pidfd: &OwnedFd,
-        input: BorrowedFd<'_>,
-        forward: &Forward,
-        until_ns: u64,
-    ) -> Result<Ready, ExecuteError> {
+    fn poll(pidfd: &OwnedFd, input: BorrowedFd<'_>, forward: &Forward, until_ns: u64) -> Result<Ready, ExecuteError> {
         let mut fds = vec![PollFd::new(pidfd, PollFlags::IN), PollFd::from_borrowed_fd(input, PollFlags::IN)];
         for pipe in forward.outputs.iter().flatten() {
             fds.push(PollFd::new(pipe, PollFlags::IN));
         }
         let left = Duration::from_nanos(until_ns.saturating_sub(clock_ns()));
-        let timeout = (until_ns != u64::MAX).then(|| Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: i64::from(left.subsec_nanos()),
-        });
+        let timeout = (until_ns != u64::MAX)
+            .then(|| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(FrameError::Io(e.into()).into()),

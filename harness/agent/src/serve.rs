@@ -73,9 +73,7 @@ pub fn serve(
         };
         let reply = match request {
             Request::Ping => Reply::Pong { clock_ns: clock_ns() },
-            Request::Digest(paths) => {
-                Reply::Digests(paths.iter().map(|path| sha256(Path::new(path)).ok()).collect())
-            }
+            Request::Digest(paths) => Reply::Digests(paths.iter().map(|path| sha256(Path::new(path)).ok()).collect()),
             Request::Read(paths) => Reply::Texts(paths.iter().map(|path| text(path)).collect()),
             Request::Execute(job) => match execute(&job, scratch, &mut channel) {
                 Ok(output) => Reply::Done(Box::new(output)),

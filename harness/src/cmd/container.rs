@@ -223,7 +223,8 @@ fn throttle(
     set: impl Fn(&mut IoLimit, u64),
 ) -> Result<()> {
     for wish in wishes {
-        let (device, value) = wish.rsplit_once(':').with_context(|| format!("`{wish}` is not DEVICE:VALUE, as in /dev/vda:1000"))?;
+        let (device, value) =
+            wish.rsplit_once(':').with_context(|| format!("`{wish}` is not DEVICE:VALUE, as in /dev/vda:1000"))?;
         let value = parse(value).map_err(anyhow::Error::msg).with_context(|| format!("throttling {device}"))?;
         let number = std::fs::metadata(device).with_context(|| format!("throttling {device}"))?.rdev();
         ensure!(number != 0, "throttling {device}: it is not a device");

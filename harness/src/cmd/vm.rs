@@ -85,7 +85,10 @@ async fn execute(args: &RunArgs, definition: &EnvironmentDefinition, setting: &S
         eprintln!("bench: the guest was ready after {took_ms} ms ({note})");
     }
     instance.agent.send(&Request::Execute(job(args, &environment)?)).await?;
-    let status = converse(&mut instance).await?;
+    let status = match converse(&mut instance).await {
+        Ok(status) => status,
+        Err(e) => return Err(instance.explain(e).await),
+    };
     instance.stop().await?;
     Ok(exit_code(&status))
 }
@@ -141,7 +144,7 @@ fn exit_code(status: &JobStatus) -> i32 {
         JobStatus::Signaled(signal) => 128 + signal,
         JobStatus::DeadlinePassed => failure::OWN,
         JobStatus::NotStarted { errno, what } => {
-            eprintln!("bench: {what}: {}", std::io::Error::from_raw_os_error(*errno));
+            eprintln!("bench: {what}");
             if *errno == nix::errno::Errno::ENOENT as i32 { 127 } else { 126 }
         }
     }

@@ -39,7 +39,10 @@ impl AgentClient {
             Ok(reply) => match reply? {
                 Reply::Greeting(greeting) if greeting.protocol == PROTOCOL_VERSION => Ok((client, greeting)),
                 Reply::Greeting(greeting) => {
-                    bail!("the agent speaks protocol {}, this is {PROTOCOL_VERSION}: rebuild the image", greeting.protocol)
+                    bail!(
+                        "the agent speaks protocol {}, this is {PROTOCOL_VERSION}: rebuild the image",
+                        greeting.protocol
+                    )
                 }
                 other => bail!("the agent said {} instead of a greeting", name(&other)),
             },
@@ -141,4 +144,3 @@ fn name(reply: &Reply) -> &'static str {
         Reply::Refused(_) => "a refusal",
     }
 }
-

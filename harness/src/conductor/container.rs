@@ -33,8 +33,7 @@ impl Options {
 
 /// Start the agent as the container's process 1.
 pub async fn start(setting: &Setting, ground: &Ground<'_>, options: &Options) -> Result<Parts> {
-    let mut binds =
-        vec![Bind { source: setting.executable.clone(), target: PathBuf::from(BENCH), read_only: true }];
+    let mut binds = vec![Bind { source: setting.executable.clone(), target: PathBuf::from(BENCH), read_only: true }];
     if let Some(target) = &setting.target {
         let source = PathBuf::from(&target.target.path);
         binds.push(Bind { source, target: PathBuf::from(TARGET), read_only: false });

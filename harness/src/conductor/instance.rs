@@ -1,14 +1,14 @@
 //! An instance: one fresh start of an environment. The unit of replication.
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bench_agent::{Greeting, clock_ns};
 use bench_container::{Cgroup, Limits, Spec};
 use bench_results::record;
-use bench_vm::Guest;
+use bench_vm::{BootError, Guest, Sockets};
 use tokio::process::{Child, Command};
 
 use super::agent_client::AgentClient;
@@ -20,6 +20,9 @@ use crate::paths;
 
 /// How long an agent may take to greet from a process or a container.
 pub const GREETING: Duration = Duration::from_secs(10);
+
+/// How long the first process of a broken instance may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What all instances of a run share.
 pub struct Setting {
@@ -122,8 +125,6 @@ pub struct Instance<'a> {
     child: Child,
     /// Dropped last: it kills what is left.
     pub ground: Ground<'a>,
-    /// Guests only: its console.
-    pub console: Option<PathBuf>,
 }
 
 impl<'a> Instance<'a> {
@@ -144,7 +145,6 @@ impl<'a> Instance<'a> {
             greeting: parts.greeting,
             guest: parts.guest,
             child: parts.child,
-            console: matches!(environment.start, Start::Vm(_)).then(|| vm::console(&ground.folder)),
             ground,
         };
         instance.pause().await?;
@@ -167,10 +167,39 @@ impl<'a> Instance<'a> {
         }
     }
 
+    /// Why the conversation with it broke, where that can be told: its machine ended, or its kernel panicked.
+    pub async fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
+        let Ok(ended) = tokio::time::timeout(LAST_WORDS, self.child.wait()).await else { return error };
+        match (&self.guest, ended) {
+            (Some(_), Ok(status)) => {
+                let sockets = Sockets::in_folder(&self.ground.folder);
+                BootError::diagnose(&sockets, Some(status), LAST_WORDS).into()
+            }
+            (_, Ok(status)) => error.context(format!("its first process ended ({status})")),
+            (_, Err(_)) => error,
+        }
+    }
+
     /// Resident memory of the guest's machine now, guest RAM apart; only for guests.
     pub fn resident(&self) -> Option<bench_vm::Resident> {
         self.guest.as_ref()?;
         bench_vm::resident(self.child.id()?).ok()
+    }
+
+    /// Keep what tells how a guest was really run: QEMU's arguments and words, its block nodes, the guest's console.
+    pub async fn keep_evidence(&mut self, folder: &Path) -> Result<()> {
+        let Some(guest) = &mut self.guest else { return Ok(()) };
+        if let Ok(nodes) = guest.block_nodes().await {
+            let path = folder.join("block-nodes.json");
+            let text = serde_json::to_vec_pretty(&nodes)?;
+            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        }
+        let sockets = Sockets::in_folder(&self.ground.folder);
+        for from in [sockets.console, sockets.log, vm::argv_file(&self.ground.folder)] {
+            let to = folder.join(from.file_name().unwrap_or_default());
+            std::fs::copy(&from, &to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+        }
+        Ok(())
     }
 
     /// End it: everything in its cgroup is killed.

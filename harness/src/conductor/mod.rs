@@ -13,7 +13,7 @@ mod settle;
 mod trial;
 pub mod vm;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bench_agent::clock_ns;
@@ -71,8 +71,10 @@ impl<'a> Conductor<'a> {
                 folder.append_trial(&trial)?;
                 listener(Event::Trial(&trial));
             }
-            for instance in instances.into_iter().flatten() {
-                instance.stop().await?;
+            for (environment, instance) in self.environments.iter().zip(instances) {
+                if let Ok(instance) = instance {
+                    stop(instance, &evidence(folder, block[0].block, &environment.name)?).await?;
+                }
             }
             run.overhead = Some(cost.overhead());
             folder.replace_run(run)?;
@@ -106,7 +108,8 @@ impl<'a> Conductor<'a> {
         cost: &mut Cost,
     ) -> Result<Trial> {
         let index = self.environments.iter().position(|environment| environment.name == planned.environment);
-        let index = index.with_context(|| format!("the plan names an unknown environment `{}`", planned.environment))?;
+        let index =
+            index.with_context(|| format!("the plan names an unknown environment `{}`", planned.environment))?;
         let workload = self.workloads.iter().find(|workload| workload.name() == planned.workload);
         let raw = folder.raw(&planned.id)?;
         let subject = trial::Subject {
@@ -127,7 +130,7 @@ impl<'a> Conductor<'a> {
             // Its later trials of this block would only wait for the same silence.
             let why = format!("the instance broke in {}", planned.id);
             if let Ok(instance) = std::mem::replace(&mut instances[index], Err(why)) {
-                instance.stop().await?;
+                stop(instance, &evidence(folder, planned.block, &planned.environment)?).await?;
             }
         }
         Ok(outcome.trial)
@@ -139,6 +142,16 @@ impl<'a> Conductor<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// Where the evidence of an instance is kept.
+fn evidence(folder: &RunFolder, block: u32, environment: &str) -> Result<PathBuf> {
+    Ok(folder.raw(&format!("b{block:02}-instance-{environment}"))?)
+}
+
+async fn stop(mut instance: Instance<'_>, evidence: &Path) -> Result<()> {
+    instance.keep_evidence(evidence).await?;
+    instance.stop().await
 }
 
 /// What the run itself costs, as far as it went.

@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(plan(7), plan(7));
         assert_ne!(plan(7).trials, plan(8).trials);
         assert_eq!(plan(7).trials.len(), 8 * 7 * 4);
-        let seconds = 8.0 * 7.0 * 4.0 * 2.5 + 30.0 + 7.0 * DRIVE_S;
+        let seconds = 8.0 * 7.0 * 4.0 * 2.5 + 15.0 + 7.0 * DRIVE_S;
         assert!((plan(7).planned_s - seconds).abs() < 1e-9, "{}", plan(7).planned_s);
     }
 }

@@ -98,4 +98,3 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 }
-

@@ -13,7 +13,10 @@ pub async fn fill(agent: &mut AgentClient, place: &Place) -> Result<()> {
     let output = agent.execute(&fill_job(place)).await.context("filling the target")?;
     match output.status {
         JobStatus::Exited(0) => Ok(()),
-        status => bail!("filling the target: fio ended with {status:?}: {}", tail(&output.stderr.text(), &output.stdout.text())),
+        status => bail!(
+            "filling the target: fio ended with {status:?}: {}",
+            tail(&output.stderr.text(), &output.stdout.text())
+        ),
     }
 }
 

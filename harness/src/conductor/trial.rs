@@ -58,7 +58,11 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
     match executed {
         Ok(executed) => {
             trial.elapsed_ns = executed.elapsed_ns;
-            write_raw(subject.raw, "job.json", &serde_json::to_vec_pretty(&describe(&jobs.measured, &executed.output))?)?;
+            write_raw(
+                subject.raw,
+                "job.json",
+                &serde_json::to_vec_pretty(&describe(&jobs.measured, &executed.output))?,
+            )?;
             match subject.workload.measure(&executed.output) {
                 Ok(measured) => fill(&mut trial, subject, measured, &executed, instance, setting)?,
                 Err(why) => trial.failure = Some(why),
@@ -71,7 +75,7 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
         }
         Err(e) => {
             trial.elapsed_ns = clock_ns() - began;
-            trial.failure = Some(format!("{e:#}"));
+            trial.failure = Some(format!("{:#}", instance.explain(e).await));
         }
     }
     // An I/O that is still on its way would be the next trial's load: alike for all environments.
@@ -79,9 +83,6 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
         sync(Path::new(&target.target.path))?;
     }
     judge(&mut trial, instance, setting);
-    if let Some(console) = instance.console.as_ref().filter(|_| trial.failure.is_some()) {
-        drop(fs::copy(console, subject.raw.join("console.log")));
-    }
     Ok(Outcome { trial, broken })
 }
 
@@ -186,7 +187,9 @@ fn judge(trial: &mut Trial, instance: &Instance<'_>, setting: &Setting) {
     }
     if instance.ground.cgroup.oom_kills().is_ok_and(|kills| kills > 0) {
         let mib = setting.memory_bytes >> 20;
-        trial.invalid.push(format!("the memory limit of {mib} MiB was met and a process was killed; give a larger --memory"));
+        trial
+            .invalid
+            .push(format!("the memory limit of {mib} MiB was met and a process was killed; give a larger --memory"));
     }
     if let Some(resident) = instance.resident() {
         trial.facts.insert("vmm.memory_bytes".into(), json!(resident.rest_bytes));
@@ -196,7 +199,12 @@ fn judge(trial: &mut Trial, instance: &Instance<'_>, setting: &Setting) {
 
 fn put(trial: &mut Trial, name: &str, value: f64) {
     if let Some(metric) = metric::find(name) {
-        trial.measurements.push(Measurement { metric: name.to_owned(), unit: metric.unit, better: metric.better, value });
+        trial.measurements.push(Measurement {
+            metric: name.to_owned(),
+            unit: metric.unit,
+            better: metric.better,
+            value,
+        });
     }
 }
 

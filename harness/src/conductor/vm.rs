@@ -26,15 +26,18 @@ pub struct Machine {
     pub patience: Duration,
 }
 
-/// Where the guest's console is kept.
-pub fn console(folder: &Path) -> PathBuf {
-    Sockets::in_folder(folder).console
+/// Where QEMU's arguments are kept, one a line.
+pub fn argv_file(folder: &Path) -> PathBuf {
+    folder.join("qemu.argv")
 }
 
 /// Boot a guest and wait for its agent.
 pub async fn start(setting: &Setting, ground: &Ground<'_>, machine: &Machine) -> Result<Parts> {
     let config = Config { runtime_dir: ground.folder.clone(), ..machine.config.clone() };
-    let spec = Spec { argv: bench_vm::argv(&config), parent_death_signal: true, ..Spec::default() };
+    let argv = bench_vm::argv(&config);
+    let file = argv_file(&ground.folder);
+    std::fs::write(&file, argv.join("\n") + "\n").with_context(|| format!("writing {}", file.display()))?;
+    let spec = Spec { argv, parent_death_signal: true, ..Spec::default() };
     let mut command = ground.command(spec)?;
     let log = Sockets::in_folder(&ground.folder).log;
     let stderr = std::fs::File::create(&log).with_context(|| format!("creating {}", log.display()))?;

@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn sectors_read_and_written_are_summed() {
-        let text = "    4451      112   345000     2110    91822     3310  1120016    40211        0    51212    44321\n";
+        let text =
+            "    4451      112   345000     2110    91822     3310  1120016    40211        0    51212    44321\n";
         assert_eq!(parse_stat(text), Some((345_000 + 1_120_016) * 512));
         assert_eq!(parse_stat("1 2 3"), None);
     }

@@ -79,7 +79,10 @@ fn program(program: &packages::Program) -> Finding {
             name,
             Level::Missing,
             "not found",
-            &format!("needed for {}: install the package {} (`bench doctor --install`)", program.purpose, program.package),
+            &format!(
+                "needed for {}: install the package {} (`bench doctor --install`)",
+                program.purpose, program.package
+            ),
         ),
     }
 }

@@ -83,8 +83,9 @@ pub fn cgroup_version() -> &'static str {
 }
 
 fn memory(facts: &mut Fingerprint) {
-    let total = read("/proc/meminfo")
-        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("MemTotal:").map(|rest| rest.trim().to_owned())));
+    let total = read("/proc/meminfo").and_then(|text| {
+        text.lines().find_map(|line| line.strip_prefix("MemTotal:").map(|rest| rest.trim().to_owned()))
+    });
     put(facts, "memory.total", total);
     put(facts, "memory.transparent_hugepages", read("/sys/kernel/mm/transparent_hugepage/enabled"));
     put(facts, "memory.ksm", read("/sys/kernel/mm/ksm/run"));

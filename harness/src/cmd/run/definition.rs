@@ -129,7 +129,11 @@ fn workloads(suite: &Suite, args: &RunArgs) -> Result<Vec<Workload>> {
 fn reference(environments: &mut Vec<EnvironmentDefinition>, asked: Option<&str>) -> Result<String> {
     for (index, environment) in environments.iter().enumerate() {
         let earlier = environments[..index].iter().any(|other| other.name == environment.name);
-        ensure!(!earlier, "--env names `{}` twice; give one of them another name: other={environment}", environment.name);
+        ensure!(
+            !earlier,
+            "--env names `{}` twice; give one of them another name: other={environment}",
+            environment.name
+        );
     }
     let position = |name: &str| environments.iter().position(|environment| environment.name == name);
     let index = match asked {

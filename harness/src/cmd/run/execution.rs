@@ -73,11 +73,7 @@ fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> R
 }
 
 fn check_target(args: &RunArgs, definition: &Definition, id: &str) -> Result<Checked> {
-    let wish = Wish {
-        path: args.target.clone(),
-        size_bytes: definition.size_bytes(),
-        destroy_data: args.destroy_data,
-    };
+    let wish = Wish { path: args.target.clone(), size_bytes: definition.size_bytes(), destroy_data: args.destroy_data };
     // Beside the run's folder, in its file system: the folder itself appears only when there is something to keep.
     let checked = target::check(&wish, &args.out.join(format!(".{id}.target")))?;
     Ok(checked)
@@ -122,7 +118,10 @@ async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared>
     Ok(prepared)
 }
 
-async fn preflight(definition: &EnvironmentDefinition, setting: &Setting) -> Result<(Environment, record::Environment)> {
+async fn preflight(
+    definition: &EnvironmentDefinition,
+    setting: &Setting,
+) -> Result<(Environment, record::Environment)> {
     let environment = Environment::prepare(definition, setting).await?;
     if let Some(note) = &environment.accelerator_note {
         eprintln!("bench: `{}` is emulated: {note}", environment.name);

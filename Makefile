@@ -1,0 +1,35 @@
+# make run    install what is missing, build, measure, report
+# make test   everything that is tested, in the real environments (as root, or with sudo)
+# make lint   formatting and lints
+
+CARGO ?= cargo
+BENCH := target/release/bench
+# Only what needs root gets it; files and cache stay the caller's.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo --preserve-env=BENCH_CACHE_DIR,BENCH_STATE_DIR,NO_COLOR")
+ARGS ?= --suite io
+
+.PHONY: run build setup test lint clean
+
+run: build
+	$(SUDO) $(BENCH) doctor --install
+	$(SUDO) $(BENCH) run $(ARGS)
+
+build:
+	$(CARGO) build --release -p bench
+
+# What tests and runs start: fio, QEMU and the like. The list is in the program.
+setup:
+	$(CARGO) build -p bench
+	$(SUDO) target/debug/bench doctor --install
+
+# One profile serves unit and end-to-end tests. Those that need root are run as root; they say so when they are skipped.
+test: setup
+	$(CARGO) test --workspace --all-features --no-run
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" "RUSTUP_HOME=$${RUSTUP_HOME:-$$HOME/.rustup}" "CARGO_HOME=$${CARGO_HOME:-$$HOME/.cargo}" $(CARGO) test --workspace --all-features -q
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+
+clean:
+	$(CARGO) clean

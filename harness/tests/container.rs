@@ -1,0 +1,252 @@
+//! `bench container run`: a program inside tries what it should and what it should not be able to do.
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::time::Instant;
+
+use support::{cgroups, eventually, finish, stage, wait};
+
+const KINDS: [&str; 8] = ["mnt", "pid", "ipc", "uts", "cgroup", "net", "user", "time"];
+
+fn namespaces(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn it_is_process_one_of_a_world_of_its_own() {
+    let Some(stage) = stage() else { return };
+    let (status, out, err) = stage.container("", "echo $$; hostname; ps | wc -l; ls /proc/1/fd | wc -l; cat /etc/passwd");
+    assert_eq!(status, 0, "{err}");
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(&lines[..2], ["1", "container"]);
+    assert!(lines[2].trim().parse::<u32>().unwrap() <= 5, "ps sees only us: {out}");
+    assert!(lines[3].trim().parse::<u32>().unwrap() <= 4, "no descriptor leaks in: {out}");
+    assert_eq!(lines[4], "root:x:0:0:root:/:/bin/sh", "the tools tree is the root");
+}
+
+#[test]
+fn each_kind_of_namespace_asked_for_is_new_and_no_other() {
+    let Some(stage) = stage() else { return };
+    let own: Vec<String> = KINDS.map(|kind| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().display().to_string()).into();
+    let script = KINDS.map(|kind| format!("readlink /proc/self/ns/{kind}")).join("; ");
+    for (arguments, shared) in [
+        ("", vec!["user", "time"]),
+        ("--net host", vec!["net", "user", "time"]),
+        ("--userns", vec!["time"]),
+        ("--time-offset 1d", vec!["user"]),
+        ("--userns --time-offset 1d", vec![]),
+    ] {
+        let (status, out, err) = stage.container(arguments, &script);
+        assert_eq!(status, 0, "{arguments}: {err}");
+        for ((kind, ours), theirs) in KINDS.iter().zip(&own).zip(namespaces(&out)) {
+            assert_eq!(*ours == theirs, shared.contains(kind), "{arguments}: {kind} {theirs}");
+        }
+    }
+}
+
+#[test]
+fn mounts_ipc_and_host_name_stay_inside() {
+    let Some(stage) = stage() else { return };
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let (status, out, err) = stage.container("--hostname box", "hostname; ipcs -m | grep -c 0x; touch /dev/shm/x /tmp/y; ls /dev/shm");
+    assert!(status == 0 && out.starts_with("box\n"), "{out}{err}");
+    assert!(!std::path::Path::new("/dev/shm/x").exists());
+    assert_eq!(fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), host);
+}
+
+#[test]
+fn the_boot_clock_is_shifted() {
+    let Some(stage) = stage() else { return };
+    let uptime = |text: &str| text.split_whitespace().next().unwrap().parse::<f64>().unwrap();
+    let (_, out, err) = stage.container("--time-offset 1d", "cat /proc/uptime");
+    let shift = uptime(&out) - uptime(&fs::read_to_string("/proc/uptime").unwrap());
+    assert!((86_399.0..86_401.0).contains(&shift), "{shift} {err}");
+}
+
+#[test]
+fn what_docker_forbids_is_refused() {
+    let Some(stage) = stage() else { return };
+    let script = "grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status; \
+        for f in /bin/x /etc/passwd /proc/sys/kernel/hostname /proc/sysrq-trigger /sys/kernel/x; do \
+        (echo x > $f) 2>/dev/null && echo written $f; done; \
+        mknod /tmp/disk b 254 0 2>/dev/null && echo made a device; mount -t tmpfs x /mnt 2>/dev/null && echo mounted; \
+        date -s 2030-01-01 2>&1 | grep -o 'not permitted'; ls -A /proc/acpi /sys/firmware 2>/dev/null | grep -v : | grep .; \
+        cat /proc/kcore /proc/keys 2>/dev/null | wc -c; (echo x >> /proc/1/exe) 2>/dev/null && echo wrote the executable; true";
+    let (status, out, err) = stage.container("", script);
+    assert_eq!(status, 0, "{err}");
+    let lines: Vec<_> = out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    // Docker's fourteen but MKNOD.
+    assert_eq!(lines, [format!("CapEff: 00000000{CAPS}"), format!("CapBnd: 00000000{CAPS}"), "NoNewPrivs: 1".into(), "not permitted".into(), "0".into()]);
+}
+
+/// CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT AUDIT_WRITE SETFCAP.
+const CAPS: &str = "a00425fb";
+
+#[test]
+fn the_starters_executable_cannot_be_written_from_inside() {
+    let Some(stage) = stage() else { return };
+    let root = busybox_root(&stage);
+    // A script whose interpreter is whatever started the container: CVE-2019-5736.
+    fs::write(root.join("bin/trap"), "#!/proc/self/exe\n").unwrap();
+    fs::set_permissions(root.join("bin/trap"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let before = fs::metadata(env!("CARGO_BIN_EXE_bench")).unwrap();
+    let script = "/bin/trap & sleep 0.1; for pid in 1 $!; do (echo x >> /proc/$pid/exe) 2>&1; done; true";
+    let (status, out, _) = stage.container(&format!("--rootfs {}", root.display()), script);
+    assert_eq!(status, 0);
+    assert!(out.contains("can't create") || out.contains("Read-only") || out.contains("busy"), "{out}");
+    let after = fs::metadata(env!("CARGO_BIN_EXE_bench")).unwrap();
+    assert_eq!((before.len(), before.modified().unwrap()), (after.len(), after.modified().unwrap()));
+}
+
+fn busybox_root(stage: &support::Stage) -> std::path::PathBuf {
+    let root = stage.path().join("root");
+    fs::create_dir_all(root.join("bin")).unwrap();
+    fs::copy("/usr/bin/busybox", root.join("bin/busybox")).or_else(|_| fs::copy("/bin/busybox", root.join("bin/busybox"))).unwrap();
+    for name in ["sh", "sleep", "echo", "cat", "true"] {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
+    }
+    root
+}
+
+#[test]
+fn another_root_needs_nothing_but_its_programs() {
+    let Some(stage) = stage() else { return };
+    let root = busybox_root(&stage);
+    fs::write(stage.path().join("given"), "from the host").unwrap();
+    let given = stage.path().join("given");
+    let volume = format!("--rootfs {} -v {}:/a/b/c:ro -w /bin -e GREETING=hello", root.display(), given.display());
+    let (status, out, err) = stage.container(&volume, "cat /a/b/c; echo; echo $GREETING; pwd; (echo x > /a/b/c) 2>/dev/null || echo read-only");
+    assert_eq!(status, 0, "{err}");
+    assert_eq!(out, "from the host\nhello\n/bin\nread-only\n");
+    assert!(!root.join("a").exists() && !root.join("proc").exists(), "the root itself is as before");
+}
+
+#[test]
+fn exit_statuses_are_those_of_docker() {
+    let Some(stage) = stage() else { return };
+    assert_eq!(stage.container("", "exit 7").0, 7);
+    assert_eq!(stage.container("--init", "kill -9 $$").0, 128 + 9);
+    let (status, _, err) = finish({
+        let mut command = stage.bench("container run --");
+        command.arg("nowhere");
+        command
+    });
+    assert!(status == 127 && err.contains("`nowhere` was not found"), "{status} {err}");
+    assert_eq!(stage.run("container run -- /etc/passwd").0, 126);
+    let (status, _, err) = stage.run("container run --cap-add FLY -- true");
+    assert!(status == 125 && err.contains("FLY"), "{status} {err}");
+    let (status, _, err) = stage.run("container run --rootfs /no/folder -- true");
+    assert!(status == 125 && err.contains("/no/folder"), "{status} {err}");
+}
+
+#[test]
+fn a_memory_hog_is_killed_at_its_limit() {
+    let Some(stage) = stage() else { return };
+    let child = stage.bench("container run --memory 32MiB -- dd if=/dev/zero of=/dev/null bs=64M count=2")
+        .stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let (status, _, err) = wait(child);
+    assert_eq!(status, 137, "{err}");
+    assert!(err.contains("memory limit was met"), "{err}");
+    assert!(cgroups(pid).is_empty());
+    let (status, _, err) = stage.run("container run --memory 128MiB -- dd if=/dev/zero of=/dev/null bs=64M count=2");
+    assert_eq!(status, 0, "with room it is not: {err}");
+}
+
+#[test]
+fn a_fork_bomb_stops_at_its_limit() {
+    let Some(stage) = stage() else { return };
+    let script = "i=0; while [ $i -lt 50 ]; do sleep 5 & i=$((i+1)); done; ls -d /proc/[0-9]* | wc -l";
+    let began = Instant::now();
+    let (_, out, err) = stage.container("--pids 12", script);
+    let text = format!("{out}{err}");
+    assert!(text.contains("can't fork") || out.trim().parse::<u32>().is_ok_and(|count| count <= 14), "{text}");
+    assert!(began.elapsed().as_secs() < 4, "the rest was killed, not waited for");
+}
+
+#[test]
+fn a_spinner_gets_its_quota() {
+    let Some(stage) = stage() else { return };
+    let child = stage.bench("container run --cpus 0.25 -- sh -c").arg("while :; do :; done").spawn().unwrap();
+    let pid = child.id();
+    let usage = || {
+        let group = cgroups(pid).into_iter().find(|path| path.join("cpuacct.usage").exists() || path.join("cpu.stat").exists())?;
+        match fs::read_to_string(group.join("cpuacct.usage")) {
+            Ok(text) => text.trim().parse::<f64>().ok(),
+            Err(_) => {
+                let text = fs::read_to_string(group.join("cpu.stat")).ok()?;
+                Some(text.split_whitespace().nth(1)?.parse::<f64>().ok()? * 1e3)
+            }
+        }
+    };
+    eventually("the spinner", || usage().is_some_and(|usage| usage > 50e6));
+    let (before, began) = (usage().unwrap(), Instant::now());
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let share = (usage().unwrap() - before) / began.elapsed().as_nanos() as f64;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(wait(child).0, 128 + 15);
+    assert!((share / 0.25 - 1.0).abs() < 0.05, "{share} of a CPU");
+    assert!(cgroups(pid).is_empty());
+}
+
+#[test]
+fn a_starter_that_is_killed_takes_its_container_along() {
+    let Some(stage) = stage() else { return };
+    let mut child = stage.bench("container run --init -- sleep 60").spawn().unwrap();
+    let pid = child.id();
+    let processes = || cgroups(pid).into_iter().filter_map(|path| fs::read_to_string(path.join("cgroup.procs")).ok()).collect::<String>();
+    eventually("the container", || processes().lines().count() > 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    eventually("its end", || processes().is_empty());
+    assert_eq!(stage.run("clean").0, 0);
+    stage.assert_clean(pid);
+}
+
+#[test]
+fn verbose_tells_who_it_is_on_the_host() {
+    let Some(stage) = stage() else { return };
+    let (status, _, err) = stage.container("--verbose", "sleep 0.1");
+    assert_eq!(status, 0);
+    assert!(err.contains("on the host; namespaces mnt:[") && err.contains("bench-container-"), "{err}");
+}
+
+#[test]
+fn a_shell_on_a_terminal_has_job_control() {
+    let Some(stage) = stage() else { return };
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let slave = std::fs::File::from(terminal.slave);
+    let mut master = std::fs::File::from(terminal.master);
+    let mut command = stage.bench("container run -- sh -i");
+    command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
+    let hook = || {
+        nix::unistd::setsid()?;
+        // SAFETY: it takes the terminal on descriptor 0 as its own and touches nothing else.
+        match unsafe { nix::libc::ioctl(0, nix::libc::TIOCSCTTY, 0) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the hook makes two system calls and allocates nothing.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(&mut command, hook) };
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    master.write_all(b"sleep 30\n").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    // Ctrl-C ends the sleep, not the shell.
+    master.write_all(b"\x03").unwrap();
+    master.write_all(b"echo still $((20+3)) here; exit 4\n").unwrap();
+    let began = Instant::now();
+    let mut seen = Vec::new();
+    let mut buffer = [0; 1024];
+    while let Ok(length @ 1..) = master.read(&mut buffer) {
+        seen.extend_from_slice(&buffer[..length]);
+    }
+    let seen = String::from_utf8_lossy(&seen);
+    assert_eq!(child.wait().unwrap().code(), Some(4), "{seen}");
+    assert!(seen.contains("still 23 here") && began.elapsed().as_secs() < 20, "{seen}");
+    assert!(!seen.contains("job control turned off"), "{seen}");
+}

@@ -1,0 +1,138 @@
+//! Running the real binary with a state folder of its own.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A place for one test: state, runs, and what must be as before at the end.
+pub struct Stage {
+    folder: tempfile::TempDir,
+    before: Vec<String>,
+}
+
+/// A place, or `None` when this is not root: then the reason is said.
+pub fn stage() -> Option<Stage> {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: it needs root (cgroups, namespaces, mounts); run `make test`");
+        return None;
+    }
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    Some(Stage { folder, before: mounts() })
+}
+
+impl Stage {
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `bench` with these arguments.
+    pub fn bench(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+        command.args(arguments.split_whitespace());
+        command.env("BENCH_STATE_DIR", self.path().join("state")).env_remove("SUDO_UID").env_remove("SUDO_GID");
+        command.current_dir(self.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Run it to its end: status, standard output, standard error.
+    pub fn run(&self, arguments: &str) -> (i32, String, String) {
+        finish(self.bench(arguments))
+    }
+
+    /// `bench container run ARGUMENTS -- sh -c SCRIPT`.
+    pub fn container(&self, arguments: &str, script: &str) -> (i32, String, String) {
+        let mut command = self.bench(&format!("container run {arguments}"));
+        command.args(["--", "sh", "-c", script]);
+        finish(command)
+    }
+
+    /// Start it, with standard error to be read.
+    pub fn spawn(&self, arguments: &str) -> Child {
+        self.bench(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// The folder of the only run.
+    pub fn only_run(&self) -> PathBuf {
+        let runs = std::fs::read_dir(self.path().join("bench-runs")).unwrap().flatten().map(|entry| entry.path());
+        let runs: Vec<_> = runs.filter(|path| path.join("run.json").exists()).collect();
+        assert_eq!(runs.len(), 1, "{runs:?}");
+        runs[0].clone()
+    }
+
+    /// Nothing of this process id is left: no group, no folder in memory, no mount, no target, no ledger.
+    pub fn assert_clean(&self, pid: u32) {
+        let groups = cgroups(pid);
+        assert!(groups.is_empty(), "{groups:?}");
+        assert_eq!(processes(pid), Vec::<String>::new());
+        for folder in ["/run", "/dev/shm"] {
+            let left = names(Path::new(folder)).into_iter().find(|name| name.starts_with(&format!("bench-{pid}-")));
+            assert_eq!(left, None, "in {folder}");
+        }
+        assert_eq!(mounts(), self.before);
+        let hidden = names(&self.path().join("bench-runs")).into_iter().find(|name| name.starts_with('.'));
+        assert_eq!(hidden, None);
+        assert_eq!(names(&self.path().join("state/ledgers")), Vec::<String>::new());
+    }
+}
+
+fn text(output: &Output) -> (i32, String, String) {
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), lossy(&output.stdout), lossy(&output.stderr))
+}
+
+/// Run a command to its end.
+pub fn finish(mut command: Command) -> (i32, String, String) {
+    text(&command.output().unwrap())
+}
+
+/// Wait for a started one.
+pub fn wait(child: Child) -> (i32, String, String) {
+    text(&child.wait_with_output().unwrap())
+}
+
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn mounts() -> Vec<String> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    text.lines().map(|line| line.split(' ').nth(4).unwrap_or_default().to_owned()).collect()
+}
+
+/// The groups that the process `pid` of bench made.
+pub fn cgroups(pid: u32) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    find_groups(Path::new("/sys/fs/cgroup"), &[format!("bench-{pid}-"), format!("bench-container-{pid}")], &mut found);
+    found
+}
+
+fn find_groups(folder: &Path, prefixes: &[String], found: &mut Vec<PathBuf>) {
+    for name in names(folder) {
+        let path = folder.join(&name);
+        if path.is_dir() && !path.is_symlink() {
+            if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+                found.push(path.clone());
+            }
+            find_groups(&path, prefixes, found);
+        }
+    }
+}
+
+/// Command lines of processes that carry the name of an instance of `pid`.
+fn processes(pid: u32) -> Vec<String> {
+    let command_line = |name: &String| std::fs::read(format!("/proc/{name}/cmdline")).ok();
+    let lines = names(Path::new("/proc")).into_iter().filter(|name| name.parse::<u32>().is_ok());
+    let lines = lines.filter_map(|name| command_line(&name)).map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(&format!("/bench-{pid}-"))).collect()
+}
+
+/// Wait until something holds, at most a minute.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} did not come to pass");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,93 @@
+//! `bench vm run`: the same guest that is measured, under emulation where KVM is not to be had.
+
+mod support;
+
+use std::io::Write;
+use std::process::Stdio;
+
+use support::{Stage, finish, stage, wait};
+
+fn vm(stage: &Stage, script: &str) -> (i32, String, String) {
+    let mut command = stage.bench("vm run --options accel=tcg -- sh -c");
+    command.arg(script);
+    finish(command)
+}
+
+#[test]
+fn a_command_runs_on_a_kernel_of_its_own() {
+    let Some(stage) = stage() else { return };
+    let (status, out, err) = vm(&stage, "uname -r; cat /sys/devices/system/clocksource/clocksource0/current_clocksource; exit 7");
+    assert_eq!(status, 7, "{err}");
+    let host = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let lines: Vec<_> = out.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with(|c: char| c.is_ascii_digit()), "{out}");
+    eprintln!("host {}, guest {}", host.trim(), lines[0]);
+    assert_eq!(lines[1], "tsc", "a slow clock would slow the I/O");
+}
+
+#[test]
+fn input_goes_in_and_output_comes_out() {
+    let Some(stage) = stage() else { return };
+    let mut child = stage.bench("vm run --options accel=tcg -- wc -c")
+        .stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    child.stdin.take().unwrap().write_all(&vec![b'x'; 300_000]).unwrap();
+    let (status, out, err) = wait(child);
+    assert_eq!((status, out.trim()), (0, "300000"), "{err}");
+    stage.assert_clean(pid);
+}
+
+#[test]
+fn a_kernel_that_panics_is_told_with_its_words() {
+    let Some(stage) = stage() else { return };
+    let (status, _, err) = vm(&stage, "echo c > /proc/sysrq-trigger");
+    assert_eq!(status, 125);
+    assert!(err.contains("kernel panicked") && err.contains("sysrq"), "{err}");
+}
+
+/// The guest has pure cgroup v2: our containers in it are tested there as on a host that has nothing else.
+#[test]
+fn containers_work_on_pure_cgroup_v2() {
+    let Some(stage) = stage() else { return };
+    let script = "export BENCH_STATE_DIR=/tmp/state; c='/bench container run --rootfs /'; cat /proc/self/cgroup; \
+        $c --memory 64MiB --pids 20 --cpus 0.5 --cpuset 0 -- sh -c 'cd /sys/fs/cgroup; cat memory.max pids.max cpu.max cpuset.cpus'; \
+        $c --memory 32MiB -- dd if=/dev/zero of=/dev/null bs=64M count=2 2>&1; echo $?; \
+        $c --userns -- sh -c 'id -u; cat /proc/self/uid_map'; ls /sys/fs/cgroup | grep -c bench";
+    let (_, out, err) = vm(&stage, script);
+    let lines: Vec<_> = out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let expected = ["0::/", "67108864", "20", "50000 100000", "0", "137", "0", "0 100000 65536", "0"];
+    assert_eq!(lines.iter().filter(|line| !line.contains("illed")).collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>(), "{err}");
+}
+
+/// Containers share the clock of their kernel: whoever may set it, sets it for all.
+#[test]
+fn the_clock_is_not_isolated() {
+    let Some(stage) = stage() else { return };
+    let script = "export BENCH_STATE_DIR=/tmp/state; c='/bench container run --rootfs /'; \
+        $c -- date -s 2030-01-01 2>&1 | grep -o 'not permitted'; [ $(date +%Y) = 2030 ] && echo moved; \
+        $c --cap-add SYS_TIME -- date -s 2030-01-01 >/dev/null; date +%Y; $c -- date +%Y";
+    let (_, out, err) = vm(&stage, script);
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines, ["not permitted", "2030", "2030"], "{err}");
+    let year = this_year();
+    assert_ne!(year, 2030, "the host's clock is as before");
+}
+
+fn this_year() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    1970 + now.as_secs() / 31_556_952
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let Some(stage) = stage() else { return };
+    for (arguments, status, said) in [
+        ("vm run --options accel=xen -- true", 125, "auto, kvm, tcg"),
+        ("vm run --options accel=tcg:kernel=/bin/true -- true", 125, "not a kernel image"),
+        ("vm run --options accel=tcg -- nowhere", 127, "nowhere"),
+        ("vm run --env X -- true", 125, "KEY=VALUE"),
+    ] {
+        let (found, _, err) = stage.run(arguments);
+        assert!(found == status && err.contains(said), "{arguments}: {found} {err}");
+    }
+}
