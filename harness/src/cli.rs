@@ -61,13 +61,13 @@ pub fn main() -> ExitCode {
         }
     };
     let (done, own_failure) = match cli.command {
-        Command::Run(args) => (cmd::run::run(args), None),
+        Command::Run(args) => (cmd::run::run(&args), None),
         Command::Report(args) => (cmd::report::run(&args), None),
         Command::List(args) => (cmd::list::run(&args), None),
         Command::Doctor(args) => (cmd::doctor::run(&args), None),
         Command::Image(command) => (cmd::image::run(&command), None),
-        Command::Container(ContainerCommand::Run(args)) => (cmd::container::run(args), Some(failure::OWN)),
-        Command::Vm(VmCommand::Run(args)) => (cmd::vm::run(args), Some(failure::OWN)),
+        Command::Container(ContainerCommand::Run(args)) => (cmd::container::run(&args), Some(failure::OWN)),
+        Command::Vm(VmCommand::Run(args)) => (cmd::vm::run(&args), Some(failure::OWN)),
         Command::Clean(args) => (cmd::clean::run(&args), None),
     };
     match done {

@@ -1,5 +1,6 @@
 //! Where `bench` keeps what outlives a process, and to whom it belongs.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -32,11 +33,29 @@ impl Caller {
     }
 }
 
-/// Give a folder and the folders and files directly in it to the caller, not what lies deeper.
-pub fn own_down_to(caller: Caller, folder: &Path) -> Result<()> {
-    let give = |path: &Path| std::os::unix::fs::lchown(path, Some(caller.uid), Some(caller.gid));
-    let given = give(folder).and_then(|()| std::fs::read_dir(folder)?.try_for_each(|entry| give(&entry?.path())));
-    given.with_context(|| format!("giving {} to uid {}", folder.display(), caller.uid))
+/// Give the cache and what is new in it to the person behind `sudo`, when there is one.
+pub fn give_cache_to_caller(cache: &Path) -> Result<()> {
+    let Some(caller) = Caller::behind_sudo() else { return Ok(()) };
+    let is_theirs = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.uid() == caller.uid);
+    let give = || {
+        std::os::unix::fs::lchown(cache, Some(caller.uid), Some(caller.gid))?;
+        for entry in std::fs::read_dir(cache)? {
+            let path = entry?.path();
+            if !is_theirs(&path) {
+                caller.own(&path)?;
+            }
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    give().with_context(|| format!("giving {} to uid {}", cache.display(), caller.uid))
+}
+
+/// Create a folder with what is missing above it; new ones belong to the person behind `sudo`, when there is one.
+pub fn create_for_caller(folder: &Path) -> Result<()> {
+    let folder = std::path::absolute(folder)?;
+    let missing: Vec<_> = folder.ancestors().take_while(|path| !path.exists()).map(Path::to_path_buf).collect();
+    std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    missing.iter().try_for_each(|path| give_to_caller(path))
 }
 
 /// Give `path` to the person behind `sudo`, when there is one.

@@ -1,6 +1,6 @@
 //! The tools tree of this machine: the measured programs with everything they need.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use bench_vm::{Check, ToolsTree};
@@ -14,19 +14,11 @@ pub fn build(more: &[PathBuf], check: Check) -> Result<ToolsTree> {
     programs.extend(more.iter().filter(|program| !programs.contains(program)).cloned().collect::<Vec<_>>());
     let cache = paths::cache_dir()?;
     let tree = ToolsTree::build(&cache, &programs, check).context("building the tools tree")?;
-    give_cache_to_caller(&cache)?;
+    paths::give_cache_to_caller(&cache)?;
     Ok(tree)
 }
 
 /// The folder of the default tree, which is the default root of `bench container run`: checked in a millisecond.
 pub fn tree() -> Result<PathBuf> {
     Ok(build(&[], Check::Sources)?.path)
-}
-
-/// The cache is the caller's; what is in a tree stays root's, as it is in every environment.
-pub fn give_cache_to_caller(cache: &Path) -> Result<()> {
-    match paths::Caller::behind_sudo() {
-        Some(caller) => paths::own_down_to(caller, cache),
-        None => Ok(()),
-    }
 }

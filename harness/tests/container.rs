@@ -18,7 +18,8 @@ fn namespaces(text: &str) -> Vec<String> {
 #[test]
 fn it_is_process_one_of_a_world_of_its_own() {
     let Some(stage) = stage() else { return };
-    let (status, out, err) = stage.container("", "echo $$; hostname; ps | wc -l; ls /proc/1/fd | wc -l; cat /etc/passwd");
+    let (status, out, err) =
+        stage.container("", "echo $$; hostname; ps | wc -l; ls /proc/1/fd | wc -l; cat /etc/passwd");
     assert_eq!(status, 0, "{err}");
     let lines: Vec<_> = out.lines().collect();
     assert_eq!(&lines[..2], ["1", "container"]);
@@ -30,7 +31,8 @@ fn it_is_process_one_of_a_world_of_its_own() {
 #[test]
 fn each_kind_of_namespace_asked_for_is_new_and_no_other() {
     let Some(stage) = stage() else { return };
-    let own: Vec<String> = KINDS.map(|kind| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().display().to_string()).into();
+    let own: Vec<String> =
+        KINDS.map(|kind| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().display().to_string()).into();
     let script = KINDS.map(|kind| format!("readlink /proc/self/ns/{kind}")).join("; ");
     for (arguments, shared) in [
         ("", vec!["user", "time"]),
@@ -51,7 +53,8 @@ fn each_kind_of_namespace_asked_for_is_new_and_no_other() {
 fn mounts_ipc_and_host_name_stay_inside() {
     let Some(stage) = stage() else { return };
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    let (status, out, err) = stage.container("--hostname box", "hostname; ipcs -m | grep -c 0x; touch /dev/shm/x /tmp/y; ls /dev/shm");
+    let (status, out, err) =
+        stage.container("--hostname box", "hostname; ipcs -m | grep -c 0x; touch /dev/shm/x /tmp/y; ls /dev/shm");
     assert!(status == 0 && out.starts_with("box\n"), "{out}{err}");
     assert!(!std::path::Path::new("/dev/shm/x").exists());
     assert_eq!(fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), host);
@@ -79,7 +82,16 @@ fn what_docker_forbids_is_refused() {
     assert_eq!(status, 0, "{err}");
     let lines: Vec<_> = out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     // Docker's fourteen but MKNOD.
-    assert_eq!(lines, [format!("CapEff: 00000000{CAPS}"), format!("CapBnd: 00000000{CAPS}"), "NoNewPrivs: 1".into(), "not permitted".into(), "0".into()]);
+    assert_eq!(
+        lines,
+        [
+            format!("CapEff: 00000000{CAPS}"),
+            format!("CapBnd: 00000000{CAPS}"),
+            "NoNewPrivs: 1".into(),
+            "not permitted".into(),
+            "0".into()
+        ]
+    );
 }
 
 /// CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT AUDIT_WRITE SETFCAP.
@@ -104,7 +116,9 @@ fn the_starters_executable_cannot_be_written_from_inside() {
 fn busybox_root(stage: &support::Stage) -> std::path::PathBuf {
     let root = stage.path().join("root");
     fs::create_dir_all(root.join("bin")).unwrap();
-    fs::copy("/usr/bin/busybox", root.join("bin/busybox")).or_else(|_| fs::copy("/bin/busybox", root.join("bin/busybox"))).unwrap();
+    fs::copy("/usr/bin/busybox", root.join("bin/busybox"))
+        .or_else(|_| fs::copy("/bin/busybox", root.join("bin/busybox")))
+        .unwrap();
     for name in ["sh", "sleep", "echo", "cat", "true"] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
     }
@@ -118,7 +132,8 @@ fn another_root_needs_nothing_but_its_programs() {
     fs::write(stage.path().join("given"), "from the host").unwrap();
     let given = stage.path().join("given");
     let volume = format!("--rootfs {} -v {}:/a/b/c:ro -w /bin -e GREETING=hello", root.display(), given.display());
-    let (status, out, err) = stage.container(&volume, "cat /a/b/c; echo; echo $GREETING; pwd; (echo x > /a/b/c) 2>/dev/null || echo read-only");
+    let (status, out, err) = stage
+        .container(&volume, "cat /a/b/c; echo; echo $GREETING; pwd; (echo x > /a/b/c) 2>/dev/null || echo read-only");
     assert_eq!(status, 0, "{err}");
     assert_eq!(out, "from the host\nhello\n/bin\nread-only\n");
     assert!(!root.join("a").exists() && !root.join("proc").exists(), "the root itself is as before");
@@ -145,8 +160,12 @@ fn exit_statuses_are_those_of_docker() {
 #[test]
 fn a_memory_hog_is_killed_at_its_limit() {
     let Some(stage) = stage() else { return };
-    let child = stage.bench("container run --memory 32MiB -- dd if=/dev/zero of=/dev/null bs=64M count=2")
-        .stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = stage
+        .bench("container run --memory 32MiB -- dd if=/dev/zero of=/dev/null bs=64M count=2")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let pid = child.id();
     let (status, _, err) = wait(child);
     assert_eq!(status, 137, "{err}");
@@ -173,7 +192,9 @@ fn a_spinner_gets_its_quota() {
     let child = stage.bench("container run --cpus 0.25 -- sh -c").arg("while :; do :; done").spawn().unwrap();
     let pid = child.id();
     let usage = || {
-        let group = cgroups(pid).into_iter().find(|path| path.join("cpuacct.usage").exists() || path.join("cpu.stat").exists())?;
+        let group = cgroups(pid)
+            .into_iter()
+            .find(|path| path.join("cpuacct.usage").exists() || path.join("cpu.stat").exists())?;
         match fs::read_to_string(group.join("cpuacct.usage")) {
             Ok(text) => text.trim().parse::<f64>().ok(),
             Err(_) => {
@@ -197,7 +218,12 @@ fn a_starter_that_is_killed_takes_its_container_along() {
     let Some(stage) = stage() else { return };
     let mut child = stage.bench("container run --init -- sleep 60").spawn().unwrap();
     let pid = child.id();
-    let processes = || cgroups(pid).into_iter().filter_map(|path| fs::read_to_string(path.join("cgroup.procs")).ok()).collect::<String>();
+    let processes = || {
+        cgroups(pid)
+            .into_iter()
+            .filter_map(|path| fs::read_to_string(path.join("cgroup.procs")).ok())
+            .collect::<String>()
+    };
     eventually("the container", || processes().lines().count() > 1);
     child.kill().unwrap();
     child.wait().unwrap();

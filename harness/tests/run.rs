@@ -34,7 +34,8 @@ fn a_smoke_run_in_all_three_environments_measures_and_leaves_only_its_folder() {
     assert_eq!(trials.len(), 6);
     for trial in &trials {
         assert_eq!((&trial["failure"], &trial["invalid"]), (&serde_json::Value::Null, &serde_json::json!([])));
-        let metrics: Vec<_> = trial["measurements"].as_array().unwrap().iter().map(|m| m["metric"].as_str().unwrap()).collect();
+        let metrics: Vec<_> =
+            trial["measurements"].as_array().unwrap().iter().map(|m| m["metric"].as_str().unwrap()).collect();
         for metric in ["iops", "read_latency_p50_ns", "cpu_ns_per_io", "machine_cpu_ns_per_io"] {
             assert!(metrics.contains(&metric), "{metric} of {}", trial["id"]);
         }
@@ -114,7 +115,9 @@ fn after_a_kill_clean_leaves_nothing() {
     let Some(stage) = stage() else { return };
     let mut child = stage.spawn(&format!("{SMALL} --env native,container,vm:accel=tcg --blocks 5 --only rand-read"));
     let pid = child.id();
-    eventually("the guest of a block", || names(&stage.path().join("state/ledgers")).len() == 1 && cgroups(pid).len() > 12);
+    eventually("the guest of a block", || {
+        names(&stage.path().join("state/ledgers")).len() == 1 && cgroups(pid).len() > 12
+    });
     child.kill().unwrap();
     child.wait().unwrap();
     let (status, out, _) = stage.run("clean --dry-run");
@@ -130,7 +133,8 @@ fn after_a_kill_clean_leaves_nothing() {
 #[test]
 fn an_environment_that_breaks_does_not_stop_the_others() {
     let Some(stage) = stage() else { return };
-    let child = stage.spawn(&format!("{SMALL} --env native,container --blocks 2 --only rand-read,rand-write,rand-mixed"));
+    let child =
+        stage.spawn(&format!("{SMALL} --env native,container --blocks 2 --only rand-read,rand-write,rand-mixed"));
     let pid = child.id();
     // Instances: 0 and 1 are preflight's, 2 drives, 3 and 4 are the first block's.
     let group = |number: u32| cgroups(pid).into_iter().find(|path| path.ends_with(format!("bench-{pid}-{number}")));
@@ -159,7 +163,9 @@ fn a_fio_that_is_killed_is_a_failed_trial() {
     let fio = || {
         let groups = cgroups(pid);
         // Instance 1 drives; those after it measure.
-        let measuring = groups.iter().filter(|path| !path.ends_with(format!("bench-{pid}-0")) && !path.ends_with(format!("bench-{pid}-1")));
+        let measuring = groups
+            .iter()
+            .filter(|path| !path.ends_with(format!("bench-{pid}-0")) && !path.ends_with(format!("bench-{pid}-1")));
         let text: String = measuring.filter_map(|path| fs::read_to_string(path.join("cgroup.procs")).ok()).collect();
         let is_fio = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "fio");
         text.lines().filter_map(|line| line.parse::<i32>().ok()).find(is_fio)
@@ -188,12 +194,19 @@ fn a_named_environment_that_cannot_be_had_stops_before_anything_is_measured() {
 fn a_kvm_that_boots_nothing_is_found_out_by_booting() {
     let Some(stage) = stage() else { return };
     if Path::new("/dev/kvm").exists() && !Path::new("/sys/module/kvm_pvm").exists() {
-        eprintln!("skipped: KVM may work here; the trap is there only on a host with page-table virtualisation, or without KVM");
+        eprintln!(
+            "skipped: KVM may work here; the trap is there only on a host with page-table virtualisation, or without KVM"
+        );
         return;
     }
     let (status, _, err) = stage.run(&format!("{SMALL} --env native,vm:accel=kvm --only rand-read"));
     assert_eq!(status, 69, "{err}");
-    assert!(err.contains("QEMU gives up under KVM") || err.contains("does not boot under KVM") || err.contains("no /dev/kvm"), "{err}");
+    assert!(
+        err.contains("QEMU gives up under KVM")
+            || err.contains("does not boot under KVM")
+            || err.contains("no /dev/kvm"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -201,7 +214,9 @@ fn targets_that_are_no_storage_or_somebodys_are_refused() {
     let Some(stage) = stage() else { return };
     let disk = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let root = disk.lines().find(|line| line.split(' ').nth(4) == Some("/")).and_then(|line| line.split(" - ").nth(1));
-    let root = root.and_then(|rest| rest.split(' ').nth(1)).filter(|source| source.starts_with("/dev/") && Path::new(source).exists());
+    let root = root
+        .and_then(|rest| rest.split(' ').nth(1))
+        .filter(|source| source.starts_with("/dev/") && Path::new(source).exists());
     let mut cases = vec![
         ("--target /dev/shm/target".to_owned(), "memory, not storage"),
         ("--target /etc/passwd".to_owned(), "--destroy-data"),

@@ -16,7 +16,8 @@ fn vm(stage: &Stage, script: &str) -> (i32, String, String) {
 #[test]
 fn a_command_runs_on_a_kernel_of_its_own() {
     let Some(stage) = stage() else { return };
-    let (status, out, err) = vm(&stage, "uname -r; cat /sys/devices/system/clocksource/clocksource0/current_clocksource; exit 7");
+    let (status, out, err) =
+        vm(&stage, "uname -r; cat /sys/devices/system/clocksource/clocksource0/current_clocksource; exit 7");
     assert_eq!(status, 7, "{err}");
     let host = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let lines: Vec<_> = out.lines().collect();
@@ -28,8 +29,13 @@ fn a_command_runs_on_a_kernel_of_its_own() {
 #[test]
 fn input_goes_in_and_output_comes_out() {
     let Some(stage) = stage() else { return };
-    let mut child = stage.bench("vm run --options accel=tcg -- wc -c")
-        .stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = stage
+        .bench("vm run --options accel=tcg -- wc -c")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let pid = child.id();
     child.stdin.take().unwrap().write_all(&vec![b'x'; 300_000]).unwrap();
     let (status, out, err) = wait(child);
@@ -56,7 +62,24 @@ fn containers_work_on_pure_cgroup_v2() {
     let (_, out, err) = vm(&stage, script);
     let lines: Vec<_> = out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     let expected = ["0::/", "67108864", "20", "50000 100000", "0", "137", "0", "0 100000 65536", "0"];
-    assert_eq!(lines.iter().filter(|line| !line.contains("illed")).collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>(), "{err}");
+    assert_eq!(
+        lines.iter().filter(|line| !line.contains("illed")).collect::<Vec<_>>(),
+        expected.iter().collect::<Vec<_>>(),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_disk_is_throttled() {
+    let Some(stage) = stage() else { return };
+    // 100 reads take a second at 100 a second, and a moment without a limit.
+    let script = "export BENCH_STATE_DIR=/tmp/state; c='/bench container run --rootfs / -v /dev/vda:/dev/vda'; \
+        r='dd if=/dev/vda of=/dev/null bs=4k count=200 iflag=direct'; \
+        for limit in '' '--io-read-iops /dev/vda:100'; do a=$(cut -d' ' -f1 /proc/uptime); \
+        $c $limit -- $r 2>/dev/null || echo failed; b=$(cut -d' ' -f1 /proc/uptime); echo $a $b | awk '{print $2 - $1}'; done";
+    let (_, out, err) = vm(&stage, script);
+    let seconds: Vec<f64> = out.lines().map(|line| line.parse().unwrap_or_else(|_| panic!("{out}{err}"))).collect();
+    assert!(seconds[0] < 1.0 && (1.7..4.0).contains(&seconds[1]), "{seconds:?}");
 }
 
 /// Containers share the clock of their kernel: whoever may set it, sets it for all.

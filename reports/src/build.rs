@@ -43,7 +43,8 @@ impl<'a> Source<'a> {
     }
 
     pub(crate) fn cell(&self, workload: &str, environment: &str, metric: &str) -> Option<&'a Cell> {
-        let found = |cell: &&Cell| cell.workload == workload && cell.environment == environment && cell.metric == metric;
+        let found =
+            |cell: &&Cell| cell.workload == workload && cell.environment == environment && cell.metric == metric;
         self.analysis.cells.iter().find(found)
     }
 
@@ -115,7 +116,9 @@ fn rows(source: &Source<'_>, environments: &[&Environment]) -> Vec<ResultRow> {
         return Vec::new();
     }
     let workloads = source.run().plan.workloads.iter();
-    workloads.flat_map(|workload| environments.iter().map(move |environment| row(source, workload, environment))).collect()
+    workloads
+        .flat_map(|workload| environments.iter().map(move |environment| row(source, workload, environment)))
+        .collect()
 }
 
 fn row(source: &Source<'_>, workload: &Workload, environment: &Environment) -> ResultRow {
@@ -171,7 +174,9 @@ fn absolutes(source: &Source<'_>) -> Vec<AbsoluteRow> {
         })
     };
     let workloads = source.run().plan.workloads.iter();
-    workloads.flat_map(|workload| source.environments().filter_map(move |environment| row(workload, environment))).collect()
+    workloads
+        .flat_map(|workload| source.environments().filter_map(move |environment| row(workload, environment)))
+        .collect()
 }
 
 fn claim(result: &ClaimResult) -> ClaimRow {

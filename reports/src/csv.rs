@@ -15,7 +15,10 @@ impl Report {
             let (environment, workload, metric) = (quoted(environment), quoted(workload), quoted(metric));
             let unit = unit_name(*unit);
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{block},{order},{environment},{workload},{accelerator},{metric},{unit},{value},{valid}");
+            let _ = writeln!(
+                text,
+                "{block},{order},{environment},{workload},{accelerator},{metric},{unit},{value},{valid}"
+            );
         }
         text
     }

@@ -32,7 +32,11 @@ pub(crate) fn facts(run: &Run) -> Vec<String> {
     let profile = &run.plan.profile;
     let mut facts = vec![
         format!("suite {}, profile {}", run.plan.suite, profile.name),
-        format!("{} of {}", units::count(profile.blocks as usize, "block"), units::chosen(profile.runtime_s * 1e9, Unit::Ns)),
+        format!(
+            "{} of {}",
+            units::count(profile.blocks as usize, "block"),
+            units::chosen(profile.runtime_s * 1e9, Unit::Ns)
+        ),
         run.started_at.clone(),
     ];
     for name in ["cpu.model", "kernel.release"] {

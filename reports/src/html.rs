@@ -38,8 +38,7 @@ impl Report {
             None => (None, &[][..]),
         };
         let css = include_str!("../templates/report.css");
-        let page =
-            Page { report: self, css, answer, figures, citation: &paper().citation, machine: &paper().machine };
+        let page = Page { report: self, css, answer, figures, citation: &paper().citation, machine: &paper().machine };
         Ok(page.render()?)
     }
 

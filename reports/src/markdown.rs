@@ -34,7 +34,8 @@ impl Report {
 
     /// Comparisons as shown on page and in Markdown.
     pub(crate) fn results_table(&self, rows: &[ResultRow]) -> Table {
-        let head = ["workload", "environment", "metric", "mean", "ratio [95 %]", "verdict", "noise floor", "paper's ratio"];
+        let head =
+            ["workload", "environment", "metric", "mean", "ratio [95 %]", "verdict", "noise floor", "paper's ratio"];
         let cells = |row: &ResultRow| {
             vec![
                 row.workload.clone(),
@@ -71,9 +72,10 @@ impl Report {
 
     fn claims_table(&self) -> Table {
         let head = ["claim", "here", "because", "source"];
-        let rows = self.claims.iter().map(|row| {
-            vec![row.sentence.clone(), row.outcome.clone(), row.reason.clone(), row.source.clone()]
-        });
+        let rows = self
+            .claims
+            .iter()
+            .map(|row| vec![row.sentence.clone(), row.outcome.clone(), row.reason.clone(), row.source.clone()]);
         Table { head: head.map(str::to_owned).into(), rows: rows.collect() }
     }
 
@@ -106,7 +108,11 @@ impl Report {
             ("start to ready", Ns, self.instances.iter().map(|row| row.start_to_ready_ns).collect::<Vec<_>>()),
             ("memory when ready", Bytes, self.instances.iter().map(|row| row.memory_at_ready_bytes).collect()),
             ("QEMU itself", Bytes, self.instances.iter().map(|row| row.vmm_memory_at_ready_bytes).collect()),
-            ("guest RAM in use when ready", Bytes, self.instances.iter().map(|row| row.guest_memory_at_ready_bytes).collect()),
+            (
+                "guest RAM in use when ready",
+                Bytes,
+                self.instances.iter().map(|row| row.guest_memory_at_ready_bytes).collect(),
+            ),
         ];
         let columns: Vec<_> = columns.into_iter().filter(|(_, _, values)| values.iter().any(Option::is_some)).collect();
         let mut head = vec!["environment".to_owned(), "instances".to_owned()];
@@ -190,7 +196,7 @@ impl Page {
         let items: Vec<String> = items.map(|item| format!("- {}\n", escaped(&item))).collect();
         if !items.is_empty() {
             self.line(&format!("## {heading}"));
-            self.line(&items.concat().trim_end().to_owned());
+            self.line(items.concat().trim_end());
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Which figures a report has, and their data.
 
+use bench_results::Direction;
 use bench_results::analysis::{Comparison, Distribution};
 use bench_results::paper::{self, paper};
 use bench_results::record::{Environment, Kind, Workload};
-use bench_results::Direction;
 
 use crate::build::{Source, described, pair};
 use crate::figures::{
@@ -77,11 +77,13 @@ fn metric_line(workload: &Workload) -> (String, Direction) {
 fn answer(source: &Source<'_>) -> Figure {
     let run = source.run();
     let looks = looks(source);
-    let look = |environment: &Environment| looks.iter().find(|(name, _)| *name == environment.name).map(|l| l.1.clone());
+    let look =
+        |environment: &Environment| looks.iter().find(|(name, _)| *name == environment.name).map(|l| l.1.clone());
     let (apart, judged): (Vec<_>, Vec<_>) = source.compared().partition(|environment| source.is_apart(environment));
     let row = |workload: &Workload| {
         let (metric, better) = metric_line(workload);
-        let comparison = |environment: &Environment| source.comparison(&workload.name, &environment.name, &workload.deciding);
+        let comparison =
+            |environment: &Environment| source.comparison(&workload.name, &environment.name, &workload.deciding);
         let mark = |environment: &&Environment| comparison(environment).and_then(|found| answer_mark(found, better));
         let ratio = |environment: &&Environment| comparison(environment).and_then(|found| found.ratio);
         let text = |ratio: f64| format!("{}×", units::ratio(performance(ratio, better)));
@@ -95,13 +97,11 @@ fn answer(source: &Source<'_>) -> Figure {
                 .map(|interval| performance_interval(pair(interval), better)),
         }
     };
-    let rows: Vec<AnswerRow> = if source.analysis.cells.is_empty() {
-        Vec::new()
-    } else {
-        run.plan.workloads.iter().map(row).collect()
-    };
+    let rows: Vec<AnswerRow> =
+        if source.analysis.cells.is_empty() { Vec::new() } else { run.plan.workloads.iter().map(row).collect() };
     let from_paper = rows.iter().flat_map(|row| row.marks.iter().flatten()).any(|mark| mark.paper.is_some());
-    let column = |environment: &&Environment| Column { heading: short_label(environment), remark: "not judged".to_owned() };
+    let column =
+        |environment: &&Environment| Column { heading: short_label(environment), remark: "not judged".to_owned() };
     Figure {
         name: "answer",
         title: format!("Performance relative to {}, by workload", run.plan.reference),
@@ -187,7 +187,14 @@ fn bar_panel(source: &Source<'_>, heading: &str, metric: &str, workloads: &[&Wor
     let groups = workloads.iter().map(group).filter(|group| group.bars.iter().any(Option::is_some));
     let groups: Vec<BarGroup> = groups.collect();
     let (quantity, unit, _) = described(metric);
-    (!groups.is_empty()).then(|| BarPanel { heading: heading.to_owned(), remark: String::new(), quantity, unit, series: None, groups })
+    (!groups.is_empty()).then(|| BarPanel {
+        heading: heading.to_owned(),
+        remark: String::new(),
+        quantity,
+        unit,
+        series: None,
+        groups,
+    })
 }
 
 /// The paper's figure out of its own numbers.
@@ -290,7 +297,8 @@ fn latency(source: &Source<'_>) -> Vec<Figure> {
     let series: Vec<Series> = curves.iter().map(|curve| curve.series.clone()).collect();
     let name = &workload.name;
     let figure = |key, title: String, caption: &str, tail: bool| {
-        let mut panels = vec![CurvePanel { heading: format!("this run: {name}"), remark: String::new(), curves: curves.clone() }];
+        let mut panels =
+            vec![CurvePanel { heading: format!("this run: {name}"), remark: String::new(), curves: curves.clone() }];
         if name == PAPERS_LATENCY {
             panels.push(papers_latency());
         }

@@ -154,7 +154,9 @@ impl Screen {
     /// Widths of as many columns as fit, at least the first four.
     fn widths<const N: usize>(&self, head: &[&str; N], rows: &[[String; N]]) -> Vec<usize> {
         let mut widths: Vec<usize> = (0..N)
-            .map(|at| rows.iter().map(|row| row[at].chars().count()).chain([head[at].chars().count()]).max().unwrap_or(0))
+            .map(|at| {
+                rows.iter().map(|row| row[at].chars().count()).chain([head[at].chars().count()]).max().unwrap_or(0)
+            })
             .collect();
         while widths.len() > 4 && widths.iter().sum::<usize>() + 2 * (widths.len() - 1) > self.width {
             widths.pop();
@@ -210,7 +212,9 @@ impl Screen {
         let rows: Vec<Vec<String>> =
             table.rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
         let mut widths: Vec<usize> = (0..table.head.len())
-            .map(|at| rows.iter().map(|r| r[at].chars().count()).chain([table.head[at].chars().count()]).max().unwrap_or(0))
+            .map(|at| {
+                rows.iter().map(|r| r[at].chars().count()).chain([table.head[at].chars().count()]).max().unwrap_or(0)
+            })
             .collect();
         while widths.len() > 2 && widths.iter().sum::<usize>() + 2 * (widths.len() - 1) > self.width {
             widths.pop();

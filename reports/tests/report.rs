@@ -193,7 +193,10 @@ fn hostile_strings_stay_text_everywhere() {
     let report = report(&hostile());
     let html = report.html().unwrap();
     assert!(!html.contains("<script") && html.contains("&#60;script&#62;"), "escaped, not lost");
-    assert!(!html.contains('\u{1b}') || !html.split("<svg").skip(1).any(|s| s.split("</svg>").next().unwrap().contains('\u{1b}')));
+    assert!(
+        !html.contains('\u{1b}')
+            || !html.split("<svg").skip(1).any(|s| s.split("</svg>").next().unwrap().contains('\u{1b}'))
+    );
     let markdown = report.markdown();
     let outside_code: String = markdown.split("```").step_by(2).collect();
     assert!(!outside_code.contains("<script") && !markdown.contains('\u{1b}'));
@@ -209,7 +212,9 @@ fn all_files_are_written_and_are_the_same_bytes_each_time() {
         folders.iter().map(|folder| write_all(&record, &folder.path().join("run/report")).unwrap()).collect();
     assert!(written[0][0].ends_with("index.html"));
     let mut expected: BTreeSet<String> = ["index.html", "report.md", "measurements.csv"].map(str::to_owned).into();
-    for figure in ["answer", "sequential", "random-iops", "latency-cdf", "latency-tail", "latency-percentiles", "cpu-per-io"] {
+    for figure in
+        ["answer", "sequential", "random-iops", "latency-cdf", "latency-tail", "latency-percentiles", "cpu-per-io"]
+    {
         expected.extend([format!("{figure}.svg"), format!("{figure}.png")]);
     }
     assert_eq!(names(written[0][0].parent().unwrap()), expected, "no temporary file is left");
@@ -223,7 +228,9 @@ fn all_files_are_written_and_are_the_same_bytes_each_time() {
 
 #[test]
 fn the_answer_exists_whatever_was_measured() {
-    for (name, record) in variants().into_iter().filter(|(name, _)| ["alone", "empty", "nothing planned"].contains(name)) {
+    for (name, record) in
+        variants().into_iter().filter(|(name, _)| ["alone", "empty", "nothing planned"].contains(name))
+    {
         let folder = tempfile::tempdir().unwrap();
         write_all(&record, folder.path()).unwrap();
         let png = std::fs::read(folder.path().join("answer.png")).unwrap();
@@ -275,7 +282,8 @@ fn invalid_trials_are_listed_and_in_the_csv_but_in_no_number() {
     assert_eq!(report.csv().lines().count(), clean.csv().lines().count());
     assert!(report.csv().lines().any(|line| line.ends_with(",false")));
     let value: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
-    let row = value["results"].as_array().unwrap().iter().find(|r| r["workload"] == "rand-read" && r["environment"] == "vm");
+    let row =
+        value["results"].as_array().unwrap().iter().find(|r| r["workload"] == "rand-read" && r["environment"] == "vm");
     let row = row.unwrap();
     assert_eq!(row["blocks"], 3);
     assert!(row["ratio"].as_f64().unwrap() < 1.0);

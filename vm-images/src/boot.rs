@@ -57,7 +57,9 @@ impl BootError {
         let whole = std::fs::read(&sockets.console).unwrap_or_default();
         let panicked = String::from_utf8_lossy(&whole).contains("Kernel panic");
         match status {
-            _ if panicked => BootError::GuestPanicked { console: lines_about(&whole, &["Kernel panic", "bench: guest"]) },
+            _ if panicked => {
+                BootError::GuestPanicked { console: lines_about(&whole, &["Kernel panic", "bench: guest"]) }
+            }
             Some(status) => {
                 let said = [tail(&sockets.log, 3), console].into_iter().find(|text| !text.is_empty());
                 BootError::QemuExited {

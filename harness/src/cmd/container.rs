@@ -97,10 +97,10 @@ fn cpus(text: &str) -> Result<f64, String> {
 }
 
 /// Start it, wait for it, and leave nothing; its exit status.
-pub fn run(args: RunArgs) -> Result<i32> {
+pub fn run(args: &RunArgs) -> Result<i32> {
     need_root("bench container run", "it makes namespaces, mounts and a cgroup")?;
-    let limits = limits(&args)?;
-    let mut spec = spec(&args)?;
+    let limits = limits(args)?;
+    let mut spec = spec(args)?;
     // Blocked before anything exists that must be undone; the program starts with none blocked.
     let signals = watched();
     signals.thread_block().context("blocking signals")?;

@@ -64,6 +64,6 @@ pub fn build(tree: &bench_vm::ToolsTree, kernel: Option<&std::path::Path>) -> Re
     let executable = paths::own_executable()?;
     let mut tell = |text: &str| eprintln!("bench: {text} ...");
     let image = Image::build(&cache, tree, &executable, kernel, &mut tell).context("building the guest image")?;
-    tools::give_cache_to_caller(&cache)?;
+    paths::give_cache_to_caller(&cache)?;
     Ok(image)
 }

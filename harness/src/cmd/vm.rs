@@ -47,7 +47,7 @@ pub struct RunArgs {
 }
 
 /// Boot, execute, power off; the command's exit status.
-pub fn run(args: RunArgs) -> Result<i32> {
+pub fn run(args: &RunArgs) -> Result<i32> {
     need_root("bench vm run", "the guest gets a cgroup of its own")?;
     let definition = match &args.options {
         Some(options) => format!("vm:{options}"),
@@ -66,7 +66,7 @@ pub fn run(args: RunArgs) -> Result<i32> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     let done = tokio::task::LocalSet::new().block_on(&runtime, async {
         tokio::select! {
-            done = execute(&args, &definition, &setting) => done,
+            done = execute(args, &definition, &setting) => done,
             interrupted = interrupt::interrupted() => interrupted.map(|()| failure::INTERRUPTED),
         }
     });

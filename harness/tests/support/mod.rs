@@ -124,7 +124,8 @@ fn find_groups(folder: &Path, prefixes: &[String], found: &mut Vec<PathBuf>) {
 fn processes(pid: u32) -> Vec<String> {
     let command_line = |name: &String| std::fs::read(format!("/proc/{name}/cmdline")).ok();
     let lines = names(Path::new("/proc")).into_iter().filter(|name| name.parse::<u32>().is_ok());
-    let lines = lines.filter_map(|name| command_line(&name)).map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    let lines =
+        lines.filter_map(|name| command_line(&name)).map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
     lines.filter(|line| line.contains(&format!("/bench-{pid}-"))).collect()
 }
 

@@ -173,7 +173,8 @@ impl Answer {
             canvas.text(&text, (x, frame.bottom + 13.0), LABEL, Ink::Text, Anchor::Middle)?;
         }
         canvas.line((axis.px(1.0), frame.top), (axis.px(1.0), frame.bottom), Ink::Text, 1.0)?;
-        let title = canvas.fit(&format!("performance relative to {} (log scale)", self.base), LABEL, frame.width() * 0.55);
+        let title =
+            canvas.fit(&format!("performance relative to {} (log scale)", self.base), LABEL, frame.width() * 0.55);
         let y = frame.bottom + 36.0;
         canvas.text(&title, ((frame.left + frame.right) / 2.0, y), LABEL, Ink::Text, Anchor::Middle)?;
         canvas.text("← worse", (frame.left, y), STRONG, Ink::Text, Anchor::Start)?;
@@ -189,7 +190,8 @@ impl Answer {
         let metric = canvas.fit(&row.metric, SMALL, LABELS - 12.0);
         canvas.text(&metric, (EDGE, middle + 9.0), SMALL, Ink::Muted, Anchor::Start)?;
         if let Some((low, high)) = row.noise {
-            let bar = Frame { left: axis.px(low), right: axis.px(high), top: top + height - 7.0, bottom: top + height - 3.0 };
+            let bar =
+                Frame { left: axis.px(low), right: axis.px(high), top: top + height - 7.0, bottom: top + height - 3.0 };
             canvas.fill(bar, Ink::Muted, 0.45)?;
         }
         let lanes = self.series.len() as f64;
@@ -248,7 +250,13 @@ impl Answer {
     }
 }
 
-fn draw_mark<DB: DrawingBackend>(canvas: &Canvas<DB>, mark: &AnswerMark, slot: usize, y: f64, axis: &Axis) -> Drawn<DB> {
+fn draw_mark<DB: DrawingBackend>(
+    canvas: &Canvas<DB>,
+    mark: &AnswerMark,
+    slot: usize,
+    y: f64,
+    axis: &Axis,
+) -> Drawn<DB> {
     let ink = Ink::Environment(slot);
     // First and larger: where paper and this run agree, its outline still shows behind the mark.
     if let Some(paper) = mark.paper {

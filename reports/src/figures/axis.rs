@@ -64,7 +64,17 @@ impl Axis {
         let doubling = (-4..=4).filter(|_| near).map(|power| 2f64.powi(power)).collect();
         let fine = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0].to_vec();
         let coarse = [0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0].to_vec();
-        let sets = [even(0.01), even(0.02), even(0.05), even(0.1), fine, coarse, doubling, decades(&[1.0, 2.0, 5.0]), decades(&[1.0])];
+        let sets = [
+            even(0.01),
+            even(0.02),
+            even(0.05),
+            even(0.1),
+            fine,
+            coarse,
+            doubling,
+            decades(&[1.0, 2.0, 5.0]),
+            decades(&[1.0]),
+        ];
         self.first_readable(sets, apart_px)
     }
 

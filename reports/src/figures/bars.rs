@@ -158,7 +158,11 @@ impl BarPanel {
             if half * 2.0 <= width {
                 let y = px(bar.top()) - 9.0;
                 // Lines between dots pass here: the number has to stay readable.
-                canvas.fill(Frame { left: x - half, right: x + half, top: y - 6.0, bottom: y + 6.0 }, Ink::Paper, 0.8)?;
+                canvas.fill(
+                    Frame { left: x - half, right: x + half, top: y - 6.0, bottom: y + 6.0 },
+                    Ink::Paper,
+                    0.8,
+                )?;
                 canvas.text(&text, (x, y), SMALL, Ink::Text, Anchor::Middle)?;
             }
         }
@@ -169,7 +173,11 @@ impl BarPanel {
 /// The gap that says: this bar goes on beyond the axis.
 fn draw_cut<DB: DrawingBackend>(canvas: &Canvas<DB>, bar: Frame) -> Drawn<DB> {
     let y = bar.top + 22.0;
-    canvas.fill(Frame { left: bar.left - 2.0, right: bar.right + 2.0, top: y - 3.0, bottom: y + 3.0 }, Ink::Paper, 1.0)?;
+    canvas.fill(
+        Frame { left: bar.left - 2.0, right: bar.right + 2.0, top: y - 3.0, bottom: y + 3.0 },
+        Ink::Paper,
+        1.0,
+    )?;
     for y in [y - 3.0, y + 3.0] {
         canvas.line((bar.left - 4.0, y + 3.0), (bar.right + 4.0, y - 3.0), Ink::Text, 1.0)?;
     }
@@ -254,8 +262,8 @@ impl Bars {
     }
 
     pub(super) fn table(&self) -> Table {
-        let mut table = Table::default();
-        table.head = ["", "workload", "environment", "mean over blocks", "interval (paired)", "blocks"].map(str::to_owned).into();
+        let head = ["", "workload", "environment", "mean over blocks", "interval (paired)", "blocks"];
+        let mut table = Table { head: head.map(str::to_owned).into(), ..Table::default() };
         for panel in &self.panels {
             for group in &panel.groups {
                 for (bar, series) in group.bars.iter().zip(panel.series(self)) {

@@ -313,7 +313,10 @@ impl<'a, DB: DrawingBackend> Canvas<'a, DB> {
 
 /// Without control characters (XML forbids them) and of a bounded length.
 fn drawable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { ' ' } else { c }).take(200).collect()
+    text.chars()
+        .map(|c| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { ' ' } else { c })
+        .take(200)
+        .collect()
 }
 
 /// Make the embedded font known to plotters.

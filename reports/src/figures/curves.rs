@@ -156,7 +156,9 @@ impl CurvePanel {
             // Steps that are finer than a pixel are nothing but bytes in the file.
             let visible = line.last().is_none_or(|&(px, py)| at.0 - px >= 1.0 || (at.1 - py).abs() >= 1.0);
             if visible {
-                if curve.steps && let Some(&(_, py)) = line.last() {
+                if curve.steps
+                    && let Some(&(_, py)) = line.last()
+                {
                     line.push((at.0, py));
                 }
                 line.push(at);

@@ -120,7 +120,7 @@ impl Figure {
         }
     }
 
-    fn failed(&self, reason: impl ToString) -> FigureError {
+    fn failed(&self, reason: &dyn std::fmt::Display) -> FigureError {
         FigureError::Drawing { figure: self.name.to_owned(), reason: reason.to_string() }
     }
 
@@ -130,8 +130,8 @@ impl Figure {
         {
             let size = (WIDTH as u32, (top + self.height()).ceil() as u32);
             let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-            self.draw(&Canvas::new(&area, 1.0, 0.08), top).map_err(|error| self.failed(error))?;
-            area.present().map_err(|error| self.failed(error))?;
+            self.draw(&Canvas::new(&area, 1.0, 0.08), top).map_err(|error| self.failed(&error))?;
+            area.present().map_err(|error| self.failed(&error))?;
         }
         Ok(text)
     }
@@ -154,8 +154,8 @@ impl Figure {
         canvas::register_fonts()?;
         let size = ((WIDTH * PNG_SCALE) as u32, ((TITLE_HEIGHT + self.height()) * PNG_SCALE).ceil() as u32);
         let area = BitMapBackend::new(path, size).into_drawing_area();
-        self.draw(&Canvas::new(&area, PNG_SCALE, 0.23), TITLE_HEIGHT).map_err(|error| self.failed(error))?;
-        area.present().map_err(|error| self.failed(error))
+        self.draw(&Canvas::new(&area, PNG_SCALE, 0.23), TITLE_HEIGHT).map_err(|error| self.failed(&error))?;
+        area.present().map_err(|error| self.failed(&error))
     }
 }
 

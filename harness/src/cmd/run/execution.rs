@@ -56,7 +56,7 @@ fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> R
         programs.extend(packages::find(program).or_else(|| std::fs::canonicalize(program).ok()));
     }
     programs.extend(definition.environments.iter().filter_map(|e| e.options.get("fio")).map(PathBuf::from));
-    std::fs::create_dir_all(&args.out).with_context(|| format!("creating {}", args.out.display()))?;
+    paths::create_for_caller(&args.out)?;
     let target = match definition.needs_target {
         true => Some(check_target(args, definition, id)?),
         false => None,

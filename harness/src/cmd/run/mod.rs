@@ -85,14 +85,14 @@ fn percent(text: &str) -> Result<f64, String> {
 }
 
 /// Measure, or show the plan.
-pub fn run(args: RunArgs) -> Result<i32> {
-    let definition = Definition::resolve(&args)?;
+pub fn run(args: &RunArgs) -> Result<i32> {
+    let definition = Definition::resolve(args)?;
     if args.dry_run {
         output::print(&definition.describe());
         return Ok(0);
     }
     need_root("bench run", "it makes cgroups, namespaces, mounts and guests, and reads the CPU time of all of them")?;
-    execution::execute(&args, &definition)
+    execution::execute(args, &definition)
 }
 
 /// Name of this run's folder.
