@@ -139,6 +139,23 @@ fn another_root_needs_nothing_but_its_programs() {
     assert!(!root.join("a").exists() && !root.join("proc").exists(), "the root itself is as before");
 }
 
+/// Also below `/dev` and `/tmp`, which are made after the root; and a link in the root must not lead out of it.
+#[test]
+fn a_volume_is_mounted_anywhere_inside_and_nowhere_outside() {
+    let Some(stage) = stage() else { return };
+    let root = busybox_root(&stage);
+    let (outside, given) = (stage.path().join("outside"), stage.path().join("given"));
+    fs::create_dir(&outside).unwrap();
+    fs::write(&given, "here").unwrap();
+    std::os::unix::fs::symlink(&outside, root.join("link")).unwrap();
+    for target in ["/dev/a/b", "/tmp/a/b", "/link/a"] {
+        let volume = format!("--rootfs {} -v {}:{target}", root.display(), given.display());
+        let (_, out, err) = stage.container(&volume, &format!("cat {target}"));
+        assert!(out == "here" || target == "/link/a" && err.contains("/link/a"), "{target}: {out}{err}");
+    }
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+}
+
 #[test]
 fn exit_statuses_are_those_of_docker() {
     let Some(stage) = stage() else { return };

@@ -28,6 +28,8 @@ const MASKED: [&str; 11] = [
 ];
 /// ... and those that it makes read-only.
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+/// File systems of the container's own.
+const SPECIAL: [&str; 4] = ["/proc", "/sys", "/dev", "/tmp"];
 /// The devices of a container, with their numbers (kernel: devices.txt).
 const DEVICES: [(&str, u64, u64); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
@@ -81,10 +83,11 @@ impl<'a> Sources<'a> {
 
     /// Where the tree is a mount point. A tree that lacks a place to mount on gets it in a layer in memory above it.
     fn ground(&self) -> Result<PathBuf, Failure> {
-        let binds = &self.root.binds;
-        let wanted = ["/proc", "/sys", "/dev", "/tmp"].into_iter().map(Path::new);
-        let wanted = wanted.chain(binds.iter().map(|bind| bind.target.as_path()));
-        let absent: Vec<_> = wanted.filter(|path| open_in(&self.tree, path).is_err()).collect();
+        let binds =
+            self.root.binds.iter().filter(|bind| !SPECIAL.iter().any(|special| bind.target.starts_with(special)));
+        let wanted = SPECIAL.map(|path| (Path::new(path), true)).into_iter();
+        let wanted = wanted.chain(binds.map(|bind| (bind.target.as_path(), bind.source.is_dir())));
+        let absent: Vec<_> = wanted.filter(|(path, _)| open_in(&self.tree, path).is_err()).collect();
         let tree = by_fd(&self.tree);
         if absent.is_empty() {
             mount(Some(tree.as_str()), STAGE, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
@@ -100,21 +103,31 @@ impl<'a> Sources<'a> {
         let options = format!("lowerdir={tree},upperdir={STAGE}/upper,workdir={STAGE}/work");
         mount(Some("overlay"), &place, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
             .doing(format!("laying a layer over {}", self.root.tree.display()))?;
-        for path in absent {
-            let bind = binds.iter().find(|bind| bind.target == path);
-            make_point(&place, path, bind.is_none_or(|bind| bind.source.is_dir()))?;
+        let root = open_path(&place).doing("opening the layered root")?;
+        for (path, is_folder) in absent {
+            make_point(&root, path, is_folder).doing(format!("making a place for {}", path.display()))?;
         }
         Ok(place)
     }
 }
 
-/// Make an empty folder or file to mount on.
-fn make_point(place: &Path, path: &Path, is_folder: bool) -> Result<(), Failure> {
-    let inside = place.join(path.strip_prefix("/").unwrap_or(path));
-    let parent = inside.parent().unwrap_or(place);
-    let made = fs::create_dir_all(if is_folder { &inside } else { parent });
-    let made = made.and_then(|()| if is_folder { Ok(()) } else { File::create(&inside).map(drop) });
-    made.doing(format!("making a place for {}", path.display()))
+/// Make an empty folder or file to mount on, and the folders above it, without ever leaving the root.
+fn make_point(root: &OwnedFd, path: &Path, is_folder: bool) -> io::Result<()> {
+    let mut so_far = PathBuf::from("/");
+    for part in path.strip_prefix("/").unwrap_or(path) {
+        let parent = open_in(root, &so_far)?;
+        so_far.push(part);
+        if open_in(root, &so_far).is_ok() {
+            continue;
+        }
+        if so_far == path && !is_folder {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(&parent, part, flags, Mode::from_raw_mode(0o644))?;
+        } else {
+            rustix::fs::mkdirat(&parent, part, Mode::from_raw_mode(0o755))?;
+        }
+    }
+    Ok(())
 }
 
 fn open_path(path: &Path) -> io::Result<OwnedFd> {
@@ -135,6 +148,10 @@ fn by_fd(fd: &OwnedFd) -> String {
 fn attach(bind: &Bind, source: &OwnedFd) -> Result<(), Failure> {
     let doing = || format!("mounting {} on {}", bind.source.display(), bind.target.display());
     let here = open_path(Path::new(".")).doing(doing())?;
+    if open_in(&here, &bind.target).is_err() {
+        // Below a file system of the container's own, such as /dev; all other places have been made.
+        make_point(&here, &bind.target, bind.source.is_dir()).doing(doing())?;
+    }
     let target = open_in(&here, &bind.target).doing(doing())?;
     let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
     mount(Some(by_fd(source).as_str()), by_fd(&target).as_str(), NONE, flags, NONE).doing(doing())?;
