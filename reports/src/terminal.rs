@@ -161,10 +161,10 @@ impl Screen {
         while widths.len() > 4 && widths.iter().sum::<usize>() + 2 * (widths.len() - 1) > self.width {
             widths.pop();
         }
-        // Names give way, numbers never.
-        for name in [0, 1] {
-            let total = widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
-            widths[name] = widths[name].saturating_sub(total.saturating_sub(self.width)).max(8.min(widths[name]));
+        // Names give way, the longer first, numbers never.
+        while widths.iter().sum::<usize>() + 2 * (widths.len() - 1) > self.width && widths[0].max(widths[1]) > 8 {
+            let longer = usize::from(widths[1] >= widths[0]);
+            widths[longer] -= 1;
         }
         widths
     }

@@ -130,7 +130,8 @@ mod tests {
         let texts = |low, high| ticks(low, high).into_iter().map(tick_text).collect::<Vec<_>>().join(" ");
         assert_eq!(texts(0.88, 1.13), "0.9 0.95 1 1.05 1.1");
         assert_eq!(texts(0.4, 2.1), "0.4 0.5 0.6 0.8 1 1.2 1.5 2");
-        assert_eq!(texts(0.001, 1.5), "0.001 0.01 0.1 1");
+        assert_eq!(texts(0.001, 1.5), "0.001 0.002 0.005 0.01 0.02 0.05 0.1 0.2 0.5 1");
+        assert_eq!(texts(0.0001, 1.5), "0.0001 0.001 0.01 0.1 1");
     }
 
     #[test]
