@@ -7,6 +7,7 @@ mod conductor;
 mod failure;
 mod host;
 mod ledger;
+mod netlab;
 mod output;
 mod paths;
 mod tools;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
         Some("container-init") => bench_container::init_main(),
         Some("agent") => agent::main(),
+        Some("probe") => cmd::probe::main(),
         _ => cli::main(),
     }
 }

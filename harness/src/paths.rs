@@ -66,8 +66,14 @@ pub fn give_to_caller(path: &Path) -> Result<()> {
     }
 }
 
-/// Images and probe outcomes: `BENCH_CACHE_DIR`, else `~/.cache/bench` of the caller.
+/// Images and probe outcomes: `BENCH_CACHE_DIR`, else `~/.cache/bench` of the caller; made where it is missing.
 pub fn cache_dir() -> Result<PathBuf> {
+    let dir = cache_path()?;
+    create_for_caller(&dir)?;
+    Ok(dir)
+}
+
+fn cache_path() -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("BENCH_CACHE_DIR") {
         return Ok(PathBuf::from(dir));
     }

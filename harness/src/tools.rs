@@ -8,9 +8,9 @@ use bench_vm::{Check, ToolsTree};
 use crate::host::packages;
 use crate::paths;
 
-/// The tree with `fio`, a shell and the programs given.
+/// The tree with the measured programs, a shell and the programs given.
 pub fn build(more: &[PathBuf], check: Check) -> Result<ToolsTree> {
-    let mut programs = vec![packages::require("fio")?, packages::require("busybox")?];
+    let mut programs = ["fio", "iperf3", "busybox"].map(packages::require).into_iter().collect::<Result<Vec<_>>>()?;
     programs.extend(more.iter().filter(|program| !programs.contains(program)).cloned().collect::<Vec<_>>());
     let cache = paths::cache_dir()?;
     let tree = ToolsTree::build(&cache, &programs, check).context("building the tools tree")?;

@@ -10,7 +10,7 @@ use bench_results::verdict::Verdict;
 use bench_results::{Direction, Unit};
 
 use crate::report::{AbsoluteRow, ClaimRow, Outcome, Report, ResultRow};
-use crate::{facts, pictures};
+use crate::{facts, ladder, pictures};
 
 /// A record and its analysis, with the look-ups that tables and figures share.
 pub(crate) struct Source<'a> {
@@ -96,6 +96,7 @@ impl Report {
             emulated: rows(&source, &emulated),
             absolutes: if source.nothing_to_compare() { absolutes(&source) } else { Vec::new() },
             claims: analysis.claims.iter().map(claim).collect(),
+            ladder: ladder::rows(&source),
             figures: pictures::figures(&source),
             sameness: facts::sameness(run),
             left_out: facts::left_out(run),
@@ -116,9 +117,11 @@ fn rows(source: &Source<'_>, environments: &[&Environment]) -> Vec<ResultRow> {
         return Vec::new();
     }
     let workloads = source.run().plan.workloads.iter();
-    workloads
-        .flat_map(|workload| environments.iter().map(move |environment| row(source, workload, environment)))
-        .collect()
+    let planned = |workload: &'_ Workload| {
+        let home: Vec<_> = environments.iter().filter(|environment| workload.runs_in(&environment.name)).collect();
+        home.into_iter().map(|environment| row(source, workload, environment)).collect::<Vec<_>>()
+    };
+    workloads.flat_map(planned).collect()
 }
 
 fn row(source: &Source<'_>, workload: &Workload, environment: &Environment) -> ResultRow {

@@ -30,7 +30,11 @@ fn unit_name(unit: Unit) -> &'static str {
         Unit::Iops => "iops",
         Unit::BytesPerS => "bytes_per_s",
         Unit::Ns => "ns",
+        Unit::PerS => "per_s",
         Unit::NsPerIo => "ns_per_io",
+        Unit::NsPerByte => "ns_per_byte",
+        Unit::NsPerUnit => "ns_per_unit",
+        Unit::CyclesPerByte => "cycles_per_byte",
         Unit::Bytes => "bytes",
     }
 }
@@ -55,7 +59,9 @@ mod tests {
 
     #[test]
     fn units_are_named_as_in_the_record() {
-        for unit in [Unit::Iops, Unit::BytesPerS, Unit::Ns, Unit::NsPerIo, Unit::Bytes] {
+        let all = [Unit::Iops, Unit::BytesPerS, Unit::PerS, Unit::Ns, Unit::Bytes];
+        let costs = [Unit::NsPerIo, Unit::NsPerByte, Unit::NsPerUnit, Unit::CyclesPerByte];
+        for unit in all.into_iter().chain(costs) {
             assert_eq!(serde_json::to_string(&unit).unwrap(), format!("\"{}\"", unit_name(unit)));
         }
     }

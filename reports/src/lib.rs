@@ -9,6 +9,7 @@ mod csv;
 mod facts;
 mod figures;
 mod html;
+mod ladder;
 mod markdown;
 mod pictures;
 mod report;

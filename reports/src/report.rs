@@ -49,6 +49,8 @@ pub struct Report {
     pub(crate) troubles: Vec<Trouble>,
     /// What an instance costs before it does anything.
     pub(crate) instances: Vec<InstanceRow>,
+    /// What each step of the way behind NAT adds; empty where the run does not take it apart.
+    pub(crate) ladder: Vec<LadderRow>,
     /// Facts of machine, kernel, tools and settings: name and value.
     pub(crate) fingerprint: Vec<(String, String)>,
     /// The command that repeats the run, quoted for a shell.
@@ -183,6 +185,24 @@ pub(crate) struct SamenessCell {
     pub(crate) value: String,
     /// True where it is not what holds in the reference.
     pub(crate) differs: bool,
+}
+
+/// One step of the way behind NAT.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct LadderRow {
+    /// Label of the environment that takes this step and all before it.
+    pub(crate) environment: String,
+    /// Name of the workload.
+    pub(crate) workload: String,
+    /// Title of the metric.
+    pub(crate) metric: String,
+    pub(crate) unit: Unit,
+    /// Mean over blocks.
+    pub(crate) mean: f64,
+    /// Mean difference to the step before in the same block.
+    pub(crate) added: Option<f64>,
+    /// Its 95 % interval.
+    pub(crate) interval: Option<(f64, f64)>,
 }
 
 /// An environment that could not be had.

@@ -100,10 +100,10 @@ impl Screen {
         self.text.push('\n');
     }
 
-    /// Broken at spaces; following lines are indented by `indent`.
+    /// Broken at spaces; following lines are indented by `indent`, the first by what it begins with.
     fn wrapped(&mut self, text: &str, indent: &str, style: Style) {
         let text = plain(text);
-        let mut line = String::new();
+        let mut line: String = text.chars().take_while(|c| *c == ' ').collect();
         for word in text.split_whitespace() {
             let fits = line.chars().count() + 1 + word.chars().count() <= self.width;
             if !line.trim().is_empty() && !fits {

@@ -17,12 +17,16 @@ impl Scale {
             Unit::Iops => &[(1.0, "IOPS"), (1e3, "k IOPS"), (1e6, "M IOPS")],
             Unit::BytesPerS => &[(1.0, "B/s"), (1e3, "kB/s"), (1e6, "MB/s"), (1e9, "GB/s")],
             Unit::Ns => &[(1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s")],
+            Unit::PerS => &[(1.0, "per s"), (1e3, "k per s"), (1e6, "M per s")],
+            Unit::NsPerByte => &[(1.0, "ns per byte")],
+            Unit::NsPerUnit => &[(1.0, "ns each"), (1e3, "µs each"), (1e6, "ms each")],
+            Unit::CyclesPerByte => &[(1.0, "cycles per byte")],
             Unit::NsPerIo => &[(1.0, "ns per I/O"), (1e3, "µs per I/O"), (1e6, "ms per I/O")],
             Unit::Bytes => &[(1.0, "B"), (1024.0, "KiB"), (1_048_576.0, "MiB"), (1_073_741_824.0, "GiB")],
         };
         // 9,500 IOPS read better than 9.50 k IOPS, and so do 5,000 MB/s than 5 GB/s.
         let most = match unit {
-            Unit::Iops | Unit::BytesPerS => 9.995,
+            Unit::Iops | Unit::BytesPerS | Unit::PerS => 9.995,
             _ => 0.9995,
         };
         let fits = |&&(divisor, _): &&(f64, _)| largest.abs() >= divisor * most;
@@ -139,6 +143,8 @@ mod tests {
             (0.0, Unit::Ns, "0 ns"),
             (1_181_116_006.0, Unit::Bytes, "1.10 GiB"),
             (12_345.0, Unit::NsPerIo, "12.3 µs per I/O"),
+            (26_608.4, Unit::PerS, "26.6 k per s"),
+            (0.912, Unit::NsPerByte, "0.912 ns per byte"),
         ] {
             assert_eq!(human(value, unit), text);
         }

@@ -272,7 +272,7 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
         estimate.filter(|_| undecided).and_then(|estimate| statistics::blocks_needed(estimate.sd_log, margin));
     let half = estimate.and_then(|estimate| statistics::half_width(estimate.sd_log, estimate.n as u32));
     let native = about.reference.kind == crate::record::Kind::Native;
-    let paper = paper::ratio(&about.workload.name, about.metric.name, about.environment.kind);
+    let paper = paper::ratio(&about.workload.name, about.metric.name, about.environment);
     let mut comparison = Comparison {
         workload: about.workload.name.clone(),
         environment: about.environment.name.clone(),

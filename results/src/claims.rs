@@ -67,7 +67,7 @@ fn judge(claim: &Claim, record: &Record, values: &Values<'_>) -> ClaimResult {
     let (outcome, evidence) = match &claim.predicate {
         Predicate::Ratio { numerator, denominator, metric, workloads, at_least, at_most } => {
             let band = Interval { low: at_least.unwrap_or(0.0), high: at_most.unwrap_or(f64::INFINITY) };
-            let about = Ratio { sides: [*numerator, *denominator], metric, workloads, band };
+            let about = Ratio { sides: [numerator, denominator], metric, workloads, band };
             judge_ratio(&about, record, values)
         }
         Predicate::GuestMemory { at_least_bytes, at_most_bytes } => {
@@ -85,10 +85,17 @@ fn judge(claim: &Claim, record: &Record, values: &Values<'_>) -> ClaimResult {
 }
 
 struct Ratio<'a> {
-    sides: [Kind; 2],
+    sides: [&'a str; 2],
     metric: &'a str,
     workloads: &'a [String],
     band: Interval,
+}
+
+/// The environment that a claim names; where no environment has that name, the first of that kind.
+fn named<'a>(record: &'a Record, name: &str) -> Option<&'a Environment> {
+    let by_name = record.run.environments.iter().find(|environment| environment.name == name);
+    let kind = [Kind::Native, Kind::Container, Kind::Vm].into_iter().find(|&kind| kind_name(kind) == name);
+    by_name.or_else(|| first(record, kind?))
 }
 
 /// The first environment of a kind that is not the control.
@@ -101,19 +108,19 @@ fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Native => "native",
         Kind::Container => "container",
-        Kind::Vm => "VM",
+        Kind::Vm => "vm",
     }
 }
 
 fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outcome, String) {
     let mut names = Vec::new();
-    for kind in about.sides {
-        match first(record, kind) {
+    for side in about.sides {
+        match named(record, side) {
             Some(environment) if environment.is_emulated() => {
                 return (Outcome::NotTested("guest was emulated".to_owned()), String::new());
             }
             Some(environment) => names.push(environment.name.as_str()),
-            None => return (Outcome::NotTested(format!("no {} in this run", kind_name(kind))), String::new()),
+            None => return (Outcome::NotTested(format!("no {side} in this run")), String::new()),
         }
     }
     if !record.run.plan.profile.verdicts {
@@ -140,7 +147,7 @@ fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outc
             _ => Outcome::Inconclusive,
         };
     }
-    if about.sides.contains(&Kind::Container) {
+    if about.sides.iter().any(|side| side.starts_with("container")) {
         evidence.push(OURS.to_owned());
     }
     (outcome, evidence.join("; "))

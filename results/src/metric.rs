@@ -13,8 +13,16 @@ pub enum Unit {
     BytesPerS,
     /// Nanoseconds.
     Ns,
+    /// Transactions or packets per second.
+    PerS,
     /// Nanoseconds of CPU time per I/O.
     NsPerIo,
+    /// Nanoseconds of CPU time per byte of payload.
+    NsPerByte,
+    /// Nanoseconds of CPU time per transaction or packet.
+    NsPerUnit,
+    /// Processor cycles per byte of payload: how the paper gives CPU cost.
+    CyclesPerByte,
     /// Bytes.
     Bytes,
 }
@@ -48,7 +56,8 @@ const fn metric(name: &'static str, title: &'static str, unit: Unit, better: Dir
 
 use Direction::{Higher, Lower};
 
-/// Every metric that a trial may have. Latencies are completion latencies (fio's `clat`).
+/// Every metric that a trial may have. Latencies are completion latencies (fio's `clat`) or round trips. CPU of the machine is
+/// that of all its CPUs, for workloads over the network both ends together.
 pub const METRICS: &[Metric] = &[
     metric("iops", "IOPS", Unit::Iops, Higher),
     metric("read_iops", "read IOPS", Unit::Iops, Higher),
@@ -66,6 +75,19 @@ pub const METRICS: &[Metric] = &[
     metric("write_latency_max_ns", "largest write latency", Unit::Ns, Lower),
     metric("cpu_ns_per_io", "CPU per I/O (cgroup)", Unit::NsPerIo, Lower),
     metric("machine_cpu_ns_per_io", "CPU per I/O (whole machine)", Unit::NsPerIo, Lower),
+    metric("transactions_per_s", "transactions", Unit::PerS, Higher),
+    metric("packets_per_s", "packets received", Unit::PerS, Higher),
+    metric("round_trip_latency_mean_ns", "mean round trip", Unit::Ns, Lower),
+    metric("round_trip_latency_p50_ns", "median round trip", Unit::Ns, Lower),
+    metric("round_trip_latency_p99_ns", "round trip p99", Unit::Ns, Lower),
+    metric("round_trip_latency_p999_ns", "round trip p99.9", Unit::Ns, Lower),
+    metric("round_trip_latency_max_ns", "largest round trip", Unit::Ns, Lower),
+    metric("cpu_ns_per_byte", "CPU per byte (cgroup)", Unit::NsPerByte, Lower),
+    metric("machine_cpu_ns_per_byte", "CPU per byte (both ends)", Unit::NsPerByte, Lower),
+    metric("cpu_ns_per_transaction", "CPU per transaction (cgroup)", Unit::NsPerUnit, Lower),
+    metric("machine_cpu_ns_per_transaction", "CPU per transaction (both ends)", Unit::NsPerUnit, Lower),
+    metric("cpu_ns_per_packet", "CPU per packet (cgroup)", Unit::NsPerUnit, Lower),
+    metric("machine_cpu_ns_per_packet", "CPU per packet (both ends)", Unit::NsPerUnit, Lower),
     metric("memory_peak_bytes", "peak memory", Unit::Bytes, Lower),
     metric("wall_time_ns", "wall time", Unit::Ns, Lower),
     metric("cpu_time_ns", "CPU time", Unit::Ns, Lower),

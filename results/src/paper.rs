@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use crate::record::Kind;
+use crate::metric::Unit;
+use crate::record::{Environment, Kind};
 
 const TEXT: &str = include_str!("../reference/ibm-2014.toml");
 
@@ -36,12 +37,18 @@ pub struct Value {
     pub metric: String,
     /// Which figure of the paper it stands in.
     pub figure: String,
+    /// The paper's unit where it is not our metric's.
+    pub unit: Option<Unit>,
     /// On the bare machine.
     pub native: f64,
-    /// In Docker, on a volume.
+    /// In Docker: on a volume, behind NAT.
     pub container: f64,
-    /// In KVM.
+    /// In KVM: on a virtio disk, on a bridge.
     pub vm: f64,
+    /// Which of our environments is set up as the paper's container; absent: any container.
+    pub container_is: Option<String>,
+    /// Which of our environments is set up as the paper's guest; absent: any guest.
+    pub vm_is: Option<String>,
 }
 
 /// One line of the paper's latency CDF.
@@ -72,12 +79,12 @@ pub struct Claim {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", tag = "kind")]
 pub enum Predicate {
-    /// The ratio of two kinds of environments is within a band, for each of the workloads.
+    /// The ratio of two environments is within a band, for each of the workloads.
     Ratio {
-        /// Above the line.
-        numerator: Kind,
+        /// Above the line: an environment's name, or its kind.
+        numerator: String,
         /// Below the line.
-        denominator: Kind,
+        denominator: String,
         /// The workloads' metric.
         metric: String,
         /// All of these must hold.
@@ -105,13 +112,14 @@ pub fn paper() -> &'static Paper {
     &PAPER
 }
 
-/// The paper's ratio of an environment's kind to native, for the same workload and metric.
-pub fn ratio(workload: &str, metric: &str, kind: Kind) -> Option<f64> {
+/// The paper's ratio of such an environment to native, for the same workload and metric.
+pub fn ratio(workload: &str, metric: &str, environment: &Environment) -> Option<f64> {
     let value = paper().values.iter().find(|value| value.workload == workload && value.metric == metric)?;
-    match kind {
-        Kind::Native => None,
-        Kind::Container => Some(value.container / value.native),
-        Kind::Vm => Some(value.vm / value.native),
+    let is = |name: &Option<String>| name.as_ref().is_none_or(|name| *name == environment.name);
+    match environment.kind {
+        Kind::Container if is(&value.container_is) => Some(value.container / value.native),
+        Kind::Vm if is(&value.vm_is) => Some(value.vm / value.native),
+        _ => None,
     }
 }
 
@@ -130,10 +138,22 @@ mod tests {
 
     #[test]
     fn the_papers_ratios_are_the_published_ones() {
+        let environment = |name: &str, kind| Environment {
+            name: name.to_owned(),
+            kind,
+            definition: String::new(),
+            accelerator: None,
+            accelerator_note: None,
+            sameness: std::collections::BTreeMap::new(),
+        };
+        let (vm, container) = (environment("vm", Kind::Vm), environment("container", Kind::Container));
         let close = |value: Option<f64>, expected: f64| (value.unwrap() - expected).abs() < 0.005;
-        assert!(close(ratio("rand-read", "iops", Kind::Vm), 46_173.0 / 84_044.0));
-        assert!(close(ratio("rand-read", "iops", Kind::Container), 1.0));
-        assert!(close(ratio("rand-read-latency", "read_latency_p50_ns", Kind::Vm), 612.0 / 258.0));
-        assert_eq!(ratio("rand-read-qd1", "iops", Kind::Vm), None);
+        assert!(close(ratio("rand-read", "iops", &vm), 46_173.0 / 84_044.0));
+        assert!(close(ratio("rand-read", "iops", &container), 1.0));
+        assert!(close(ratio("rand-read-latency", "read_latency_p50_ns", &vm), 612.0 / 258.0));
+        assert_eq!(ratio("rand-read-qd1", "iops", &vm), None);
+        let bridged = environment("vm-bridge", Kind::Vm);
+        assert!(close(ratio("tcp-rr", "transactions_per_s", &bridged), 37.582 / 67.941));
+        assert_eq!(ratio("tcp-rr", "transactions_per_s", &environment("vm-nat", Kind::Vm)), None);
     }
 }

@@ -127,6 +127,16 @@ pub struct Workload {
     pub deciding: String,
     /// Its parameters as written in the suite (`rw`, `block_size_bytes`, `iodepth`, `jobs`, ...).
     pub parameters: BTreeMap<String, String>,
+    /// Names of the environments that it is executed in; empty in records of before this was told: all.
+    #[serde(default)]
+    pub environments: Vec<String>,
+}
+
+impl Workload {
+    /// True when it is executed in the environment of this name.
+    pub fn runs_in(&self, environment: &str) -> bool {
+        self.environments.is_empty() || self.environments.iter().any(|name| name == environment)
+    }
 }
 
 /// One trial of the plan.
@@ -268,7 +278,7 @@ pub struct Trial {
     pub invalid: Vec<String>,
     /// What was measured.
     pub measurements: Vec<Measurement>,
-    /// Completion latencies: `read`, `write`.
+    /// Completion latencies `read` and `write`; `round_trip`s over the network.
     pub histograms: BTreeMap<String, Histogram>,
     /// Facts for which there is no threshold: dotted name to value (`fio.device_bytes_ratio`, `clock.offset_ns`).
     pub facts: BTreeMap<String, serde_json::Value>,

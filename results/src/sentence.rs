@@ -1,7 +1,7 @@
 //! Comparisons and the headline in words.
 
 use crate::analysis::{Comparison, loss};
-use crate::metric::{Direction, Metric};
+use crate::metric::{Direction, Metric, Unit};
 use crate::record::{Environment, Kind};
 use crate::statistics::Interval;
 use crate::store::Record;
@@ -16,9 +16,9 @@ fn percent(fraction: f64) -> String {
 /// The words for worse and better of a metric.
 fn words(metric: &Metric) -> (&'static str, &'static str) {
     match metric.unit {
-        crate::Unit::Iops | crate::Unit::BytesPerS => ("slower", "faster"),
-        crate::Unit::Ns => ("longer", "shorter"),
-        crate::Unit::NsPerIo | crate::Unit::Bytes => ("more", "less"),
+        Unit::Iops | Unit::BytesPerS | Unit::PerS => ("slower", "faster"),
+        Unit::Ns => ("longer", "shorter"),
+        Unit::NsPerIo | Unit::NsPerByte | Unit::NsPerUnit | Unit::CyclesPerByte | Unit::Bytes => ("more", "less"),
     }
 }
 
@@ -63,7 +63,7 @@ fn inconclusive(
     };
     match comparison.blocks_needed {
         Some(blocks) if blocks as usize > comparison.pairs.len() => {
-            format!("{seen}; about {blocks} blocks would decide ± {}: `--blocks {blocks}`", percent(margin))
+            format!("{seen}; about {blocks} blocks would decide ± {} (--blocks {blocks})", percent(margin))
         }
         Some(_) => format!("{seen}; it lies at the margin's edge: a smaller or larger --margin decides"),
         None => seen,
@@ -94,7 +94,7 @@ fn part(record: &Record, environment: &Environment, comparisons: &[Comparison]) 
         return format!("{name}: not judged (TCG emulation says nothing about KVM)");
     }
     let deciding: Vec<_> = comparisons.iter().filter(|c| c.deciding && c.environment == environment.name).collect();
-    let total = record.run.plan.workloads.len();
+    let total = record.run.plan.workloads.iter().filter(|workload| workload.runs_in(&environment.name)).count();
     let count = |verdict| deciding.iter().filter(|c| c.verdict == Some(verdict)).count();
     let (same, better, worse) = (count(Verdict::Equivalent), count(Verdict::Better), count(Verdict::Worse));
     if deciding.iter().all(|c| c.verdict.is_none()) {

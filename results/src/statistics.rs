@@ -7,7 +7,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 /// Confidence of every interval: 95 %, which is two one-sided tests at 2.5 % each.
 const TAIL: f64 = 0.025;
 
-/// An interval on the scale of ratios.
+/// An interval, on the scale of ratios unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
     /// Lower end.
@@ -57,6 +57,13 @@ pub fn paired(ratios: &[f64]) -> Option<Estimate> {
     let half = student(n as f64 - 1.0)?.inverse_cdf(1.0 - TAIL) * sd_log / (n as f64).sqrt();
     let interval = Interval { low: (mean - half).exp(), high: (mean + half).exp() };
     Some(Estimate { ratio: mean.exp(), interval, n, sd_log })
+}
+
+/// The 95 % Student interval of the mean of plain differences, on their own scale. Needs two.
+pub fn mean_interval(values: &[f64]) -> Option<Interval> {
+    let (mean, sd) = moments(values)?;
+    let half = student(values.len() as f64 - 1.0)?.inverse_cdf(1.0 - TAIL) * sd / (values.len() as f64).sqrt();
+    Some(Interval { low: mean - half, high: mean + half })
 }
 
 /// The ratio of two independent sets of values (Welch), `a` over `b`, with its 95 % interval. Needs two values a side.
@@ -133,8 +140,18 @@ mod tests {
     const SIGN_FLIP_P: f64 = 0.234375;
     const WELCH: (f64, f64, f64) = (1.0500497124786774, 1.007162295432102, 1.09476337992131);
 
+    const MEAN: (f64, f64) = (0.16986126513920152, 2.5801387348607987);
+
     fn close(a: f64, b: f64) -> bool {
         (a - b).abs() <= 1e-9 * b.abs().max(1.0)
+    }
+
+    #[test]
+    fn the_interval_of_plain_differences_is_scipys() {
+        let interval = mean_interval(&[1.5, -0.25, 3.0, 2.25, 0.75, 1.0]).unwrap();
+        assert!(close(interval.low, MEAN.0) && close(interval.high, MEAN.1), "{interval:?}");
+        assert_eq!(mean_interval(&[1.0]), None);
+        assert_eq!(mean_interval(&[1.0, f64::NAN]), None);
     }
 
     #[test]

@@ -50,6 +50,7 @@ fn run(seed: u64, blocks: u32, emulated: bool, trials: Vec<PlannedTrial>) -> Run
         title: w.1.into(),
         deciding: w.2.into(),
         parameters: [("iodepth".to_owned(), "16".to_owned())].into(),
+        environments: Vec::new(),
     };
     Run {
         schema_version: SCHEMA_VERSION,

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use crate::{ImageError, io, run};
 
-/// What the guest cannot do without: PCI transport, disks, the agent's port, the root's file system.
-const NEEDED: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_console", "ext4"];
+/// What the guest cannot do without: PCI transport, disks, the agent's port, the root's file system, the network card.
+const NEEDED: [&str; 5] = ["virtio_pci", "virtio_blk", "virtio_console", "ext4", "virtio_net"];
 
 /// A module to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,8 +108,11 @@ mod tests {
         module(folder.path(), "virtio-pci", "virtio,virtio_ring");
         module(folder.path(), "virtio_blk", "virtio");
         module(folder.path(), "virtio_console", "virtio-ring");
+        module(folder.path(), "virtio_net", "net_failover,virtio");
+        module(folder.path(), "net_failover", "");
         let names: Vec<_> = collect(folder.path()).unwrap().into_iter().map(|module| module.name).collect();
-        assert_eq!(names, ["virtio_ring", "virtio", "virtio_pci", "virtio_blk", "virtio_console"]);
+        let expected = "virtio_ring virtio virtio_pci virtio_blk virtio_console net_failover virtio_net";
+        assert_eq!(names.join(" "), expected);
     }
 
     #[test]

@@ -50,6 +50,15 @@ impl std::fmt::Display for Disk {
     }
 }
 
+/// A guest's network card: a tap of the host that exists already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tap {
+    /// Name of the tap, in the network namespace that QEMU is started in.
+    pub name: String,
+    /// Whether the host's kernel moves the packets (vhost-net) or QEMU does.
+    pub vhost: bool,
+}
+
 /// A guest's machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -65,6 +74,8 @@ pub struct Config {
     pub image: Image,
     /// The storage under test.
     pub target: Option<Disk>,
+    /// Its network card.
+    pub network: Option<Tap>,
     /// The host's `mitigations=`, for the guest's kernel.
     pub mitigations: Option<String>,
     /// For sockets and console; only for root.
@@ -147,6 +158,12 @@ pub fn argv(config: &Config) -> Vec<String> {
             "device",
             format!("virtio-blk-pci,drive=target,serial={TARGET_SERIAL},addr=0x5,write-cache={write_cache}{iothread}"),
         );
+    }
+    if let Some(tap) = &config.network {
+        let vhost = if tap.vhost { "on" } else { "off" };
+        option("netdev", format!("tap,id=net,ifname={},script=no,downscript=no,vhost={vhost}", tap.name));
+        // Without a boot ROM: the guest does not boot from the network, and the file may not be installed.
+        option("device", "virtio-net-pci,netdev=net,addr=0x6,romfile=".into());
     }
     argv.retain(|argument| !argument.is_empty());
     argv
@@ -242,6 +259,7 @@ mod tests {
                 aio: "io_uring".into(),
                 iothread: true,
             }),
+            network: None,
             mitigations: Some("off".into()),
             runtime_dir: "/run/bench,1".into(),
         }
@@ -274,6 +292,8 @@ mod tests {
             &Config { accelerator: Accelerator::Kvm, target: Some(device), mitigations: None, ..config() },
         );
         golden("no-target.argv", &Config { target: None, ..config() });
+        let tap = Tap { name: "port0".into(), vhost: true };
+        golden("network.argv", &Config { target: None, network: Some(tap), ..config() });
     }
 
     #[test]

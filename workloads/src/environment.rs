@@ -63,7 +63,11 @@ const YES_NO: Values = Values::OneOf(&["yes", "no"]);
 fn options(kind: Kind) -> &'static [(&'static str, Values)] {
     match kind {
         Kind::Native => &[("fio", Values::Path)],
-        Kind::Container => &[("fio", Values::Path), ("userns", YES_NO)],
+        Kind::Container => &[
+            ("fio", Values::Path),
+            ("userns", YES_NO),
+            ("net", Values::OneOf(&["none", "host", "bridge", "routed", "hook", "nat"])),
+        ],
         Kind::Vm => &[
             ("qemu", Values::Path),
             ("kernel", Values::Path),
@@ -72,6 +76,7 @@ fn options(kind: Kind) -> &'static [(&'static str, Values)] {
             ("aio", Values::OneOf(&["io_uring", "native", "threads"])),
             ("cache", Values::OneOf(&["none", "directsync", "writeback", "writethrough", "unsafe"])),
             ("iothread", YES_NO),
+            ("net", Values::OneOf(&["none", "bridge", "routed", "hook", "nat"])),
         ],
     }
 }

@@ -9,7 +9,7 @@ use bench_results::record::Profile;
 use fio_rs::{Direction, Length, Pattern, Traffic};
 use serde_json::json;
 
-use crate::workload::{Measured, Place, exit_status, last_words};
+use crate::workload::{Measured, Place, Work, exit_status, last_words};
 
 /// Name of the job whose output counts.
 const MEASURED: &str = "measured";
@@ -98,7 +98,7 @@ impl Fio {
         let parsed = parse(output)?;
         let job = parsed.check(exit_status(output)?, MEASURED).map_err(|failure| failure.to_string())?;
         let mut measured = Measured {
-            block_size_bytes: Some(self.block_size_bytes),
+            work: Some(Work::Blocks { bytes: self.block_size_bytes }),
             raw: vec![("fio.json".to_owned(), output.stdout.0.clone())],
             ..Measured::default()
         };
@@ -165,11 +165,6 @@ fn latencies(measured: &mut Measured, name: &str, traffic: &Traffic) {
     let clat = &traffic.clat_ns;
     measured.put(&format!("{name}_latency_mean_ns"), clat.mean);
     measured.put(&format!("{name}_latency_max_ns"), clat.max as f64);
-    for (label, q) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
-        if let Some(value) = histogram.percentile_ns(q) {
-            measured.put(&format!("{name}_latency_{label}_ns"), value as f64);
-        }
-    }
     if histogram.count() != traffic.total_ios {
         measured.invalid.push(format!(
             "fio's {name} latency histogram holds {} of {} I/Os: its percentiles cannot be trusted",
@@ -177,5 +172,5 @@ fn latencies(measured: &mut Measured, name: &str, traffic: &Traffic) {
             traffic.total_ios
         ));
     }
-    measured.histograms.insert(name.to_owned(), histogram);
+    measured.histogram(name, histogram);
 }

@@ -5,14 +5,19 @@
 
 mod command;
 mod environment;
+mod exchange;
 mod fio;
+mod network;
+pub mod probe;
 mod quantity;
+mod stream;
 mod suite;
 mod target;
 mod workload;
 
 pub use environment::{EnvironmentDefinition, EnvironmentError};
+pub use network::{Network, Server};
 pub use quantity::{parse_duration, parse_size};
 pub use suite::{Suite, SuiteError};
 pub use target::{drive_job, drive_result, fill_job, is_steady};
-pub use workload::{Measured, Place, TrialJobs, Workload};
+pub use workload::{Measured, Place, TrialJobs, Work, Workload};

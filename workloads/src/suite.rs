@@ -11,12 +11,19 @@ use toml::Spanned;
 
 use crate::command::Command;
 use crate::environment::{EnvironmentDefinition, is_name};
+use crate::exchange::Exchange;
 use crate::fio::Fio;
+use crate::probe;
 use crate::quantity::{parse_duration, parse_percent, parse_size};
+use crate::stream::Stream;
 use crate::workload::{Kind, Workload};
 
 /// The suites that come with `bench`.
-const BUILTIN: &[(&str, &str)] = &[("io", include_str!("../suites/io.toml"))];
+const BUILTIN: &[(&str, &str)] = &[
+    ("io", include_str!("../suites/io.toml")),
+    ("network", include_str!("../suites/network.toml")),
+    ("nat-ladder", include_str!("../suites/nat-ladder.toml")),
+];
 
 /// A suite.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,6 +111,46 @@ struct WorkloadEntry {
     iodepth: Option<Spanned<u32>>,
     jobs: Option<Spanned<u32>>,
     argv: Option<Spanned<Vec<String>>>,
+    direction: Option<Spanned<String>>,
+    mode: Option<Spanned<String>>,
+    request_bytes: Option<Spanned<u32>>,
+    response_bytes: Option<Spanned<u32>>,
+    port: Option<Spanned<u32>>,
+    paced: Option<Spanned<bool>>,
+}
+
+impl WorkloadEntry {
+    /// The keys that not every kind of workload has, and where they stand if they do.
+    fn own_keys(&self) -> [(&'static str, Option<Range<usize>>); 12] {
+        fn span<T>(field: &Option<Spanned<T>>) -> Option<Range<usize>> {
+            field.as_ref().map(Spanned::span)
+        }
+        [
+            ("pattern", span(&self.pattern)),
+            ("read-percent", span(&self.read_percent)),
+            ("block-size", span(&self.block_size)),
+            ("iodepth", span(&self.iodepth)),
+            ("jobs", span(&self.jobs)),
+            ("argv", span(&self.argv)),
+            ("direction", span(&self.direction)),
+            ("mode", span(&self.mode)),
+            ("request-bytes", span(&self.request_bytes)),
+            ("response-bytes", span(&self.response_bytes)),
+            ("port", span(&self.port)),
+            ("paced", span(&self.paced)),
+        ]
+    }
+
+    /// Refuse the keys that this kind does not have.
+    fn only(&self, kind: &str, has: &[&str]) -> Result<(), Wrong> {
+        match self.own_keys().into_iter().find(|(key, span)| span.is_some() && !has.contains(key)) {
+            Some((key, span)) => {
+                let message = format!("a workload of kind \"{kind}\" has no `{key}`; it has {}", has.join(", "));
+                Err((span.unwrap_or_default(), message))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -223,9 +270,12 @@ fn workload(entry: &WorkloadEntry) -> Result<Workload, Wrong> {
     let kind = match entry.kind.as_ref().map_or("fio", |kind| kind.get_ref().as_str()) {
         "fio" => Kind::Fio(fio(entry)?),
         "command" => Kind::Command(command(entry)?),
+        "stream" => Kind::Stream(stream(entry)?),
+        "exchange" => Kind::Exchange(exchange(entry)?),
         other => {
             let at = entry.kind.as_ref().unwrap_or(&entry.name);
-            return Err(wrong(at, format!("there is no kind of workload `{other}`; there are fio and command")));
+            let known = "fio, command, stream and exchange";
+            return Err(wrong(at, format!("there is no kind of workload `{other}`; there are {known}")));
         }
     };
     let deciding = entry.deciding.get_ref();
@@ -244,9 +294,7 @@ fn needed<'a, T>(entry: &WorkloadEntry, field: &'a Option<Spanned<T>>, name: &st
 }
 
 fn fio(entry: &WorkloadEntry) -> Result<Fio, Wrong> {
-    if let Some(argv) = &entry.argv {
-        return Err(wrong(argv, "`argv` belongs to kind = \"command\""));
-    }
+    entry.only("fio", &["pattern", "read-percent", "block-size", "iodepth", "jobs"])?;
     let block_size = needed(entry, &entry.block_size, "block-size")?;
     let block_size_bytes = parse_size(block_size.get_ref()).map_err(|e| wrong(block_size, e))?;
     if !block_size_bytes.is_multiple_of(512) || !(1_u64 << 20).is_multiple_of(block_size_bytes) {
@@ -295,21 +343,52 @@ fn count(value: &Spanned<u32>, most: u32) -> Result<u32, Wrong> {
 }
 
 fn command(entry: &WorkloadEntry) -> Result<Command, Wrong> {
-    let foreign = [
-        entry.pattern.as_ref().map(Spanned::span),
-        entry.block_size.as_ref().map(Spanned::span),
-        entry.iodepth.as_ref().map(Spanned::span),
-        entry.jobs.as_ref().map(Spanned::span),
-        entry.read_percent.as_ref().map(Spanned::span),
-    ];
-    if let Some(span) = foreign.into_iter().flatten().next() {
-        return Err((span, "this belongs to kind = \"fio\"; a command has `argv` only".to_owned()));
-    }
+    entry.only("command", &["argv"])?;
     let argv = needed(entry, &entry.argv, "argv")?;
     match argv.get_ref().first() {
         Some(program) if !program.is_empty() => Ok(Command { argv: argv.get_ref().clone() }),
         _ => Err(wrong(argv, "argv needs at least the program")),
     }
+}
+
+/// Ports that need no privilege, and leave room for the client's above them.
+fn port(entry: &WorkloadEntry) -> Result<u16, Wrong> {
+    match needed(entry, &entry.port, "port")? {
+        port if (1024..=50_000).contains(port.get_ref()) => Ok(*port.get_ref() as u16),
+        port => Err(wrong(port, "port must be 1024 to 50000")),
+    }
+}
+
+fn is_paced(entry: &WorkloadEntry) -> bool {
+    entry.paced.as_ref().is_some_and(|paced| *paced.get_ref())
+}
+
+fn stream(entry: &WorkloadEntry) -> Result<Stream, Wrong> {
+    entry.only("stream", &["direction", "port", "paced"])?;
+    let direction = needed(entry, &entry.direction, "direction")?;
+    let receives = match direction.get_ref().as_str() {
+        "transmit" => false,
+        "receive" => true,
+        other => return Err(wrong(direction, format!("there is no direction `{other}`; there are transmit and receive"))),
+    };
+    Ok(Stream { receives, port: port(entry)?, paced: is_paced(entry), bytes_per_s: None })
+}
+
+fn exchange(entry: &WorkloadEntry) -> Result<Exchange, Wrong> {
+    entry.only("exchange", &["mode", "request-bytes", "response-bytes", "port", "paced"])?;
+    let mode = needed(entry, &entry.mode, "mode")?;
+    let bytes = |field: &Option<Spanned<u32>>, name| match needed(entry, field, name)? {
+        size if (probe::LEAST_BYTES..=probe::MOST_BYTES).contains(&(*size.get_ref() as usize)) => Ok(*size.get_ref() as u16),
+        size => Err(wrong(size, format!("it must be {} to {} bytes", probe::LEAST_BYTES, probe::MOST_BYTES))),
+    };
+    Ok(Exchange {
+        mode: mode.get_ref().parse().map_err(|e: String| wrong(mode, e))?,
+        request_bytes: bytes(&entry.request_bytes, "request-bytes")?,
+        response_bytes: bytes(&entry.response_bytes, "response-bytes")?,
+        port: port(entry)?,
+        paced: is_paced(entry),
+        per_s: None,
+    })
 }
 
 fn profile(entry: &ProfileEntry) -> Result<Profile, Wrong> {

@@ -8,7 +8,10 @@ use bench_results::metric;
 use bench_results::record::{self, Measurement, Profile};
 
 use crate::command::Command;
+use crate::exchange::Exchange;
 use crate::fio::Fio;
+use crate::network::{Network, Server};
+use crate::stream::Stream;
 
 /// What a workload may know of where it is executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +24,15 @@ pub struct Place {
     pub fio: String,
     /// `PATH` for the user's own commands.
     pub path_env: String,
+    /// The way to the peer; absent when there is none.
+    pub network: Option<Network>,
 }
 
 /// The jobs of one trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrialJobs {
+    /// What must listen at the peer meanwhile.
+    pub server: Option<Server>,
     /// What is measured.
     pub measured: Job,
 }
@@ -35,6 +42,8 @@ pub struct TrialJobs {
 pub(crate) enum Kind {
     Fio(Fio),
     Command(Command),
+    Stream(Stream),
+    Exchange(Exchange),
 }
 
 /// A workload of a suite, or the user's own command.
@@ -46,19 +55,48 @@ pub struct Workload {
     pub(crate) kind: Kind,
 }
 
+/// By what the CPU time in a window of the measured job is divided.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Work {
+    /// I/Os of this many bytes, counted at the disk.
+    Blocks {
+        /// Bytes of one.
+        bytes: u64,
+    },
+    /// Work that the tool itself counted, evenly over the measured time.
+    PerSecond {
+        /// `byte`, `transaction`, `packet`: the end of the metrics' names.
+        unit: &'static str,
+        /// How many a second.
+        per_s: f64,
+    },
+}
+
+impl Work {
+    /// The end of the metrics' names: `cpu_ns_per_UNIT`.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Work::Blocks { .. } => "io",
+            Work::PerSecond { unit, .. } => unit,
+        }
+    }
+}
+
 /// What was read from a job's output.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Measured {
     /// Values by metric.
     pub measurements: Vec<Measurement>,
-    /// Completion latencies: `read`, `write`.
+    /// Latencies: `read`, `write`, `round_trip`.
     pub histograms: BTreeMap<String, Histogram>,
     /// Facts without a threshold.
     pub facts: BTreeMap<String, serde_json::Value>,
     /// Reasons for which the values must not be averaged in.
     pub invalid: Vec<String>,
-    /// Bytes of one I/O; absent for workloads that are not block I/O.
-    pub block_size_bytes: Option<u64>,
+    /// By what CPU cost is divided; absent where it is not.
+    pub work: Option<Work>,
+    /// Units of work per second, for workloads that can be paced.
+    pub rate_per_s: Option<f64>,
     /// Raw tool output to keep: file name and content.
     pub raw: Vec<(String, Vec<u8>)>,
 }
@@ -71,6 +109,16 @@ impl Measured {
             let (unit, better) = (metric.unit, metric.better);
             self.measurements.push(Measurement { metric: name.to_owned(), unit, better, value });
         }
+    }
+
+    /// Keep a latency histogram, and the percentiles that it bears.
+    pub(crate) fn histogram(&mut self, direction: &str, histogram: Histogram) {
+        for (label, q) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
+            if let Some(value) = histogram.percentile_ns(q) {
+                self.put(&format!("{direction}_latency_{label}_ns"), value as f64);
+            }
+        }
+        self.histograms.insert(direction.to_owned(), histogram);
     }
 }
 
@@ -96,8 +144,51 @@ impl Workload {
         matches!(self.kind, Kind::Fio(_))
     }
 
-    /// For the plan in the record.
-    pub fn record(&self) -> record::Workload {
+    /// True when it needs a peer.
+    pub fn needs_network(&self) -> bool {
+        matches!(self.kind, Kind::Stream(_) | Kind::Exchange(_))
+    }
+
+    /// True when it is executed at one rate everywhere, which is to be found out first with [`Workload::unpaced`] and given by
+    /// [`Workload::set_pace`].
+    pub fn needs_pace(&self) -> bool {
+        match &self.kind {
+            Kind::Stream(stream) => stream.paced && stream.bytes_per_s.is_none(),
+            Kind::Exchange(exchange) => exchange.paced && exchange.per_s.is_none(),
+            Kind::Fio(_) | Kind::Command(_) => false,
+        }
+    }
+
+    /// The same as fast as it goes: its [`Measured::rate_per_s`] tells what an environment can do.
+    pub fn unpaced(&self) -> Workload {
+        let mut unpaced = self.clone();
+        match &mut unpaced.kind {
+            Kind::Stream(stream) => (stream.paced, stream.bytes_per_s) = (false, None),
+            Kind::Exchange(exchange) => (exchange.paced, exchange.per_s) = (false, None),
+            Kind::Fio(_) | Kind::Command(_) => {}
+        }
+        unpaced
+    }
+
+    /// Give a paced workload its rate, in units of its work per second.
+    pub fn set_pace(&mut self, rate_per_s: f64) {
+        match &mut self.kind {
+            Kind::Stream(stream) => stream.bytes_per_s = Some(rate_per_s),
+            Kind::Exchange(exchange) => exchange.per_s = Some(rate_per_s),
+            Kind::Fio(_) | Kind::Command(_) => {}
+        }
+    }
+
+    /// Seconds of warm-up and of measuring, as this workload's tool can count them.
+    pub fn seconds(&self, profile: &Profile) -> (f64, f64) {
+        match &self.kind {
+            Kind::Stream(_) => Stream::seconds(profile),
+            _ => (profile.warmup_s, profile.runtime_s),
+        }
+    }
+
+    /// For the plan in the record, with the names of the environments that it is executed in.
+    pub fn record(&self, environments: Vec<String>) -> record::Workload {
         record::Workload {
             name: self.name.clone(),
             title: self.title.clone(),
@@ -105,17 +196,23 @@ impl Workload {
             parameters: match &self.kind {
                 Kind::Fio(fio) => fio.parameters(),
                 Kind::Command(command) => command.parameters(),
+                Kind::Stream(stream) => stream.parameters(),
+                Kind::Exchange(exchange) => exchange.parameters(),
             },
+            environments,
         }
     }
 
-    /// The jobs of a trial at this place, with the trial's own seed.
-    pub fn trial(&self, place: &Place, profile: &Profile, seed: u64) -> TrialJobs {
-        let measured = match &self.kind {
-            Kind::Fio(fio) => fio.job(place, profile, seed),
-            Kind::Command(command) => command.job(place),
+    /// The jobs of a trial at this place, with the trial's own seed. An error: the place has no network for a workload of it.
+    pub fn trial(&self, place: &Place, profile: &Profile, seed: u64) -> Result<TrialJobs, String> {
+        let network = || place.network.as_ref().ok_or_else(|| format!("`{}` has no way to a peer here", self.name));
+        let (server, measured) = match &self.kind {
+            Kind::Fio(fio) => (None, fio.job(place, profile, seed)),
+            Kind::Command(command) => (None, command.job(place)),
+            Kind::Stream(stream) => (Some(stream.server(network()?)), stream.job(network()?, profile)),
+            Kind::Exchange(exchange) => (Some(exchange.server(network()?)), exchange.job(network()?, profile)),
         };
-        TrialJobs { measured }
+        Ok(TrialJobs { server, measured })
     }
 
     /// Read a trial's output; an error is why the trial failed.
@@ -123,6 +220,8 @@ impl Workload {
         match &self.kind {
             Kind::Fio(fio) => fio.measure(output),
             Kind::Command(command) => command.measure(output),
+            Kind::Stream(stream) => stream.measure(output),
+            Kind::Exchange(exchange) => exchange.measure(output),
         }
     }
 
@@ -131,6 +230,8 @@ impl Workload {
         match &self.kind {
             Kind::Fio(fio) => fio.yields(),
             Kind::Command(_) => vec!["wall_time_ns", "cpu_time_ns", "memory_peak_bytes"],
+            Kind::Stream(_) => Stream::yields(),
+            Kind::Exchange(exchange) => exchange.yields(),
         }
     }
 }

@@ -71,7 +71,7 @@ fn what_is_wrong_is_said_with_file_line_and_column() {
         ("margin = \"5%\"", "margin = \"5\"", "mine.toml:25:10", "percentage"),
         ("blocks = 3", "blocks = 0", "mine.toml:20:10", "1 to 10000"),
         ("[\"sort\", \"/etc/passwd\"]", "[]", "mine.toml:8:8", "at least the program"),
-        ("kind = \"command\"", "kind = \"sockperf\"", "mine.toml:7:8", "fio and command"),
+        ("kind = \"command\"", "kind = \"sockperf\"", "mine.toml:7:8", "fio, command"),
         ("name = \"mine\"", "name = \"../mine\"", "mine.toml:1:8", "not a name"),
         ("title = \"my own\"", "title = \"my own", "mine.toml:2:", ""),
     ] {

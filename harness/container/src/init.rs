@@ -77,8 +77,17 @@ fn read_spec() -> Result<Spec, Failure> {
 /// No namespaces: join the group and be the program.
 fn become_program(spec: &Spec) -> Result<i32, Failure> {
     die_with_parent(spec)?;
+    enter_network(spec)?;
     join(spec)?;
     execute(spec)
+}
+
+/// Enter the network namespace that somebody else made; all that is started from here on is in it.
+fn enter_network(spec: &Spec) -> Result<(), Failure> {
+    let Some(path) = &spec.network else { return Ok(()) };
+    let doing = || format!("entering the network namespace {}", path.display());
+    let file = File::open(path).doing(doing())?;
+    nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).doing(doing())
 }
 
 fn die_with_parent(spec: &Spec) -> Result<(), Failure> {
@@ -101,6 +110,7 @@ fn join(spec: &Spec) -> Result<(), Failure> {
 /// Make what has to be made from outside, start process 1, and wait for it.
 fn contain(spec: &Spec) -> Result<i32, Failure> {
     die_with_parent(spec)?;
+    enter_network(spec)?;
     if spec.namespaces.contains(&Namespace::Time) {
         make_time(spec.time_offset_s)?;
     }
@@ -210,7 +220,7 @@ fn process_one(spec: &Spec) -> Result<i32, Failure> {
         nix::unistd::sethostname(name).doing(format!("setting the host name to `{name}`"))?;
     }
     if spec.namespaces.contains(&Namespace::Net) {
-        crate::mounts::loopback_up().doing("bringing the loopback device up")?;
+        crate::device::up("lo").doing("bringing the loopback device up")?;
     }
     if let Some(sources) = sources {
         sources.enter(&spec.namespaces)?;

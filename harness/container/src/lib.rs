@@ -6,6 +6,7 @@
 
 mod capabilities;
 mod cgroup;
+mod device;
 mod hierarchy;
 mod init;
 mod kill;
@@ -14,6 +15,7 @@ mod spec;
 mod sys;
 
 pub use cgroup::{Cgroup, CgroupError, IoLimit, Limits, MemoryPeak, Usage};
+pub use device::{make_tap, offloads};
 pub use init::init_main;
 pub use kill::remove_paths;
 pub use spec::{Bind, Namespace, Root, Spec, UserMap, command};

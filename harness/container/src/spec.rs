@@ -139,6 +139,9 @@ pub struct Spec {
     pub time_offset_s: i64,
     /// Ids inside ([`Namespace::User`]).
     pub user_map: Option<UserMap>,
+    /// A network namespace to enter instead of making one (its file, such as `/proc/PID/ns/net`); not together with
+    /// [`Namespace::Net`].
+    pub network: Option<PathBuf>,
     /// The folders of the group to join before anything else, one per hierarchy.
     pub cgroup: Vec<PathBuf>,
     /// It is killed when the thread that started it ends.

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use bench_container::{Bind, Cgroup, IoLimit, Limits, Namespace, Root, Spec, UserMap};
@@ -10,7 +10,8 @@ use bench_workloads::{parse_duration, parse_size};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::failure::need_root;
-use crate::ledger::{Change, Ledger};
+use crate::ledger::{Change, ChangeId, Ledger};
+use crate::netlab::{self, Lab, Route, User};
 use crate::{paths, tools};
 
 /// Ids of a user namespace on the host: where distributions begin those of containers.
@@ -22,7 +23,7 @@ pub struct RunArgs {
     /// Another root than the tools tree: a distribution's files on the same kernel
     #[arg(long, value_name = "DIR")]
     rootfs: Option<PathBuf>,
-    /// The network: nothing but a loopback device, or the host's
+    /// The network: nothing but a loopback device, the host's, or a lab of its own with a peer to talk to
     #[arg(long, value_enum, default_value = "none")]
     net: Network,
     /// CPU time per time: 1.5 is one and a half CPUs
@@ -87,6 +88,20 @@ enum Network {
     None,
     /// The host's
     Host,
+    /// A lab with a peer, over a bridge
+    Bridge,
+    /// A lab with a peer, behind NAT
+    Nat,
+}
+
+impl Network {
+    fn route(self) -> Option<Route> {
+        match self {
+            Network::None | Network::Host => None,
+            Network::Bridge => Some(Route::Bridge),
+            Network::Nat => Some(Route::Nat),
+        }
+    }
 }
 
 fn cpus(text: &str) -> Result<f64, String> {
@@ -109,13 +124,42 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     let change = ledger.record(Change::Cgroup { paths: Cgroup::plan(&name)? })?;
     let cgroup = Cgroup::create(&name, &limits)?;
     spec.cgroup = cgroup.paths().to_vec();
+    // Held until the container has ended.
+    let lab = match args.net.route() {
+        Some(route) => Some(Lab::make(route, User::Container)?),
+        None => None,
+    };
+    spec.network = lab.as_ref().map(Lab::work);
+    let peer = lab.as_ref().map(|lab| start_peer(lab, &ledger)).transpose()?;
     let child = bench_container::command(&spec).and_then(|mut command| command.spawn());
     let status = wait(child.context("starting the container")?, &signals)?;
     if cgroup.oom_kills().is_ok_and(|kills| kills > 0) {
         eprintln!("bench: the memory limit was met and a process was killed");
     }
     ledger.undo(change)?;
+    match peer {
+        Some(peer) => ledger.undo(peer)?,
+        None => {}
+    }
     Ok(status)
+}
+
+/// The other machine of the lab, with something that answers; it ends with its cgroup.
+fn start_peer(lab: &Lab, ledger: &Ledger) -> Result<ChangeId> {
+    let name = format!("bench-container-{}-peer", std::process::id());
+    let change = ledger.record(Change::Cgroup { paths: Cgroup::plan(&name)? })?;
+    let cgroup = Cgroup::create(&name, &Limits::default())?;
+    let spec = Spec {
+        argv: netlab::peer_server()?,
+        network: Some(lab.peer()),
+        cgroup: cgroup.paths().to_vec(),
+        parent_death_signal: true,
+        ..Spec::default()
+    };
+    let mut command = bench_container::command(&spec).context("preparing the peer")?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("starting the peer")?;
+    eprintln!("{}", netlab::peer_hint());
+    Ok(change)
 }
 
 fn watched() -> SigSet {
@@ -138,7 +182,8 @@ fn wait(mut child: Child, signals: &SigSet) -> Result<i32> {
 
 fn spec(args: &RunArgs) -> Result<Spec> {
     let mut namespaces: std::collections::BTreeSet<_> = Namespace::DOCKER.into();
-    if args.net == Network::Host {
+    // A lab's namespace is entered, not made.
+    if args.net != Network::None {
         namespaces.remove(&Namespace::Net);
     }
     if args.userns {
@@ -168,6 +213,7 @@ fn spec(args: &RunArgs) -> Result<Spec> {
         time_offset_s: args.time_offset.unwrap_or(0.0).round() as i64,
         user_map: args.userns.then_some(SHIFTED),
         cgroup: Vec::new(),
+        network: None,
         parent_death_signal: true,
         reaper: args.init,
         announce: args.verbose,

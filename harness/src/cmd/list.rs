@@ -36,7 +36,7 @@ pub fn run(args: &ListArgs) -> Result<i32> {
     let rows = match args.what {
         What::Suites => of_suites(|suite| vec![vec![suite.name.clone(), suite.title.clone()]])?,
         What::Workloads => of_suites(|suite| {
-            let records = suite.workloads.iter().map(bench_workloads::Workload::record);
+            let records = suite.workloads.iter().map(|workload| workload.record(Vec::new()));
             records.map(|workload| vec![suite.name.clone(), workload.name, workload.title]).collect()
         })?,
         What::Environments => of_suites(|suite| {

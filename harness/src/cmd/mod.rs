@@ -5,6 +5,7 @@ pub mod container;
 pub mod doctor;
 pub mod image;
 pub mod list;
+pub mod probe;
 pub mod report;
 pub mod run;
 pub mod vm;

@@ -15,7 +15,7 @@ use crate::conductor::interrupt;
 use crate::failure::{self, need_root};
 use crate::host::cpus;
 use crate::ledger::Ledger;
-use crate::{paths, tools};
+use crate::{netlab, paths, tools};
 
 /// Arguments of `bench vm run`.
 #[derive(clap::Args)]
@@ -54,8 +54,10 @@ pub fn run(args: &RunArgs) -> Result<i32> {
         None => "vm".to_owned(),
     };
     let definition: EnvironmentDefinition = definition.parse().map_err(anyhow::Error::msg)?;
+    let (cpus, peer_cpus) = cpus::choose(args.cpus.as_deref(), false)?;
     let setting = Setting {
-        cpus: cpus::choose(args.cpus.as_deref())?,
+        cpus,
+        peer_cpus,
         memory_bytes: args.memory,
         tree: tools::build(&super::image::absolute(&args.with)?, Check::Sources)?,
         target: None,
@@ -76,13 +78,17 @@ pub fn run(args: &RunArgs) -> Result<i32> {
 }
 
 async fn execute(args: &RunArgs, definition: &EnvironmentDefinition, setting: &Setting) -> Result<i32> {
-    let environment = Environment::prepare(definition, setting).await?;
+    let environment = Environment::prepare(definition, false, setting).await?;
     let mut instance = Instance::start(&environment, setting).await?;
     instance.resume().await?;
     if args.verbose {
         let took_ms = instance.facts.start_to_ready_ns.unwrap_or(0) / 1_000_000;
         let note = environment.accelerator_note.as_deref().unwrap_or("KVM");
         eprintln!("bench: the guest was ready after {took_ms} ms ({note})");
+    }
+    if let Some(network) = &mut instance.network {
+        network.peer.launch(netlab::peer_server()?).await?;
+        eprintln!("{}", netlab::peer_hint());
     }
     instance.agent.send(&Request::Execute(job(args, &environment)?)).await?;
     let status = match converse(&mut instance).await {

@@ -9,7 +9,7 @@ use bench_container::{Bind, Namespace, Root, Spec};
 use super::instance::{Ground, Parts, Setting, greet_child};
 
 /// Where `bench` is inside.
-const BENCH: &str = "/bench";
+pub const BENCH: &str = "/bench";
 /// Where the target is inside.
 pub const TARGET: &str = "/target";
 
@@ -18,12 +18,15 @@ pub const TARGET: &str = "/target";
 pub struct Options {
     /// A user namespace as well.
     pub user: bool,
+    /// The host's network namespace instead of one of its own.
+    pub host_network: bool,
 }
 
 impl Options {
     /// The namespaces of its own that the container has.
     pub fn namespaces(self) -> Vec<Namespace> {
         let mut all = Namespace::DOCKER.to_vec();
+        all.retain(|kind| *kind != Namespace::Net || !self.host_network);
         if self.user {
             all.push(Namespace::User);
         }
@@ -38,9 +41,11 @@ pub async fn start(setting: &Setting, ground: &Ground<'_>, options: &Options) ->
         let source = PathBuf::from(&target.target.path);
         binds.push(Bind { source, target: PathBuf::from(TARGET), read_only: false });
     }
+    let is_alone = ground.network.is_none();
     let spec = Spec {
         argv: [BENCH, "agent", "--scratch", "/tmp"].map(str::to_owned).to_vec(),
-        namespaces: options.namespaces().into_iter().collect(),
+        // A namespace of the lab is entered, not made.
+        namespaces: options.namespaces().into_iter().filter(|kind| *kind != Namespace::Net || is_alone).collect(),
         root: Some(Root { tree: setting.tree.path.clone(), binds }),
         hostname: Some("container".to_owned()),
         parent_death_signal: true,

@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use bench_agent::{Job, JobStatus};
 use bench_container::Limits;
 use bench_results::record::{self, Accelerator, Kind};
-use bench_vm::{Config, Disk, KvmVerdict};
-use bench_workloads::{EnvironmentDefinition, Place};
+use bench_vm::{Config, Disk, KvmVerdict, Tap};
+use bench_workloads::{EnvironmentDefinition, Network, Place};
 
 use super::instance::{Instance, Setting};
 use super::{container, vm};
 use crate::host::{cpus, fingerprint, packages};
+use crate::netlab::{self, Interface, Route, User};
 use crate::{output, paths};
 
 /// `PATH` of the user's own commands, alike everywhere.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How to start it.
 #[derive(Debug, Clone)]
@@ -37,6 +39,8 @@ pub struct Environment {
     pub definition: EnvironmentDefinition,
     /// How to start it.
     pub start: Start,
+    /// How it reaches the peer; absent when it has no network.
+    pub route: Option<Route>,
     /// What a workload may know of where it is.
     pub place: Place,
     /// Why it has the accelerator it has, when that is not the best.
@@ -44,26 +48,43 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Find out what the definition needs: programs, image, accelerator.
-    pub async fn prepare(definition: &EnvironmentDefinition, setting: &Setting) -> Result<Environment> {
+    /// Find out what the definition needs: programs, image, accelerator. `networked`: it needs a way to the peer, whether it
+    /// says which or not.
+    pub async fn prepare(
+        definition: &EnvironmentDefinition,
+        networked: bool,
+        setting: &Setting,
+    ) -> Result<Environment> {
+        let route = route(definition, networked);
         let (start, accelerator_note) = match definition.kind {
             Kind::Native => (Start::Native, None),
             Kind::Container => {
                 let user = definition.options.get("userns").is_some_and(|value| value == "yes");
-                (Start::Container(container::Options { user }), None)
+                let host_network = route == Some(Route::Direct);
+                (Start::Container(container::Options { user, host_network }), None)
             }
             Kind::Vm => {
-                let (config, note) = guest(definition, setting).await?;
+                let (config, note) = guest(definition, route, setting).await?;
                 (Start::Vm(Box::new(vm::Machine { config, patience: vm::BOOT })), note)
             }
         };
         Ok(Environment {
             name: definition.name.clone(),
-            place: place(definition, setting)?,
+            place: place(definition, route, setting)?,
             definition: definition.clone(),
             start,
+            route,
             accelerator_note,
         })
+    }
+
+    /// Who uses a lab with this route.
+    pub fn lab_user(&self, route: Route) -> User {
+        match self.start {
+            Start::Vm(_) => User::Guest,
+            Start::Container(_) if route != Route::Direct => User::Container,
+            Start::Native | Start::Container(_) => User::Process,
+        }
     }
 
     /// What executes the guest's instructions; only for guests.
@@ -114,16 +135,14 @@ impl Environment {
 
     /// The rows of the sameness table; refuses an environment whose tools are not the host's.
     async fn sameness(&self, instance: &mut Instance<'_>, setting: &Setting) -> Result<BTreeMap<String, String>> {
-        let fio = self.place.fio.clone();
-        let inside = instance.agent.digests(vec![fio.clone()]).await?.into_iter().next().flatten();
-        let inside = inside.with_context(|| format!("{fio} cannot be read inside"))?;
-        let outside = bench_agent::sha256(Path::new(&fio)).with_context(|| format!("reading {fio}"))?;
-        if inside != outside {
-            bail!("{fio} inside is another file than on the host; remove the image with `bench image remove`");
-        }
         let mut rows = BTreeMap::new();
+        for (tool, inside, outside) in self.tools(setting) {
+            rows.insert(format!("{tool} sha256"), same_file(instance, &inside, &outside).await?);
+        }
+        if let Some(route) = self.route {
+            self.network_rows(route, instance, setting, &mut rows).await?;
+        }
         let mut row = |axis: &str, value: String| drop(rows.insert(axis.to_owned(), value));
-        row("fio sha256", inside);
         row("kernel", instance.greeting.kernel_release.clone());
         row("cpus", format!("{} ({})", instance.greeting.cpus, cpus::format(&setting.cpus)));
         row("clock source", instance.greeting.clock_source.clone().unwrap_or_else(|| "unknown".into()));
@@ -134,6 +153,61 @@ impl Environment {
             row("I/O scheduler", self.scheduler(instance, setting).await?);
         }
         Ok(rows)
+    }
+
+    /// The measured tools: name, path inside, path outside. Our own executable is one where it is the probe.
+    fn tools(&self, setting: &Setting) -> Vec<(&'static str, String, String)> {
+        let mut tools = vec![("fio", self.place.fio.clone(), self.place.fio.clone())];
+        if let Some(network) = &self.place.network {
+            tools.push(("iperf3", network.iperf3.clone(), network.iperf3.clone()));
+            tools.push(("bench", network.bench.clone(), setting.executable.display().to_string()));
+        }
+        tools
+    }
+
+    /// How it reaches the peer, and what its device and its TCP are set to.
+    async fn network_rows(
+        &self,
+        route: Route,
+        instance: &mut Instance<'_>,
+        setting: &Setting,
+        rows: &mut BTreeMap<String, String>,
+    ) -> Result<()> {
+        let device = self.interface(instance).await?;
+        let sysctls = netlab::sysctls();
+        let values = instance.agent.texts(sysctls.map(|(name, _)| format!("/proc/sys/{name}")).to_vec()).await?;
+        for ((name, wanted), value) in sysctls.iter().zip(values) {
+            let value = value.unwrap_or_default().trim().to_owned();
+            ensure!(value == *wanted, "{name} inside is `{value}`, not `{wanted}`: TCP would not be the same everywhere");
+        }
+        let vhost = match &self.start {
+            Start::Vm(machine) => machine.config.network.as_ref().map(|tap| tap.vhost),
+            _ => None,
+        };
+        let vhost = vhost.map_or("", |on| if on { "; virtio-net with vhost" } else { "; virtio-net by QEMU, no vhost" });
+        let tcp = sysctls.map(|(_, value)| value.split_whitespace().last().unwrap_or(value));
+        let mut row = |axis: &str, value: String| drop(rows.insert(axis.to_owned(), value));
+        row("network path", format!("{}{vhost}", route.text()));
+        row("network MTU", format!("{} bytes", device.mtu));
+        row("network queue", device.qdisc.clone());
+        row("network offloads", device.offloads_on());
+        row("TCP", format!("{}, buffers up to {} and {} bytes", tcp[2], tcp[0], tcp[1]));
+        row("peer", format!("{} on CPUs {}", netlab::PEER, cpus::format(&setting.peer_cpus)));
+        Ok(())
+    }
+
+    /// Its device on the way to the peer, as it sees it.
+    pub async fn interface(&self, instance: &mut Instance<'_>) -> Result<Interface> {
+        let network = self.place.network.as_ref().context("it has no network")?;
+        let name = netlab::device(self.route.context("it has no network")?);
+        let argv = [&network.bench, "probe", "interface", name].map(str::to_owned).to_vec();
+        let output = instance.agent.execute(&Job { argv, deadline_ns: 20_000_000_000, ..Job::default() }).await?;
+        ensure!(
+            output.status == JobStatus::Exited(0),
+            "asking for the settings of {name}: {}",
+            output.stderr.text().trim()
+        );
+        serde_json::from_slice(&output.stdout.0).with_context(|| format!("reading the settings of {name}"))
     }
 
     fn memory(&self, setting: &Setting) -> String {
@@ -185,7 +259,29 @@ impl Environment {
     }
 }
 
-fn place(definition: &EnvironmentDefinition, setting: &Setting) -> Result<Place> {
+/// The digest of a file inside, which must be that of the file outside.
+async fn same_file(instance: &mut Instance<'_>, inside: &str, outside: &str) -> Result<String> {
+    let found = instance.agent.digests(vec![inside.to_owned()]).await?.into_iter().next().flatten();
+    let found = found.with_context(|| format!("{inside} cannot be read inside"))?;
+    let expected = bench_agent::sha256(Path::new(outside)).with_context(|| format!("reading {outside}"))?;
+    ensure!(
+        found == expected,
+        "{inside} inside is another file than {outside} on the host; remove the image with `bench image remove`"
+    );
+    Ok(found)
+}
+
+/// How an environment reaches the peer: as it says; where it has to and does not say how, as containers and guests do by default.
+fn route(definition: &EnvironmentDefinition, networked: bool) -> Option<Route> {
+    match definition.options.get("net") {
+        Some(name) => Route::named(name),
+        None if !networked => None,
+        None if definition.kind == Kind::Native => Some(Route::Direct),
+        None => Some(Route::Nat),
+    }
+}
+
+fn place(definition: &EnvironmentDefinition, route: Option<Route>, setting: &Setting) -> Result<Place> {
     let target = setting.target.as_ref().map(|checked| match definition.kind {
         Kind::Native => checked.target.path.clone(),
         Kind::Container => container::TARGET.to_owned(),
@@ -195,16 +291,31 @@ fn place(definition: &EnvironmentDefinition, setting: &Setting) -> Result<Place>
         Some(path) => PathBuf::from(path),
         None => packages::require("fio")?,
     };
+    let network = match route {
+        Some(_) => Some(network(definition.kind, setting)?),
+        None => None,
+    };
     Ok(Place {
         target,
+        network,
         size_bytes: setting.target.as_ref().map_or(0, |checked| checked.target.size_bytes),
         fio: fio.display().to_string(),
         path_env: PATH.to_owned(),
     })
 }
 
+fn network(kind: Kind, setting: &Setting) -> Result<Network> {
+    let own = setting.executable.display().to_string();
+    Ok(Network {
+        peer: netlab::PEER.to_string(),
+        iperf3: packages::require("iperf3")?.display().to_string(),
+        bench: if kind == Kind::Native { own.clone() } else { container::BENCH.to_owned() },
+        peers_bench: own,
+    })
+}
+
 /// The guest of a definition, without the paths of one instance, and why it is emulated if it is.
-async fn guest(definition: &EnvironmentDefinition, setting: &Setting) -> Result<(Config, Option<String>)> {
+async fn guest(definition: &EnvironmentDefinition, route: Option<Route>, setting: &Setting) -> Result<(Config, Option<String>)> {
     let option = |name: &str| definition.options.get(name).map(String::as_str);
     let qemu = match option("qemu") {
         Some(path) => PathBuf::from(path),
@@ -235,6 +346,7 @@ async fn guest(definition: &EnvironmentDefinition, setting: &Setting) -> Result<
         memory_bytes: setting.memory_bytes,
         image,
         target,
+        network: route.map(|_| Tap { name: netlab::PORT.to_owned(), vhost: netlab::has_vhost() }),
         mitigations: fingerprint::mitigations_option(),
         runtime_dir: PathBuf::new(),
     };
@@ -268,7 +380,7 @@ async fn probe_kvm(config: &Config, setting: &Setting) -> Result<KvmVerdict> {
         return Ok(verdict);
     }
     eprintln!("bench: booting a guest to see whether KVM works (at most {} s) ...", vm::PROBE.as_secs());
-    let machine = vm::Machine { config: Config { target: None, ..config.clone() }, patience: vm::PROBE };
+    let machine = vm::Machine { config: Config { target: None, network: None, ..config.clone() }, patience: vm::PROBE };
     let verdict = match vm::boot(setting, &machine).await {
         Ok(()) => KvmVerdict::Boots,
         Err(e) => match e.downcast_ref::<bench_vm::BootError>() {
@@ -277,5 +389,6 @@ async fn probe_kvm(config: &Config, setting: &Setting) -> Result<KvmVerdict> {
         },
     };
     bench_vm::remember(&cache, &config.qemu, &verdict);
+    paths::give_cache_to_caller(&cache)?;
     Ok(verdict)
 }

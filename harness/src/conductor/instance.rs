@@ -4,18 +4,20 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use bench_agent::{Greeting, clock_ns};
+use anyhow::{Context, Result, ensure};
+use bench_agent::{Greeting, Job, JobStatus, clock_ns};
 use bench_container::{Cgroup, Limits, Spec};
 use bench_results::record;
 use bench_vm::{BootError, Guest, Sockets};
 use tokio::process::{Child, Command};
 
 use super::agent_client::AgentClient;
-use super::environment::{Environment, Start};
+use super::environment::{Environment, PATH, Start};
+use super::peer::Peer;
 use super::{container, native, vm};
 use crate::host::target::Checked;
 use crate::ledger::{Change, ChangeId, Ledger};
+use crate::netlab::Lab;
 use crate::paths;
 
 /// How long an agent may take to greet from a process or a container.
@@ -30,6 +32,8 @@ pub struct Setting {
     pub ledger: Ledger,
     /// CPUs of every environment.
     pub cpus: Vec<usize>,
+    /// CPUs of the other end of the network.
+    pub peer_cpus: Vec<usize>,
     /// Memory limit; RAM of a guest.
     pub memory_bytes: u64,
     /// The root of containers, and of guests in their image.
@@ -59,6 +63,8 @@ pub struct Ground<'a> {
     pub cgroup: Cgroup,
     /// Scratch and sockets, only for root.
     pub folder: PathBuf,
+    /// The network namespace that its processes start in, where it is not the machine's.
+    pub network: Option<PathBuf>,
 }
 
 impl<'a> Ground<'a> {
@@ -71,7 +77,7 @@ impl<'a> Ground<'a> {
         let folder = paths::volatile_dir(name.trim_start_matches("bench-"));
         let made = made.and_then(|cgroup| Ok((cgroup, ledger.create_folder(&folder)?)));
         match made {
-            Ok((cgroup, id)) => Ok(Ground { ledger, changes: vec![group, id], cgroup, folder }),
+            Ok((cgroup, id)) => Ok(Ground { ledger, changes: vec![group, id], cgroup, folder, network: None }),
             Err(e) => {
                 ledger.undo(group)?;
                 Err(e)
@@ -83,6 +89,7 @@ impl<'a> Ground<'a> {
     pub fn command(&self, mut spec: Spec) -> Result<Command> {
         use std::os::unix::process::CommandExt;
         spec.cgroup = self.cgroup.paths().to_vec();
+        spec.network = self.network.clone();
         let mut command = bench_container::command(&spec).context("preparing the first process")?;
         command.process_group(0);
         Ok(Command::from(command))
@@ -111,6 +118,14 @@ pub struct Parts {
     pub guest: Option<Guest>,
 }
 
+/// The network of an instance.
+pub struct Network<'a> {
+    /// The other end.
+    pub peer: Peer<'a>,
+    /// Namespaces and links.
+    pub lab: Lab,
+}
+
 /// A started environment with its agent.
 pub struct Instance<'a> {
     /// The conversation with the agent.
@@ -121,6 +136,8 @@ pub struct Instance<'a> {
     pub facts: record::Instance,
     /// The guest's control, for `vm`.
     pub guest: Option<Guest>,
+    /// The network and the other end of it, where it has one.
+    pub network: Option<Network<'a>>,
     /// First process on the host.
     child: Child,
     /// Dropped last: it kills what is left.
@@ -130,7 +147,15 @@ pub struct Instance<'a> {
 impl<'a> Instance<'a> {
     /// Start an environment afresh.
     pub async fn start(environment: &Environment, setting: &'a Setting) -> Result<Instance<'a>> {
-        let ground = Ground::prepare(&setting.ledger, &setting.next_name(), &environment.limits(setting))?;
+        let mut ground = Ground::prepare(&setting.ledger, &setting.next_name(), &environment.limits(setting))?;
+        let network = match environment.route {
+            Some(route) => {
+                let lab = Lab::make(route, environment.lab_user(route))?;
+                ground.network = Some(lab.work());
+                Some(Network { peer: Peer::start(setting, &lab).await?, lab })
+            }
+            None => None,
+        };
         let began = clock_ns();
         let parts = match &environment.start {
             Start::Native => native::start(setting, &ground).await,
@@ -144,11 +169,31 @@ impl<'a> Instance<'a> {
             agent: parts.agent,
             greeting: parts.greeting,
             guest: parts.guest,
+            network,
             child: parts.child,
             ground,
         };
+        instance.take_place_in_network().await?;
         instance.pause().await?;
         Ok(instance)
+    }
+
+    /// A guest has a kernel of its own, and sets up its end of the network itself.
+    async fn take_place_in_network(&mut self) -> Result<()> {
+        let (Some(network), Some(_)) = (&self.network, &self.guest) else { return Ok(()) };
+        let job = Job {
+            argv: ["sh", "-c", &network.lab.guest_script()].map(str::to_owned).to_vec(),
+            env: vec![("PATH".to_owned(), PATH.to_owned())],
+            deadline_ns: 20_000_000_000,
+            ..Job::default()
+        };
+        let output = self.agent.execute(&job).await.context("setting up the guest's network")?;
+        ensure!(
+            output.status == JobStatus::Exited(0),
+            "setting up the guest's network: {}",
+            output.stderr.text().trim().replace('\n', " | ")
+        );
+        Ok(())
     }
 
     /// Let it wait without costing anything: a guest is stopped, an agent sleeps in `read`.
@@ -204,10 +249,14 @@ impl<'a> Instance<'a> {
 
     /// End it: everything in its cgroup is killed.
     pub async fn stop(self) -> Result<()> {
-        let Instance { ground, mut child, agent, guest, .. } = self;
+        let Instance { ground, mut child, agent, guest, network, .. } = self;
         drop((agent, guest));
         drop(ground);
-        child.wait().await.context("waiting for the end of an instance").map(drop)
+        child.wait().await.context("waiting for the end of an instance")?;
+        match network {
+            Some(network) => network.peer.stop().await,
+            None => Ok(()),
+        }
     }
 }
 

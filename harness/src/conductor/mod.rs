@@ -7,10 +7,11 @@ pub mod event;
 pub mod instance;
 pub mod interrupt;
 mod native;
+mod peer;
 pub mod plan;
 pub mod progress;
 mod settle;
-mod trial;
+pub mod trial;
 pub mod vm;
 
 use std::path::{Path, PathBuf};
@@ -19,11 +20,11 @@ use anyhow::{Context, Result};
 use bench_agent::clock_ns;
 use bench_results::record::{Overhead, PlannedTrial, Run, Trial};
 use bench_results::store::RunFolder;
-use bench_workloads::Workload;
 
 use environment::Environment;
 use event::{Event, Listener};
 use instance::{Instance, Setting};
+use plan::Planned;
 pub use trial::now;
 
 /// Everything a run is executed with.
@@ -33,7 +34,7 @@ pub struct Conductor<'a> {
     /// The environments, in the record's order.
     pub environments: &'a [Environment],
     /// What is measured.
-    pub workloads: &'a [Workload],
+    pub workloads: &'a [Planned],
     /// Native access to the target, for filling and driving it; absent when there is none.
     pub driver: Option<&'a Environment>,
 }
@@ -110,7 +111,8 @@ impl<'a> Conductor<'a> {
         let index = self.environments.iter().position(|environment| environment.name == planned.environment);
         let index =
             index.with_context(|| format!("the plan names an unknown environment `{}`", planned.environment))?;
-        let workload = self.workloads.iter().find(|workload| workload.name() == planned.workload);
+        let mut workloads = self.workloads.iter().map(|planned| &planned.workload);
+        let workload = workloads.find(|workload| workload.name() == planned.workload);
         let raw = folder.raw(&planned.id)?;
         let subject = trial::Subject {
             planned,

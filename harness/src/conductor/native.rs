@@ -4,11 +4,20 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use bench_container::Spec;
+use tokio::process::Command;
 
 use super::instance::{Ground, Parts, Setting, greet_child};
 
 /// Start the agent.
 pub async fn start(setting: &Setting, ground: &Ground<'_>) -> Result<Parts> {
+    let mut command = agent(setting, ground)?;
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let (agent, greeting, child) = greet_child(child.context("starting the agent")?).await?;
+    Ok(Parts { agent, greeting, child, guest: None })
+}
+
+/// The command of an agent that is a process of the host.
+pub fn agent(setting: &Setting, ground: &Ground<'_>) -> Result<Command> {
     let argv = ["agent", "--scratch"].map(str::to_owned).into_iter().chain([ground.folder.display().to_string()]);
     let spec = Spec {
         argv: [setting.executable.display().to_string()].into_iter().chain(argv).collect(),
@@ -17,8 +26,5 @@ pub async fn start(setting: &Setting, ground: &Ground<'_>) -> Result<Parts> {
         // be one difference more to the other environments.
         ..Spec::default()
     };
-    let mut command = ground.command(spec)?;
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let (agent, greeting, child) = greet_child(child.context("starting the agent")?).await?;
-    Ok(Parts { agent, greeting, child, guest: None })
+    ground.command(spec)
 }

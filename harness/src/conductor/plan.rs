@@ -9,6 +9,15 @@ use rand_chacha::ChaCha12Rng;
 /// Seconds that the target is driven before each block but the first: starting instances is a pause, and pauses cool a disk.
 pub const DRIVE_S: f64 = 1.0;
 
+/// A workload and where it is executed.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// What.
+    pub workload: Workload,
+    /// Names of environments, the reference first.
+    pub environments: Vec<String>,
+}
+
 /// What a plan is made from.
 pub struct Request<'a> {
     /// Name of the suite (or `command`).
@@ -17,12 +26,12 @@ pub struct Request<'a> {
     pub profile: Profile,
     /// Seed of everything random.
     pub seed: u64,
-    /// Names of the environments, the reference first, the control (if any) among them.
+    /// Names of the environments that can be had, the reference first, the control (if any) among them.
     pub environments: &'a [String],
     /// Name of the control.
     pub control: Option<String>,
-    /// What to measure, in the suite's order.
-    pub workloads: &'a [Workload],
+    /// What to measure, in the suite's order, and the names of the environments to measure it in.
+    pub workloads: &'a [Planned],
     /// True when a storage target is driven before blocks.
     pub drives: bool,
 }
@@ -32,16 +41,21 @@ pub struct Request<'a> {
 pub fn make(request: Request<'_>) -> Plan {
     let mut rng = ChaCha12Rng::seed_from_u64(request.seed);
     let blocks = request.profile.blocks;
-    let orders: Vec<_> = request
+    let homes: Vec<Vec<&String>> = request
         .workloads
         .iter()
-        .map(|_| balanced_orders(request.environments.len(), blocks as usize, &mut rng))
+        .map(|planned| request.environments.iter().filter(|name| planned.environments.contains(name)).collect())
         .collect();
+    let orders: Vec<_> = homes.iter().map(|home| balanced_orders(home.len(), blocks as usize, &mut rng)).collect();
     let mut trials = Vec::new();
+    let mut planned_s = 0.0;
     for block in 1..=blocks {
-        for (workload, orders) in request.workloads.iter().zip(&orders) {
+        for ((planned, home), orders) in request.workloads.iter().zip(&homes).zip(&orders) {
+            let workload = &planned.workload;
+            let (warmup_s, runtime_s) = workload.seconds(&request.profile);
             for (position, &environment) in orders[block as usize - 1].iter().enumerate() {
-                let environment = &request.environments[environment];
+                let environment = home[environment];
+                planned_s += warmup_s + runtime_s;
                 trials.push(PlannedTrial {
                     id: format!("b{block:02}-{}-{environment}", workload.name()),
                     block,
@@ -56,16 +70,20 @@ pub fn make(request: Request<'_>) -> Plan {
     }
     let profile = request.profile;
     let driven_s = if request.drives { profile.settle_s + DRIVE_S * f64::from(blocks.saturating_sub(1)) } else { 0.0 };
-    let planned_s = trials.len() as f64 * (profile.warmup_s + profile.runtime_s) + driven_s;
     Plan {
         suite: request.suite.to_owned(),
         profile,
         seed: request.seed,
         reference: request.environments[0].clone(),
         control: request.control,
-        workloads: request.workloads.iter().map(Workload::record).collect(),
+        workloads: request
+            .workloads
+            .iter()
+            .zip(homes)
+            .map(|(planned, home)| planned.workload.record(home.into_iter().cloned().collect()))
+            .collect(),
         trials,
-        planned_s,
+        planned_s: planned_s + driven_s,
     }
 }
 
@@ -138,6 +156,8 @@ mod tests {
     fn the_same_seed_gives_the_same_plan() {
         let suite = bench_workloads::Suite::builtin("io").unwrap();
         let names = ["native", "native-control", "container", "vm"].map(String::from);
+        let planned = |workload: &Workload| Planned { workload: workload.clone(), environments: names.to_vec() };
+        let workloads: Vec<_> = suite.workloads.iter().map(planned).collect();
         let plan = |seed| {
             make(Request {
                 suite: "io",
@@ -145,7 +165,7 @@ mod tests {
                 seed,
                 environments: &names,
                 control: Some("native-control".into()),
-                workloads: &suite.workloads,
+                workloads: &workloads,
                 drives: true,
             })
         };

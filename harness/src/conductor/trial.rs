@@ -6,15 +6,17 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use bench_agent::{Job, JobOutput, clock_ns};
+use bench_container::Cgroup;
 use bench_results::metric;
 use bench_results::record::{self, Measurement, PlannedTrial, Profile, Trial};
-use bench_workloads::{Measured, Workload};
+use bench_workloads::{Measured, TrialJobs, Work, Workload};
 use serde_json::json;
 
 use super::agent_client::ClockComparison;
 use super::environment::Environment;
 use super::instance::{Instance, Setting};
-use crate::host::sampler::{Sample, Sampler};
+use crate::host::sampler::{Sample, Sampler, Window};
+use crate::netlab::Counters;
 
 /// What a trial is about.
 pub struct Subject<'a> {
@@ -31,8 +33,9 @@ pub struct Subject<'a> {
 }
 
 /// The outcome of the job itself.
-struct Executed {
-    output: JobOutput,
+pub struct Executed {
+    /// What the agent brought back.
+    pub output: JobOutput,
     samples: Vec<Sample>,
     clocks: [ClockComparison; 2],
     elapsed_ns: u64,
@@ -50,13 +53,18 @@ pub struct Outcome {
 
 /// Execute one trial. Whatever goes wrong in the environment becomes part of the trial; an error is a failure of the run.
 pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting: &Setting) -> Result<Outcome> {
-    let jobs = subject.workload.trial(&subject.environment.place, subject.profile, subject.planned.seed);
     let mut trial = blank(subject, &instance.facts);
+    let jobs = match subject.workload.trial(&subject.environment.place, subject.profile, subject.planned.seed) {
+        Ok(jobs) => jobs,
+        Err(why) => return Ok(Outcome { trial: Trial { failure: Some(why), ..trial }, broken: false }),
+    };
     let began = clock_ns();
-    let executed = run_job(&jobs.measured, instance, setting).await;
+    let before = counters(instance, &mut trial);
+    let executed = run_jobs(&jobs, instance, setting).await;
     let broken = executed.is_err();
     match executed {
-        Ok(executed) => {
+        Ok(Err(why)) => trial.failure = Some(why),
+        Ok(Ok(executed)) => {
             trial.elapsed_ns = executed.elapsed_ns;
             write_raw(
                 subject.raw,
@@ -83,6 +91,12 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
         sync(Path::new(&target.target.path))?;
     }
     judge(&mut trial, instance, setting);
+    if let (Some(before), Some(after)) = (before, counters(instance, &mut trial)) {
+        trial.facts.extend(after.facts_since(&before));
+        if after.rules_since(&before) == Some(0) && trial.failure.is_none() {
+            trial.invalid.push("the lab's nftables rule saw no packet: the work did not take its path".to_owned());
+        }
+    }
     Ok(Outcome { trial, broken })
 }
 
@@ -112,22 +126,43 @@ pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// What was counted in the instance's lab so far; what cannot be read makes the trial invalid.
+fn counters(instance: &Instance<'_>, trial: &mut Trial) -> Option<Counters> {
+    match instance.network.as_ref()?.lab.counters() {
+        Ok(counters) => Some(counters),
+        Err(e) => {
+            trial.invalid.push(format!("the lab's counters could not be read: {e:#}"));
+            None
+        }
+    }
+}
+
+/// The measured job, with its server at the peer if it has one. The server is ended whatever happens; one that was never there
+/// is the trial's failure and not the instance's.
+pub async fn run_jobs(jobs: &TrialJobs, instance: &mut Instance<'_>, setting: &Setting) -> Result<Result<Executed, String>> {
+    if let (Some(server), Some(network)) = (&jobs.server, &mut instance.network)
+        && let Err(e) = network.peer.start_server(server).await
+    {
+        network.peer.end_server().await?;
+        return Ok(Err(format!("{e:#}")));
+    }
+    let executed = run_job(&jobs.measured, instance, setting).await;
+    if let (Some(_), Some(network)) = (&jobs.server, &mut instance.network) {
+        network.peer.end_server().await?;
+    }
+    executed.map(Ok)
+}
+
 async fn run_job(job: &Job, instance: &mut Instance<'_>, setting: &Setting) -> Result<Executed> {
     instance.resume().await?;
     let before = instance.agent.compare_clocks().await?;
     let peak = instance.ground.cgroup.memory_peak();
     let mut samples = Vec::new();
     let began = clock_ns();
-    let disk = setting.target.as_ref().and_then(|target| target.disk.as_ref());
-    let output = match disk {
-        Some(disk) => {
-            let sampler = Sampler::open(&instance.ground.cgroup, disk)?;
-            tokio::select! {
-                output = instance.agent.execute(job) => output?,
-                () = sampler.sample_into(&mut samples) => unreachable!("the sampler never ends by itself"),
-            }
-        }
-        None => instance.agent.execute(job).await?,
+    let sampler = sampler(&instance.ground.cgroup, setting)?;
+    let output = tokio::select! {
+        output = instance.agent.execute(job) => output?,
+        () = sampler.sample_into(&mut samples) => unreachable!("the sampler never ends by itself"),
     };
     let elapsed_ns = clock_ns() - began;
     let after = instance.agent.compare_clocks().await?;
@@ -156,18 +191,31 @@ fn fill(
         trial.measurements.retain(|measurement| measurement.metric != "memory_peak_bytes");
         put(trial, "memory_peak_bytes", peak as f64);
     }
-    if let (Some(disk), Some(block_size)) =
-        (setting.target.as_ref().and_then(|target| target.disk.as_ref()), measured.block_size_bytes)
-    {
-        let sampler = Sampler::open(&instance.ground.cgroup, disk)?;
+    if let Some(work) = measured.work {
         let ended_ns = executed.output.ended_ns.saturating_add_signed(-executed.clocks[1].offset_ns);
-        if let Some(cost) = sampler.cost(&executed.samples, ended_ns, subject.profile.runtime_s, block_size) {
-            put(trial, "cpu_ns_per_io", cost.cgroup_ns_per_io);
-            put(trial, "machine_cpu_ns_per_io", cost.machine_ns_per_io);
-            trial.facts.insert("cpu.window_ns".into(), json!(cost.window_ns));
+        let (_, runtime_s) = subject.workload.seconds(subject.profile);
+        if let Some(window) = sampler(&instance.ground.cgroup, setting)?.window(&executed.samples, ended_ns, runtime_s) {
+            cost(trial, work, &window);
         }
     }
     Ok(())
+}
+
+fn sampler<'a>(cgroup: &'a Cgroup, setting: &Setting) -> Result<Sampler<'a>> {
+    Sampler::open(cgroup, setting.target.as_ref().and_then(|target| target.disk.as_ref()))
+}
+
+/// CPU time per unit of work in the window; absent where the work in it cannot be counted.
+fn cost(trial: &mut Trial, work: Work, window: &Window) {
+    let units = match work {
+        Work::Blocks { bytes } => window.disk_bytes.map(|moved| moved as f64 / bytes as f64),
+        Work::PerSecond { per_s, .. } => Some(per_s * window.length_ns as f64 / 1e9),
+    };
+    let Some(units) = units.filter(|&units| units >= 1.0) else { return };
+    let unit = work.unit();
+    put(trial, &format!("cpu_ns_per_{unit}"), window.cgroup_cpu_ns as f64 / units);
+    put(trial, &format!("machine_cpu_ns_per_{unit}"), window.machine_cpu_ns as f64 / units);
+    trial.facts.insert("cpu.window_ns".into(), json!(window.length_ns));
 }
 
 fn clock_facts(trial: &mut Trial, executed: &Executed) {

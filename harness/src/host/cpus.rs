@@ -40,16 +40,19 @@ fn allowed() -> Result<Vec<usize>> {
     Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
 }
 
-/// The CPUs to measure on: what the user asked for, checked; else all of one NUMA node, and of four or more all but the last,
-/// which is left to the machine and to `bench`.
-pub fn choose(asked: Option<&str>) -> Result<Vec<usize>> {
+/// The CPUs to measure on, and those of the other end of the network. To measure on: what the user asked for, checked; else all
+/// of one NUMA node, and of four or more all but the last, which is left to the machine and to `bench`. With a `peer` half of
+/// them are for it, or where the user chose, the others; where there are too few, both ends share.
+pub fn choose(asked: Option<&str>, peer: bool) -> Result<(Vec<usize>, Vec<usize>)> {
     let allowed = allowed()?;
     if let Some(list) = asked {
         let cpus = parse(list)?;
         if let Some(missing) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
             bail!("--cpus {list}: CPU {missing} is not among those that can be used here ({})", format(&allowed));
         }
-        return Ok(cpus);
+        let others: Vec<_> = allowed.into_iter().filter(|cpu| !cpus.contains(cpu)).collect();
+        let peers = if others.len() >= cpus.len() { others } else { cpus.clone() };
+        return Ok((cpus, peers));
     }
     let node = read("/sys/devices/system/node/node0/cpulist").and_then(|list| parse(&list).ok());
     let on_node = |cpu: &usize| node.as_ref().is_none_or(|node| node.contains(cpu));
@@ -57,10 +60,19 @@ pub fn choose(asked: Option<&str>) -> Result<Vec<usize>> {
     if cpus.is_empty() {
         cpus = allowed;
     }
-    if cpus.len() >= 4 {
-        cpus.pop();
+    Ok(share(cpus, peer))
+}
+
+fn share(mut cpus: Vec<usize>, peer: bool) -> (Vec<usize>, Vec<usize>) {
+    if cpus.len() < 4 {
+        return (cpus.clone(), cpus);
     }
-    Ok(cpus)
+    if peer {
+        let peers = cpus.split_off(cpus.len() / 2);
+        return (cpus, peers);
+    }
+    cpus.pop();
+    (cpus.clone(), cpus)
 }
 
 #[cfg(test)]
@@ -84,8 +96,15 @@ mod tests {
     }
 
     #[test]
+    fn both_ends_have_cpus_of_their_own_where_there_are_enough() {
+        assert_eq!(share(vec![0, 1], true), (vec![0, 1], vec![0, 1]));
+        assert_eq!(share(vec![0, 1, 2, 3], true), (vec![0, 1], vec![2, 3]));
+        assert_eq!(share(vec![0, 1, 2, 3], false), (vec![0, 1, 2], vec![0, 1, 2]));
+    }
+
+    #[test]
     fn a_cpu_that_is_not_there_is_named() {
-        let error = choose(Some("0,8000")).unwrap_err().to_string();
+        let error = choose(Some("0,8000"), false).unwrap_err().to_string();
         assert!(error.contains("CPU 8000"), "{error}");
     }
 }

@@ -17,9 +17,11 @@ pub struct Program {
     pub purpose: &'static str,
 }
 
-/// Everything that `bench run --suite io` starts.
+/// Everything that `bench run` starts.
 pub const PROGRAMS: &[Program] = &[
     Program { name: "fio", package: "fio", purpose: "the I/O workloads" },
+    Program { name: "iperf3", package: "iperf3", purpose: "the network streams" },
+    Program { name: "nft", package: "nftables", purpose: "NAT in the network lab" },
     Program { name: "busybox", package: "busybox-static", purpose: "a shell in containers and guests" },
     Program { name: "qemu-system-x86_64", package: "qemu-system-x86", purpose: "the guest" },
     Program { name: "mke2fs", package: "e2fsprogs", purpose: "the guest's root image" },

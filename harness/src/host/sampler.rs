@@ -1,4 +1,4 @@
-//! CPU per I/O: a 10 Hz sampler on the host, the same for every environment.
+//! CPU per unit of work: a 10 Hz sampler on the host, the same for every environment.
 //!
 //! A window inside the measured job is used, so that start, warm-up and end of the tool are in neither figure.
 
@@ -27,38 +27,40 @@ pub struct Sample {
     cgroup_cpu_ns: u64,
     /// Time that CPUs of the machine were idle or waited for I/O, summed over CPUs.
     idle_ns: u64,
-    /// Bytes that the disk moved.
-    disk_bytes: u64,
+    /// Bytes that the disk moved; absent without a disk.
+    disk_bytes: Option<u64>,
 }
 
-/// Reads the counters of one instance and one disk.
+/// Reads the counters of one instance, and of a disk if there is one.
 pub struct Sampler<'a> {
     cgroup: &'a Cgroup,
-    disk: Counters,
+    disk: Option<Counters>,
     stat: File,
     tick_ns: u64,
     cpus: u64,
 }
 
-/// CPU cost found in the window.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Cost {
-    /// CPU time of the cgroup per I/O, in nanoseconds.
-    pub cgroup_ns_per_io: f64,
-    /// CPU time of the whole machine per I/O, in nanoseconds.
-    pub machine_ns_per_io: f64,
-    /// Length of the window.
-    pub window_ns: u64,
+/// What was counted in a window inside the measured job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// CPU time of the cgroup.
+    pub cgroup_cpu_ns: u64,
+    /// CPU time of the whole machine.
+    pub machine_cpu_ns: u64,
+    /// Bytes that the disk moved; absent without a disk.
+    pub disk_bytes: Option<u64>,
+    /// Its length.
+    pub length_ns: u64,
 }
 
 impl<'a> Sampler<'a> {
     /// Open everything that is read.
-    pub fn open(cgroup: &'a Cgroup, disk: &Disk) -> Result<Sampler<'a>> {
+    pub fn open(cgroup: &'a Cgroup, disk: Option<&Disk>) -> Result<Sampler<'a>> {
         let stat = File::open("/proc/stat").context("opening /proc/stat")?;
         let ticks = rustix::param::clock_ticks_per_second();
         let online = super::read("/sys/devices/system/cpu/online").context("reading which CPUs are online")?;
         let cpus = super::cpus::parse(&online)?.len() as u64;
-        Ok(Sampler { cgroup, disk: disk.counters()?, stat, tick_ns: 1_000_000_000 / ticks.max(1), cpus })
+        Ok(Sampler { cgroup, disk: disk.map(Disk::counters).transpose()?, stat, tick_ns: 1_000_000_000 / ticks.max(1), cpus })
     }
 
     /// One sample; absent when a counter cannot be read.
@@ -69,7 +71,7 @@ impl<'a> Sampler<'a> {
             at_ns: clock_ns(),
             cgroup_cpu_ns: self.cgroup.usage().ok()?.cpu_ns,
             idle_ns: idle_ticks(&String::from_utf8_lossy(&buffer[..length]))? * self.tick_ns,
-            disk_bytes: self.disk.bytes().ok()?,
+            disk_bytes: self.disk.as_ref().and_then(|disk| disk.bytes().ok()),
         })
     }
 
@@ -83,25 +85,24 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    /// The cost per I/O of `block_size` bytes in a measured job of `runtime_s` that ended at `ended_ns` (host's clock).
-    pub fn cost(&self, samples: &[Sample], ended_ns: u64, runtime_s: f64, block_size: u64) -> Option<Cost> {
-        cost(samples, ended_ns, runtime_s, block_size, self.cpus)
+    /// What was counted in a measured job of `runtime_s` that ended at `ended_ns` (host's clock).
+    pub fn window(&self, samples: &[Sample], ended_ns: u64, runtime_s: f64) -> Option<Window> {
+        window(samples, ended_ns, runtime_s, self.cpus)
     }
 }
 
-fn cost(samples: &[Sample], ended_ns: u64, runtime_s: f64, block_size: u64, cpus: u64) -> Option<Cost> {
+fn window(samples: &[Sample], ended_ns: u64, runtime_s: f64, cpus: u64) -> Option<Window> {
     let before_end = |share: f64| ended_ns.saturating_sub((runtime_s * share * 1e9) as u64);
     let (from, to) = (before_end(WINDOW_FROM), before_end(WINDOW_TO));
     let mut inside = samples.iter().filter(|sample| (from..=to).contains(&sample.at_ns));
     let first = inside.next()?;
     let last = inside.next_back()?;
     let elapsed = last.at_ns - first.at_ns;
-    let ios = last.disk_bytes.saturating_sub(first.disk_bytes) as f64 / block_size as f64;
-    let busy = (cpus * elapsed).saturating_sub(last.idle_ns.saturating_sub(first.idle_ns));
-    (ios >= 1.0).then(|| Cost {
-        cgroup_ns_per_io: last.cgroup_cpu_ns.saturating_sub(first.cgroup_cpu_ns) as f64 / ios,
-        machine_ns_per_io: busy as f64 / ios,
-        window_ns: elapsed,
+    Some(Window {
+        cgroup_cpu_ns: last.cgroup_cpu_ns.saturating_sub(first.cgroup_cpu_ns),
+        machine_cpu_ns: (cpus * elapsed).saturating_sub(last.idle_ns.saturating_sub(first.idle_ns)),
+        disk_bytes: last.disk_bytes.zip(first.disk_bytes).map(|(last, first)| last.saturating_sub(first)),
+        length_ns: elapsed,
     })
 }
 
@@ -118,13 +119,13 @@ mod tests {
 
     fn samples() -> Vec<Sample> {
         // 100 ms apart; before 500 ms (warm-up) everything is ten times as expensive.
-        let mut total = Sample { at_ns: 0, cgroup_cpu_ns: 0, idle_ns: 0, disk_bytes: 0 };
+        let mut total = Sample { at_ns: 0, cgroup_cpu_ns: 0, idle_ns: 0, disk_bytes: Some(0) };
         let mut all = vec![total];
         for step in 1..=25 {
             total.at_ns += 100_000_000;
             total.cgroup_cpu_ns += if step <= 5 { 50_000_000 } else { 5_000_000 };
             total.idle_ns += 180_000_000;
-            total.disk_bytes += 4096 * 1000;
+            total.disk_bytes = total.disk_bytes.map(|bytes| bytes + 4096 * 1000);
             all.push(total);
         }
         all
@@ -132,17 +133,18 @@ mod tests {
 
     #[test]
     fn only_the_window_counts() {
-        let cost = cost(&samples(), 2_500_000_000, 2.0, 4096, 2).unwrap();
-        assert_eq!(cost.cgroup_ns_per_io, 5_000.0);
-        assert_eq!(cost.machine_ns_per_io, 20_000.0);
-        assert_eq!(cost.window_ns, 1_500_000_000);
+        let window = window(&samples(), 2_500_000_000, 2.0, 2).unwrap();
+        assert_eq!(window.cgroup_cpu_ns, 75_000_000);
+        assert_eq!(window.machine_cpu_ns, 300_000_000);
+        assert_eq!(window.disk_bytes, Some(15_000 * 4096));
+        assert_eq!(window.length_ns, 1_500_000_000);
     }
 
     #[test]
     fn nothing_is_made_up() {
-        assert_eq!(cost(&[], 2_500_000_000, 2.0, 4096, 2), None);
-        assert_eq!(cost(&samples()[..1], 2_500_000_000, 2.0, 4096, 2), None);
-        assert_eq!(cost(&samples(), 99_000_000_000, 2.0, 4096, 2), None);
+        assert_eq!(window(&[], 2_500_000_000, 2.0, 2), None);
+        assert_eq!(window(&samples()[..1], 2_500_000_000, 2.0, 2), None);
+        assert_eq!(window(&samples(), 99_000_000_000, 2.0, 2), None);
     }
 
     #[test]

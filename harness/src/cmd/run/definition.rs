@@ -7,16 +7,16 @@ use bench_results::record::{Plan, Profile};
 use bench_workloads::{EnvironmentDefinition, Suite, Workload};
 
 use super::RunArgs;
-use crate::conductor::plan;
+use crate::conductor::plan::{self, Planned};
 use crate::{host, output};
 
 /// What is to be measured.
 pub struct Definition {
-    /// Name of the suite; `command` for the user's own.
+    /// Names of the suites, joined by `,`; `command` for the user's own.
     pub suite: String,
-    /// What is measured.
-    pub workloads: Vec<Workload>,
-    /// Where, the reference first, then the control.
+    /// What is measured, and where.
+    pub workloads: Vec<Planned>,
+    /// All environments, the reference first, then the control.
     pub environments: Vec<EnvironmentDefinition>,
     /// True when the user named the environments: one that cannot be had is an error then.
     pub named: bool,
@@ -30,19 +30,17 @@ pub struct Definition {
 impl Definition {
     /// From the arguments; nothing on the machine is looked at but suite files.
     pub fn resolve(args: &RunArgs) -> Result<Definition> {
-        let suite = match args.suite.as_str() {
-            path if path.ends_with(".toml") || path.contains('/') => Suite::load(Path::new(path))?,
-            name => Suite::builtin(name)?,
-        };
-        let profile = profile(&suite, args)?;
-        let workloads = workloads(&suite, args)?;
+        let suites = args.suite.iter().map(|name| suite(name)).collect::<Result<Vec<_>>>()?;
+        let profile = profile(&suites, args)?;
         let named = !args.env.is_empty();
-        let mut environments = if named { args.env.clone() } else { suite.environments.clone() };
+        let mut environments = if named { args.env.clone() } else { environments(&suites)? };
         let reference = reference(&mut environments, args.reference.as_deref())?;
         let control = add_control(&mut environments, &reference, &profile, args.no_control);
+        let workloads = workloads(&suites, args, &environments, control.as_deref())?;
+        let names: Vec<_> = suites.iter().map(|suite| suite.name.as_str()).collect();
         Ok(Definition {
-            suite: if args.command.is_empty() { suite.name } else { "command".to_owned() },
-            needs_target: workloads.iter().any(Workload::needs_target),
+            suite: if args.command.is_empty() { names.join(",") } else { "command".to_owned() },
+            needs_target: workloads.iter().any(|planned| planned.workload.needs_target()),
             workloads,
             environments,
             named,
@@ -53,16 +51,28 @@ impl Definition {
     }
 
     /// The plan for those environments that can be had.
-    pub fn plan(&self, environments: &[String]) -> Plan {
+    pub fn plan(&self, environments: &[String], workloads: &[Planned]) -> Plan {
         plan::make(plan::Request {
             suite: &self.suite,
             profile: self.profile.clone(),
             seed: self.seed,
             environments,
             control: self.control.clone().filter(|control| environments.contains(control)),
-            workloads: &self.workloads,
+            workloads,
             drives: self.needs_target,
         })
+    }
+
+    /// True when an environment must be able to reach a peer: it has a workload that does, or it says how it would.
+    pub fn is_networked(&self, environment: &EnvironmentDefinition) -> bool {
+        let has = |planned: &&Planned| planned.environments.contains(&environment.name);
+        self.workloads.iter().filter(has).any(|planned| planned.workload.needs_network())
+            || environment.options.contains_key("net")
+    }
+
+    /// How long and how often.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     /// Size of the target.
@@ -73,7 +83,7 @@ impl Definition {
     /// For `--dry-run`.
     pub fn describe(&self) -> String {
         let names: Vec<_> = self.environments.iter().map(|environment| environment.name.clone()).collect();
-        let plan = self.plan(&names);
+        let plan = self.plan(&names, &self.workloads);
         let mut rows = vec![["block", "order", "workload", "environment", "seed"].map(str::to_owned).to_vec()];
         rows.extend(plan.trials.iter().map(|trial| {
             vec![
@@ -102,8 +112,18 @@ impl Definition {
     }
 }
 
-fn profile(suite: &Suite, args: &RunArgs) -> Result<Profile> {
-    let mut profile = suite.profile(&args.profile)?.clone();
+fn suite(name: &str) -> Result<Suite> {
+    match name {
+        path if path.ends_with(".toml") || path.contains('/') => Ok(Suite::load(Path::new(path))?),
+        name => Ok(Suite::builtin(name)?),
+    }
+}
+
+/// The first suite's profile of that name; all must have one.
+fn profile(suites: &[Suite], args: &RunArgs) -> Result<Profile> {
+    let profiles = suites.iter().map(|suite| suite.profile(&args.profile)).collect::<Result<Vec<_>, _>>()?;
+    let Some(&first) = profiles.first() else { bail!("--suite: name at least one suite") };
+    let mut profile = first.clone();
     profile.blocks = args.blocks.unwrap_or(profile.blocks);
     profile.margin = args.margin.unwrap_or(profile.margin);
     profile.size_bytes = args.size.unwrap_or(profile.size_bytes);
@@ -111,18 +131,54 @@ fn profile(suite: &Suite, args: &RunArgs) -> Result<Profile> {
     Ok(profile)
 }
 
-fn workloads(suite: &Suite, args: &RunArgs) -> Result<Vec<Workload>> {
-    if !args.command.is_empty() {
-        return Ok(vec![Workload::command(args.command.clone())]);
-    }
-    for name in &args.only {
-        if !suite.workloads.iter().any(|workload| workload.name() == name) {
-            let names: Vec<_> = suite.workloads.iter().map(Workload::name).collect();
-            bail!("suite `{}` has no workload `{name}`; it has {}", suite.name, names.join(", "));
+/// The environments of all suites, each once.
+fn environments(suites: &[Suite]) -> Result<Vec<EnvironmentDefinition>> {
+    let mut all: Vec<EnvironmentDefinition> = Vec::new();
+    for environment in suites.iter().flat_map(|suite| &suite.environments) {
+        match all.iter().find(|known| known.name == environment.name) {
+            Some(known) => ensure!(
+                known == environment,
+                "--suite: two suites mean different things by `{}` ({known} and {environment}): run them one by one",
+                environment.name
+            ),
+            None => all.push(environment.clone()),
         }
     }
-    let wanted = |workload: &&Workload| args.only.is_empty() || args.only.iter().any(|name| name == workload.name());
-    Ok(suite.workloads.iter().filter(wanted).cloned().collect())
+    Ok(all)
+}
+
+/// What is measured, each with the environments of its suite (or those that the user named) in the order of all.
+fn workloads(
+    suites: &[Suite],
+    args: &RunArgs,
+    environments: &[EnvironmentDefinition],
+    control: Option<&str>,
+) -> Result<Vec<Planned>> {
+    let all = || environments.iter().map(|environment| environment.name.clone());
+    if !args.command.is_empty() {
+        return Ok(vec![Planned { workload: Workload::command(args.command.clone()), environments: all().collect() }]);
+    }
+    let mut planned: Vec<Planned> = Vec::new();
+    for suite in suites {
+        let of_suite = |name: &String| suite.environments.iter().any(|environment| environment.name == *name);
+        let wanted = |name: &String| !args.env.is_empty() || of_suite(name) || control == Some(name.as_str());
+        for workload in &suite.workloads {
+            ensure!(
+                planned.iter().all(|other| other.workload.name() != workload.name()),
+                "--suite: two suites have a workload `{}`: run them one by one",
+                workload.name()
+            );
+            planned.push(Planned { workload: workload.clone(), environments: all().filter(wanted).collect() });
+        }
+    }
+    for name in &args.only {
+        if !planned.iter().any(|planned| planned.workload.name() == name) {
+            let names: Vec<_> = planned.iter().map(|planned| planned.workload.name()).collect();
+            bail!("there is no workload `{name}` in {}; there are {}", args.suite.join(","), names.join(", "));
+        }
+    }
+    planned.retain(|planned| args.only.is_empty() || args.only.iter().any(|name| name == planned.workload.name()));
+    Ok(planned)
 }
 
 /// Put the reference first; `native` (or the first) unless the user says which.
@@ -230,6 +286,28 @@ mod tests {
             let error = format!("{:#}", resolve(line).err().unwrap_or_else(|| panic!("`{line}` was taken")));
             assert!(error.contains(named), "`{line}`: {error}");
         }
+    }
+
+    #[test]
+    fn suites_are_executed_in_one_run_each_in_its_own_environments() {
+        let definition = resolve("--suite io,network").unwrap();
+        assert_eq!(definition.suite, "io,network");
+        assert_eq!(definition.workloads.len(), 7 + 9);
+        let home = |name: &str| {
+            let planned = definition.workloads.iter().find(|planned| planned.workload.name() == name);
+            planned.unwrap().environments.join(" ")
+        };
+        assert_eq!(home("rand-read"), "native native-control container vm");
+        assert_eq!(home("tcp-rr"), "native native-control container-host container-nat vm-bridge vm-nat");
+        let networked: Vec<_> = definition.environments.iter().filter(|e| definition.is_networked(e)).collect();
+        let names: Vec<_> = networked.iter().map(|environment| environment.name.as_str()).collect();
+        assert_eq!(names, ["native", "native-control", "container-host", "container-nat", "vm-bridge", "vm-nat"]);
+    }
+
+    #[test]
+    fn suites_that_contradict_each_other_are_refused() {
+        let error = resolve("--suite io,io").err().unwrap().to_string();
+        assert!(error.contains("seq-write"), "{error}");
     }
 
     #[test]

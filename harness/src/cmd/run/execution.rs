@@ -10,17 +10,19 @@ use bench_vm::Check;
 use bench_workloads::EnvironmentDefinition;
 
 use super::RunArgs;
+use super::calibration::Calibration;
 use super::definition::Definition;
 use crate::conductor::environment::Environment;
 use crate::conductor::event::Event;
 use crate::conductor::instance::{Instance, Setting};
+use crate::conductor::plan::Planned;
 use crate::conductor::progress::Progress;
 use crate::conductor::{Conductor, interrupt, now};
 use crate::failure::{self, Unavailable};
 use crate::host::target::{self, Checked, Wish};
 use crate::host::{cpus, fingerprint, packages};
 use crate::ledger::{self, Ledger, MachineLock};
-use crate::{output, paths, tools};
+use crate::{netlab, output, paths, tools};
 
 /// Execute a run; the exit code.
 pub fn execute(args: &RunArgs, definition: &Definition) -> Result<i32> {
@@ -61,8 +63,11 @@ fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> R
         true => Some(check_target(args, definition, id)?),
         false => None,
     };
+    let networked = definition.environments.iter().any(|environment| definition.is_networked(environment));
+    let (cpus, peer_cpus) = cpus::choose(args.cpus.as_deref(), networked)?;
     Ok(Setting {
-        cpus: cpus::choose(args.cpus.as_deref())?,
+        cpus,
+        peer_cpus,
         memory_bytes: args.memory,
         tree: tools::build(&programs, Check::Content)?,
         target,
@@ -86,6 +91,8 @@ struct Prepared {
     left_out: Vec<LeftOut>,
     fingerprint: fingerprint::Fingerprint,
     warnings: Vec<String>,
+    /// What is measured, paced where it has to be.
+    workloads: Vec<Planned>,
 }
 
 /// Start and stop one instance of every environment: what cannot be had is known before anything is measured.
@@ -97,9 +104,11 @@ async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared>
         left_out: Vec::new(),
         fingerprint: fingerprint::machine(),
         warnings: setting.target.as_ref().map(|target| target.warnings.clone()).unwrap_or_default(),
+        workloads: definition.workloads.clone(),
     };
+    let mut calibration = Calibration::new(definition);
     for environment in &definition.environments {
-        match preflight(environment, setting).await {
+        match preflight(environment, definition, setting, &mut calibration).await {
             Ok((environment, record)) => {
                 prepared.environments.push(environment);
                 prepared.records.push(record);
@@ -114,21 +123,25 @@ async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared>
             }
         }
     }
+    calibration.pace(&mut prepared.workloads);
     describe_tools(&mut prepared, setting);
     Ok(prepared)
 }
 
 async fn preflight(
-    definition: &EnvironmentDefinition,
+    wanted: &EnvironmentDefinition,
+    definition: &Definition,
     setting: &Setting,
+    calibration: &mut Calibration,
 ) -> Result<(Environment, record::Environment)> {
-    let environment = Environment::prepare(definition, setting).await?;
+    let environment = Environment::prepare(wanted, definition.is_networked(wanted), setting).await?;
     if let Some(note) = &environment.accelerator_note {
         eprintln!("bench: `{}` is emulated: {note}", environment.name);
     }
     let mut instance = Instance::start(&environment, setting).await?;
     instance.resume().await?;
     let record = environment.record(&mut instance, setting).await?;
+    calibration.measure(&environment, &mut instance, setting).await?;
     instance.stop().await?;
     Ok((environment, record))
 }
@@ -157,6 +170,11 @@ fn describe_tools(prepared: &mut Prepared, setting: &Setting) {
     facts.insert("tool.tree.digest".into(), setting.tree.digest.clone());
     for environment in &prepared.environments {
         fingerprint::tool(facts, "fio", Path::new(&environment.place.fio));
+        if let Some(network) = &environment.place.network {
+            fingerprint::tool(facts, "iperf3", Path::new(&network.iperf3));
+            facts.insert("network.vhost".into(), if netlab::has_vhost() { "on" } else { "off" }.into());
+            facts.insert("network.peer.cpus".into(), cpus::format(&setting.peer_cpus));
+        }
         environment.describe(facts);
     }
 }
@@ -169,7 +187,7 @@ async fn measure(
     id: String,
 ) -> Result<i32> {
     let names: Vec<_> = prepared.environments.iter().map(|environment| environment.name.clone()).collect();
-    let mut run = new_run(definition.plan(&names), setting, prepared, id)?;
+    let mut run = new_run(definition.plan(&names, &prepared.workloads), setting, prepared, id)?;
     let mut folder = RunFolder::create(&args.out, &run)?;
     let path = folder.path().to_path_buf();
     let progress = RefCell::new(Progress::new());
@@ -186,7 +204,7 @@ async fn measure(
     let conductor = Conductor {
         setting,
         environments: &prepared.environments,
-        workloads: &definition.workloads,
+        workloads: &prepared.workloads,
         driver: driver.as_ref(),
     };
     let conducted = tokio::select! {
@@ -209,7 +227,7 @@ async fn driver(setting: &Setting, definition: &Definition) -> Result<Option<Env
         return Ok(None);
     }
     let native: EnvironmentDefinition = "native".parse().map_err(anyhow::Error::msg)?;
-    Environment::prepare(&native, setting).await.map(Some)
+    Environment::prepare(&native, false, setting).await.map(Some)
 }
 
 fn new_run(plan: Plan, setting: &Setting, prepared: &Prepared, id: String) -> Result<Run> {

@@ -1,5 +1,6 @@
 //! `bench run`: from arguments to a run's folder.
 
+mod calibration;
 mod definition;
 mod execution;
 
@@ -16,9 +17,9 @@ use definition::Definition;
 /// Arguments of `bench run`.
 #[derive(clap::Args, Debug, Clone)]
 pub struct RunArgs {
-    /// A built-in suite, or a suite file of your own (`mine.toml`)
-    #[arg(long, default_value = "io")]
-    suite: String,
+    /// Built-in suites, or suite files of your own (`mine.toml`), executed in one run
+    #[arg(long, default_value = "io", value_delimiter = ',')]
+    suite: Vec<String>,
     /// Only these workloads of the suite
     #[arg(long, value_name = "WORKLOAD", value_delimiter = ',')]
     only: Vec<String>,

@@ -1,0 +1,124 @@
+//! What the kernel counts in a lab: proof of the path, and of what was lost on it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::{Lab, Route, nft};
+use crate::host::packages;
+
+/// Counts since the lab was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets dropped by devices of the host's and the peer's namespace.
+    pub dropped: u64,
+    /// TCP segments sent again by work in the host's or the container's namespace, and by the peer. A guest's are its own.
+    pub retransmitted: u64,
+    /// Packets that the lab's nftables rule saw.
+    pub rule_packets: Option<u64>,
+    /// Connections being tracked.
+    pub tracked: Option<u64>,
+}
+
+pub(super) fn read(lab: &Lab) -> Result<Counters> {
+    let (mut counters, rule_packets, tracked) = lab.in_host(|| {
+        let rule_packets = match lab.route {
+            Route::Hook | Route::Nat => Some(rule_packets()?),
+            _ => None,
+        };
+        let tracked = crate::host::read("/proc/sys/net/netfilter/nf_conntrack_count");
+        Ok((here()?, rule_packets, tracked.and_then(|text| text.parse().ok())))
+    })?;
+    let mut add = |other: Counters| {
+        counters.dropped += other.dropped;
+        counters.retransmitted += other.retransmitted;
+    };
+    add(lab.in_peer(here)?);
+    if let Some(inside) = &lab.inside {
+        add(super::in_namespace(inside, here)?);
+    }
+    Ok(Counters { rule_packets, tracked, ..counters })
+}
+
+/// Devices and TCP of this thread's namespace.
+fn here() -> Result<Counters> {
+    let text = |name: &str| {
+        let file = format!("/proc/thread-self/net/{name}");
+        std::fs::read_to_string(&file).with_context(|| format!("reading {file}"))
+    };
+    Ok(Counters {
+        dropped: dropped(&text("dev")?),
+        retransmitted: retransmitted(&text("snmp")?).unwrap_or(0),
+        ..Counters::default()
+    })
+}
+
+/// The columns `drop` of both directions in `/proc/net/dev`, summed over devices.
+fn dropped(dev: &str) -> u64 {
+    let of_line = |line: &str| {
+        let values: Vec<u64> = line.split_once(':')?.1.split_whitespace().map(|v| v.parse().unwrap_or(0)).collect();
+        Some(values.get(3)? + values.get(11)?)
+    };
+    dev.lines().filter_map(of_line).sum()
+}
+
+/// `RetransSegs` of the two `Tcp:` lines of `/proc/net/snmp`.
+fn retransmitted(snmp: &str) -> Option<u64> {
+    let mut lines = snmp.lines().filter(|line| line.starts_with("Tcp:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let at = names.split_whitespace().position(|name| name == "RetransSegs")?;
+    values.split_whitespace().nth(at)?.parse().ok()
+}
+
+fn rule_packets() -> Result<u64> {
+    let text = nft(&packages::require("nft")?, &["-j", "list", "table", "ip", "bench"], "")?;
+    let table: Value = serde_json::from_str(&text).context("reading what nft lists")?;
+    let packets = |item: &Value| {
+        let expressions = item.pointer("/rule/expr")?.as_array()?;
+        expressions.iter().find_map(|expression| expression.pointer("/counter/packets")?.as_u64())
+    };
+    let items = table.get("nftables").and_then(Value::as_array).context("nft lists no table")?;
+    Ok(items.iter().filter_map(packets).sum())
+}
+
+impl Counters {
+    /// What was added since `before`, as facts of a trial.
+    pub fn facts_since(&self, before: &Counters) -> BTreeMap<String, Value> {
+        let mut facts = BTreeMap::from([
+            ("net.dropped_packets".to_owned(), json!(self.dropped.saturating_sub(before.dropped))),
+            ("net.retransmitted_segments".to_owned(), json!(self.retransmitted.saturating_sub(before.retransmitted))),
+        ]);
+        if let Some(seen) = self.rules_since(before) {
+            facts.insert("net.rule_packets".to_owned(), json!(seen));
+        }
+        if let Some(tracked) = self.tracked {
+            facts.insert("net.tracked_connections".to_owned(), json!(tracked));
+        }
+        facts
+    }
+
+    /// Packets that the lab's rule saw since `before`; absent without a rule.
+    pub fn rules_since(&self, before: &Counters) -> Option<u64> {
+        Some(self.rule_packets?.saturating_sub(before.rule_packets.unwrap_or(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_of_both_directions_count() {
+        let text = "Inter-|   Receive                |  Transmit\n face |bytes packets errs drop fifo frame compressed multicast|bytes\n\
+            eth0: 10 1 0 3 0 0 0 0 20 2 0 4 0 0 0 0\n  lo: 1 1 0 0 0 0 0 0 1 1 0 1 0 0 0 0\n";
+        assert_eq!(dropped(text), 8);
+    }
+
+    #[test]
+    fn segments_sent_again_are_found_by_name() {
+        let text = "Ip: Forwarding\nIp: 1\nTcp: RtoAlgorithm OutSegs RetransSegs InErrs\nTcp: 1 100 7 0\nUdp: A\nUdp: 1\n";
+        assert_eq!(retransmitted(text), Some(7));
+        assert_eq!(retransmitted("Ip: x"), None);
+    }
+}

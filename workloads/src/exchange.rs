@@ -1,0 +1,176 @@
+//! Request and response over the network by our own probe: both ends' jobs, and the client's output as measurements.
+
+use std::collections::BTreeMap;
+
+use bench_agent::{Job, JobOutput};
+use bench_results::Histogram;
+use bench_results::record::Profile;
+use serde_json::json;
+
+use crate::network::{Network, Server, network_job};
+use crate::probe::{Mode, Outcome};
+use crate::workload::{Measured, Work, exit_status, last_words};
+
+/// Parameters of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Exchange {
+    pub(crate) mode: Mode,
+    pub(crate) request_bytes: u16,
+    pub(crate) response_bytes: u16,
+    /// The server's port.
+    pub(crate) port: u16,
+    /// See [`crate::Workload::needs_pace`].
+    pub(crate) paced: bool,
+    /// Transactions per second; absent: as fast as answers come.
+    pub(crate) per_s: Option<f64>,
+}
+
+impl Exchange {
+    pub(crate) fn parameters(&self) -> BTreeMap<String, String> {
+        let mut parameters = BTreeMap::from([
+            ("mode".to_owned(), self.mode.name().to_owned()),
+            ("request_bytes".to_owned(), self.request_bytes.to_string()),
+            ("response_bytes".to_owned(), self.response_bytes.to_string()),
+            ("engine".to_owned(), "bench probe".to_owned()),
+        ]);
+        parameters.extend(self.per_s.map(|per_s| ("per_s".to_owned(), per_s.to_string())));
+        parameters
+    }
+
+    /// What a unit of its work is called in metrics of cost.
+    fn unit(&self) -> &'static str {
+        if self.mode == Mode::UdpFlood { "packet" } else { "transaction" }
+    }
+
+    pub(crate) fn yields(&self) -> Vec<&'static str> {
+        match self.mode {
+            Mode::UdpFlood => vec!["packets_per_s", "cpu_ns_per_packet", "machine_cpu_ns_per_packet"],
+            _ => vec![
+                "transactions_per_s",
+                "round_trip_latency_mean_ns",
+                "round_trip_latency_p50_ns",
+                "round_trip_latency_p99_ns",
+                "cpu_ns_per_transaction",
+                "machine_cpu_ns_per_transaction",
+            ],
+        }
+    }
+
+    fn ends(&self, peer: &str) -> Vec<String> {
+        let mode = self.mode.name().to_owned();
+        let number = |number: u16| number.to_string();
+        let pairs = [
+            ("--mode", mode),
+            ("--address", peer.to_owned()),
+            ("--port", number(self.port)),
+            ("--request-bytes", number(self.request_bytes)),
+            ("--response-bytes", number(self.response_bytes)),
+        ];
+        pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+    }
+
+    pub(crate) fn server(&self, network: &Network) -> Server {
+        let program = [&network.peers_bench, "probe", "server"].map(str::to_owned);
+        let argv = program.into_iter().chain(self.ends(&network.peer)).collect();
+        Server { job: network_job(argv, None), port: self.port }
+    }
+
+    pub(crate) fn job(&self, network: &Network, profile: &Profile) -> Job {
+        let program = [&network.bench, "probe", "client"].map(str::to_owned);
+        let times = [("--warm-up", profile.warmup_s), ("--seconds", profile.runtime_s)];
+        let rate = self.per_s.map(|per_s| ("--per-s", per_s));
+        let pace = times.into_iter().chain(rate).flat_map(|(name, value)| [name.to_owned(), value.to_string()]);
+        let argv = program.into_iter().chain(self.ends(&network.peer)).chain(pace).collect();
+        network_job(argv, Some(profile.warmup_s + profile.runtime_s))
+    }
+
+    pub(crate) fn measure(&self, output: &JobOutput) -> Result<Measured, String> {
+        let status = exit_status(output).map_err(|why| format!("the probe: {why}"))?;
+        if status != 0 {
+            return Err(format!("the probe exited with status {status}: {}", last_words(output)));
+        }
+        let text = &output.stdout.0;
+        let outcome: Outcome =
+            serde_json::from_slice(text).map_err(|e| format!("the probe printed no result ({e}): {}", last_words(output)))?;
+        if outcome.done == 0 || outcome.seconds <= 0.0 {
+            return Err(format!("not one {} succeeded; {} were lost", self.unit(), outcome.lost));
+        }
+        let per_s = outcome.done as f64 / outcome.seconds;
+        let mut measured = Measured {
+            work: Some(Work::PerSecond { unit: self.unit(), per_s }),
+            rate_per_s: Some(per_s),
+            raw: vec![("probe.json".to_owned(), text.clone())],
+            ..Measured::default()
+        };
+        measured.put(if self.mode == Mode::UdpFlood { "packets_per_s" } else { "transactions_per_s" }, per_s);
+        measured.facts.insert("probe.lost".to_owned(), json!(outcome.lost));
+        let share = outcome.lost as f64 / (outcome.lost + outcome.done) as f64;
+        measured.facts.insert("probe.lost_share".to_owned(), json!(share));
+        if !outcome.bins.is_empty() {
+            round_trips(&mut measured, &outcome);
+        }
+        Ok(measured)
+    }
+}
+
+fn round_trips(measured: &mut Measured, outcome: &Outcome) {
+    for (name, value) in [("mean", outcome.mean_ns), ("max", outcome.max_ns.map(|ns| ns as f64))] {
+        if let Some(value) = value {
+            measured.put(&format!("round_trip_latency_{name}_ns"), value);
+        }
+    }
+    let histogram = Histogram::from_bins(outcome.bins.iter().copied());
+    if histogram.count() != outcome.done {
+        measured.invalid.push(format!(
+            "the probe's histogram holds {} of {} round trips: its percentiles cannot be trusted",
+            histogram.count(),
+            outcome.done
+        ));
+    }
+    measured.histogram("round_trip", histogram);
+}
+
+#[cfg(test)]
+mod tests {
+    use bench_agent::{Bytes, JobStatus};
+
+    use super::*;
+
+    fn exchange() -> Exchange {
+        Exchange { mode: Mode::TcpRr, request_bytes: 100, response_bytes: 200, port: 5300, paced: false, per_s: None }
+    }
+
+    fn output(stdout: &str) -> JobOutput {
+        JobOutput {
+            status: JobStatus::Exited(0),
+            stdout: stdout.into(),
+            stderr: Bytes::default(),
+            files: Vec::new(),
+            started_ns: 0,
+            ended_ns: 1,
+            rusage: bench_agent::Rusage::default(),
+        }
+    }
+
+    #[test]
+    fn what_the_client_prints_is_read() {
+        let outcome = Outcome { done: 4000, lost: 1000, seconds: 2.0, mean_ns: Some(30_500.0), max_ns: Some(41_000), bins: vec![(30_000, 3000), (41_000, 1000)] };
+        let measured = exchange().measure(&output(&serde_json::to_string(&outcome).unwrap())).unwrap();
+        let value = |name: &str| measured.measurements.iter().find(|m| m.metric == name).map(|m| m.value);
+        assert_eq!(value("transactions_per_s"), Some(2000.0));
+        assert_eq!(value("round_trip_latency_p50_ns"), Some(30_000.0));
+        assert_eq!(value("round_trip_latency_p999_ns"), None, "4,000 do not bear it");
+        assert_eq!(measured.facts["probe.lost_share"], json!(0.2));
+        assert!(measured.invalid.is_empty());
+    }
+
+    #[test]
+    fn garbage_nothing_and_a_torn_histogram_are_told_apart() {
+        assert!(exchange().measure(&output("garbage")).unwrap_err().contains("no result"));
+        let nothing = serde_json::to_string(&Outcome { lost: 9, seconds: 2.0, ..Outcome::default() }).unwrap();
+        assert!(exchange().measure(&output(&nothing)).unwrap_err().contains("9 were lost"));
+        let torn = Outcome { done: 5, seconds: 1.0, bins: vec![(1, 4)], ..Outcome::default() };
+        let measured = exchange().measure(&output(&serde_json::to_string(&torn).unwrap())).unwrap();
+        assert_eq!(measured.invalid.len(), 1);
+    }
+}

@@ -1,0 +1,36 @@
+//! What workloads over the network have in common: where the two ends are, and how their jobs are set up.
+
+use bench_agent::Job;
+
+/// What a workload may know of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Address of the peer.
+    pub peer: String,
+    /// Absolute path of iperf3, inside and at the peer alike.
+    pub iperf3: String,
+    /// Path of `bench`, which is the probe, inside.
+    pub bench: String,
+    /// Path of `bench` at the peer.
+    pub peers_bench: String,
+}
+
+/// The other end of a trial, executed at the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// What to start.
+    pub job: Job,
+    /// The TCP port on which it listens when it is ready.
+    pub port: u16,
+}
+
+/// A job of either end; with a deadline when it is known how long it should take.
+pub(crate) fn network_job(argv: Vec<String>, seconds: Option<f64>) -> Job {
+    let deadline_s = seconds.map_or(0.0, |seconds| 3.0 * seconds + 30.0);
+    Job {
+        argv,
+        env: vec![("LC_ALL".to_owned(), "C".to_owned())],
+        deadline_ns: (deadline_s * 1e9) as u64,
+        ..Job::default()
+    }
+}
