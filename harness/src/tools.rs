@@ -18,6 +18,14 @@ pub fn build(more: &[PathBuf], check: Check) -> Result<ToolsTree> {
     Ok(tree)
 }
 
+/// `bench` as it is executed in every environment: the same file, byte for byte.
+pub fn executable() -> Result<PathBuf> {
+    let cache = paths::cache_dir()?;
+    let file = bench_vm::agent_executable(&cache, &paths::own_executable()?).context("preparing bench for environments")?;
+    paths::give_cache_to_caller(&cache)?;
+    Ok(file)
+}
+
 /// The folder of the default tree, which is the default root of `bench container run`: checked in a millisecond.
 pub fn tree() -> Result<PathBuf> {
     Ok(build(&[], Check::Sources)?.path)

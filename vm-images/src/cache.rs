@@ -18,7 +18,7 @@ pub(crate) fn lock(cache: &Path) -> Result<Flock<File>, ImageError> {
 /// One thing in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheItem {
-    /// `tree`, `kernel`, `initramfs` or `root`.
+    /// `tree`, `kernel`, `initramfs`, `root` or `bench`.
     pub kind: String,
     /// The beginning of its digest; empty for the kernel.
     pub digest: String,
@@ -43,7 +43,7 @@ pub fn list(cache: &Path) -> Result<Vec<CacheItem>, ImageError> {
 fn item(path: &Path) -> Option<CacheItem> {
     let name = path.file_name()?.to_str()?;
     let (kind, rest) = name.split_once('-').unwrap_or((name, ""));
-    let known = ["tree", "kernel", "initramfs", "root"].contains(&kind);
+    let known = ["tree", "kernel", "initramfs", "root", "bench"].contains(&kind);
     let digest = rest.split('.').next().unwrap_or_default().to_owned();
     known.then(|| CacheItem { kind: kind.to_owned(), digest, bytes: bytes(path), path: path.display().to_string() })
 }

@@ -1,7 +1,7 @@
 //! The guest image: kernel, initramfs, and the tools tree as a read-only disk.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -54,6 +54,23 @@ impl Image {
         let digest = hex(&Sha256::digest(format!("{key} {}", tree.digest)));
         Ok(Image { kernel: kernel.image, kernel_release: kernel.release, initramfs, root, digest })
     }
+}
+
+/// `bench` without symbols (where there is a `strip`), from the cache: the one file that is executed in every environment, small
+/// because a guest unpacks it in every boot.
+pub fn agent_executable(cache: &Path, executable: &Path) -> Result<PathBuf, ImageError> {
+    let _lock = crate::cache::lock(cache)?;
+    let path = cache.join(format!("bench-{}", &key(&[executable], FORMAT)?[..16]));
+    if !path.exists() {
+        appear(&path, |new| {
+            let done = Command::new("strip").arg("-o").arg(new).arg(executable).output();
+            if !done.is_ok_and(|output| output.status.success()) {
+                fs::copy(executable, new).map_err(io("copying", executable))?;
+            }
+            fs::set_permissions(new, fs::Permissions::from_mode(0o755)).map_err(io("making executable", new))
+        })?;
+    }
+    Ok(path)
 }
 
 /// A key of the files' paths, sizes and times.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use cpio::newc::{Builder, ModeFileType};
 
@@ -23,8 +22,7 @@ pub(crate) fn write(path: &Path, executable: &Path, modules: &[Module]) -> Resul
         Builder::new("dev/console").mode(0o600).set_mode_file_type(ModeFileType::Char).rdev_major(5).rdev_minor(1),
         &[],
     )?;
-    let scratch = tempfile::tempdir().map_err(io("making a folder beside", path))?;
-    archive.file(Path::new("init"), 0o755, &read(&stripped(executable, scratch.path()))?)?;
+    archive.file(Path::new("init"), 0o755, &read(executable)?)?;
     for library in closure(std::slice::from_ref(&executable.to_path_buf()))?.iter().filter(|file| *file != executable) {
         archive.file(library.strip_prefix("/").unwrap_or(library), 0o755, &read(library)?)?;
     }
@@ -36,13 +34,6 @@ pub(crate) fn write(path: &Path, executable: &Path, modules: &[Module]) -> Resul
 
 fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
     fs::read(path).map_err(io("reading", path))
-}
-
-/// Without symbols, where there is a `strip`: the archive is unpacked in every boot.
-fn stripped(executable: &Path, scratch: &Path) -> PathBuf {
-    let smaller = scratch.join("init");
-    let done = Command::new("strip").arg("-o").arg(&smaller).arg(executable).output();
-    if done.is_ok_and(|output| output.status.success()) { smaller } else { executable.to_path_buf() }
 }
 
 struct Archive {

@@ -18,7 +18,7 @@ pub use accelerator::{KvmVerdict, recall, remember};
 pub use boot::{BootError, Guest};
 pub use cache::{CacheItem, list, remove};
 pub use guest::{TARGET_IN_GUEST, TARGET_SCHEDULER, guest_main, is_guest_init};
-pub use image::Image;
+pub use image::{Image, agent_executable};
 pub use qemu::{Accelerator, Config, Disk, Sockets, Tap, argv, detect_aio};
 pub use qmp::{Qmp, QmpError};
 pub use resident::{Resident, pin_vcpus, resident};

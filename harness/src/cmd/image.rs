@@ -61,7 +61,7 @@ pub fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 /// The guest image for a tree and a kernel, telling what takes a while.
 pub fn build(tree: &bench_vm::ToolsTree, kernel: Option<&std::path::Path>) -> Result<Image> {
     let cache = paths::cache_dir()?;
-    let executable = paths::own_executable()?;
+    let executable = tools::executable()?;
     let mut tell = |text: &str| eprintln!("bench: {text} ...");
     let image = Image::build(&cache, tree, &executable, kernel, &mut tell).context("building the guest image")?;
     paths::give_cache_to_caller(&cache)?;

@@ -61,7 +61,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
         memory_bytes: args.memory,
         tree: tools::build(&super::image::absolute(&args.with)?, Check::Sources)?,
         target: None,
-        executable: paths::own_executable()?,
+        executable: tools::executable()?,
         ledger: Ledger::open(&paths::state_dir())?,
         started: Cell::new(0),
     };

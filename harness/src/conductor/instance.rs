@@ -40,7 +40,7 @@ pub struct Setting {
     pub tree: bench_vm::ToolsTree,
     /// The storage under test.
     pub target: Option<Checked>,
-    /// `bench` itself, which is the agent everywhere.
+    /// `bench` itself, which is the agent everywhere, without symbols.
     pub executable: PathBuf,
     /// Counts instances, for their names.
     pub started: Cell<u32>,

@@ -71,7 +71,7 @@ fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> R
         memory_bytes: args.memory,
         tree: tools::build(&programs, Check::Content)?,
         target,
-        executable: paths::own_executable()?,
+        executable: tools::executable()?,
         ledger: Ledger::open(state)?,
         started: Cell::new(0),
     })
@@ -237,7 +237,7 @@ fn new_run(plan: Plan, setting: &Setting, prepared: &Prepared, id: String) -> Re
         bench: record::Version {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             git_revision: option_env!("BENCH_GIT_REVISION").map(str::to_owned),
-            sha256: bench_agent::sha256(&setting.executable).context("reading bench's own executable")?,
+            sha256: bench_agent::sha256(&paths::own_executable()?).context("reading bench's own executable")?,
         },
         command: repeat(&plan),
         started_at: now(),
