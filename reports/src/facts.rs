@@ -78,12 +78,17 @@ pub(crate) fn left_out(run: &Run) -> Vec<LeftOutRow> {
 
 /// Warnings of the run, of its environments, and of reading its record.
 pub(crate) fn warnings(record: &Record) -> Vec<String> {
-    let accelerator = |environment: &Environment| {
-        let note = environment.accelerator_note.as_ref()?;
-        Some(format!("{}: {note}", environment.label()))
-    };
-    let environments = record.run.environments.iter().filter_map(accelerator);
-    record.run.warnings.iter().cloned().chain(environments).chain(record.notes.iter().cloned()).collect()
+    // Guests that are emulated for the same reason share one warning.
+    let mut accelerators: Vec<(&str, String)> = Vec::new();
+    for environment in &record.run.environments {
+        let Some(note) = environment.accelerator_note.as_deref() else { continue };
+        match accelerators.iter_mut().find(|(known, _)| *known == note) {
+            Some((_, labels)) => labels.push_str(&format!(", {}", environment.label())),
+            None => accelerators.push((note, environment.label())),
+        }
+    }
+    let accelerators = accelerators.into_iter().map(|(note, labels)| format!("{labels}: {note}"));
+    record.run.warnings.iter().cloned().chain(accelerators).chain(record.notes.iter().cloned()).collect()
 }
 
 /// Trials that failed or are invalid, in the order of execution.

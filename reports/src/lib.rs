@@ -11,6 +11,7 @@ mod figures;
 mod html;
 mod ladder;
 mod markdown;
+mod network;
 mod pictures;
 mod report;
 mod terminal;

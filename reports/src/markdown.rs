@@ -20,6 +20,7 @@ impl Report {
         out.section("Result", &self.results_table(&self.results));
         out.section("Emulated guests: shown apart, never judged", &self.results_table(&self.emulated));
         out.section("Measured", &self.absolutes_table());
+        out.section("The way behind NAT, one step at a time", &self.ladder_table());
         out.section("Claims of the paper", &self.claims_table());
         out.section("Sameness", &self.sameness_table());
         out.section("Trials that failed or are invalid", &self.troubles_table());
@@ -66,6 +67,25 @@ impl Report {
                 format!("{} to {}", units::human(low, row.unit), units::human(high, row.unit)),
                 row.blocks.to_string(),
             ]
+        });
+        Table { head: head.map(str::to_owned).into(), rows: rows.collect() }
+    }
+
+    /// What each step of the way behind NAT adds.
+    pub(crate) fn ladder_table(&self) -> Table {
+        let head = ["workload", "step", "metric", "mean", "added to the step before [95 %]"];
+        let rows = self.ladder.iter().map(|row| {
+            let signed = |value: f64| {
+                let sign = if value < 0.0 { "−" } else { "+" };
+                format!("{sign}{}", units::human(value.abs(), row.unit))
+            };
+            let added = match (row.added, row.interval) {
+                (Some(added), Some((low, high))) => format!("{} [{}, {}]", signed(added), signed(low), signed(high)),
+                (Some(added), None) => signed(added),
+                (None, _) => "–".to_owned(),
+            };
+            let mean = units::human(row.mean, row.unit);
+            vec![row.workload.clone(), row.environment.clone(), row.metric.clone(), mean, added]
         });
         Table { head: head.map(str::to_owned).into(), rows: rows.collect() }
     }

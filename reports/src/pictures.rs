@@ -10,7 +10,7 @@ use crate::figures::{
     Answer, AnswerMark, AnswerRow, Bar, BarGroup, BarPanel, Bars, Column, Curve, CurvePanel, Curves, Drawing, Figure,
     Series, Span, SpanRow, Spans,
 };
-use crate::units;
+use crate::{network, units};
 
 /// The workload whose distribution the paper's Fig. 7 shows.
 const PAPERS_LATENCY: &str = "rand-read-latency";
@@ -20,15 +20,16 @@ pub(crate) fn figures(source: &Source<'_>) -> Vec<Figure> {
     let mut figures = vec![if source.nothing_to_compare() { spread(source) } else { answer(source) }];
     figures.extend(paired_with_paper(source));
     figures.extend(wall_time(source));
-    figures.extend(latency(source));
-    figures.extend(percentiles(source));
+    figures.extend(latency(source, &COMPLETION));
     figures.extend(cpu_per_io(source));
+    figures.extend(network::figures(source));
+    figures.extend(percentiles(source));
     figures
 }
 
 /// The look of every environment but the control, the same in all figures: by kind, further ones of a kind by the
 /// colours that are left.
-fn looks(source: &Source<'_>) -> Vec<(String, Series)> {
+pub(crate) fn looks(source: &Source<'_>) -> Vec<(String, Series)> {
     let mut free = vec![5, 4, 3];
     let mut taken = [false; 3];
     let look = |environment: &Environment| {
@@ -170,8 +171,20 @@ fn spread(source: &Source<'_>) -> Figure {
     }
 }
 
+/// The environments of which something is measured in one of these workloads.
+fn home<'a>(source: &Source<'a>, workloads: &[&Workload]) -> Vec<&'a Environment> {
+    let is_home = |environment: &&Environment| workloads.iter().any(|workload| workload.runs_in(&environment.name));
+    source.environments().filter(is_home).collect()
+}
+
 /// Bars of one metric; `None` where no workload has a value.
-fn bar_panel(source: &Source<'_>, heading: &str, metric: &str, workloads: &[&Workload]) -> Option<BarPanel> {
+pub(crate) fn bar_panel(
+    source: &Source<'_>,
+    heading: &str,
+    metric: &str,
+    workloads: &[&Workload],
+) -> Option<BarPanel> {
+    let home = home(source, workloads);
     let reference = source.run().plan.reference.as_str();
     let bar = |workload: &Workload, environment: &Environment| {
         let cell = source.cell(&workload.name, &environment.name, metric)?;
@@ -182,7 +195,7 @@ fn bar_panel(source: &Source<'_>, heading: &str, metric: &str, workloads: &[&Wor
     };
     let group = |workload: &&Workload| BarGroup {
         label: workload.name.clone(),
-        bars: source.environments().map(|environment| bar(workload, environment)).collect(),
+        bars: home.iter().map(|environment| bar(workload, environment)).collect(),
     };
     let groups = workloads.iter().map(group).filter(|group| group.bars.iter().any(Option::is_some));
     let groups: Vec<BarGroup> = groups.collect();
@@ -198,7 +211,7 @@ fn bar_panel(source: &Source<'_>, heading: &str, metric: &str, workloads: &[&Wor
 }
 
 /// The paper's figure out of its own numbers.
-fn paper_panel(figure: &str, metric: &str) -> Option<BarPanel> {
+pub(crate) fn paper_panel(figure: &str, metric: &str) -> Option<BarPanel> {
     let series = [("Native", Kind::Native), ("Docker", Kind::Container), ("KVM", Kind::Vm)]
         .map(|(label, kind)| Series { label: label.to_owned(), slot: kind as usize, emulated: false });
     let group = |value: &paper::Value| BarGroup {
@@ -207,20 +220,38 @@ fn paper_panel(figure: &str, metric: &str) -> Option<BarPanel> {
             .map(|value| Some(Bar { value, whisker: None, dots: Vec::new() }))
             .into(),
     };
-    let values = paper().values.iter().filter(|value| value.figure == figure && value.metric == metric);
-    let groups: Vec<BarGroup> = values.map(group).collect();
+    let values = || paper().values.iter().filter(|value| value.figure == figure && value.metric == metric);
+    let groups: Vec<BarGroup> = values().map(group).collect();
     let (quantity, unit, _) = described(metric);
+    let (quantity, unit) = match values().find_map(|value| value.unit) {
+        Some(unit) => ("CPU".to_owned(), unit),
+        None => (quantity, unit),
+    };
     let (heading, remark) = (format!("the paper (2014), {figure}"), "Native, Docker, KVM".to_owned());
     (!groups.is_empty()).then(|| BarPanel { heading, remark, quantity, unit, series: Some(series.into()), groups })
 }
 
-const BAR_CAPTION: &str = "Bars: means over blocks. Dots: blocks, those of one block joined. Whiskers: the paired 95 % \
+pub(crate) const BAR_CAPTION: &str = "Bars: means over blocks. Dots: blocks, those of one block joined. Whiskers: the paired 95 % \
                            interval of the ratio, applied to the reference's mean; the reference has none.";
 
-fn bars(source: &Source<'_>, name: &'static str, title: &str, caption: &str, panels: Vec<BarPanel>) -> Figure {
-    let series = looks(source).into_iter().map(|(_, series)| series).collect();
+/// A figure of bars of these workloads.
+pub(crate) fn bars(
+    source: &Source<'_>,
+    name: &'static str,
+    (title, caption): (&str, &str),
+    workloads: &[&Workload],
+    panels: Vec<BarPanel>,
+) -> Figure {
+    let home = home(source, workloads);
+    let is_home = |name: &str| home.iter().any(|environment| environment.name == name);
+    let series = looks(source).into_iter().filter(|(name, _)| is_home(name)).map(|(_, series)| series).collect();
     let drawing = Drawing::Bars(Bars { series, panels });
     Figure { name, title: title.to_owned(), caption: caption.to_owned(), drawing }
+}
+
+/// True for block I/O; records of before workloads named their engine have nothing else.
+fn is_storage(workload: &Workload) -> bool {
+    workload.parameters.get("engine").is_none_or(|engine| engine.starts_with("libaio"))
 }
 
 /// The paper's Figs. 5 and 6.
@@ -236,11 +267,12 @@ fn paired_with_paper(source: &Source<'_>) -> Vec<Figure> {
             paper().values.iter().find(of).is_some_and(|value| value.figure != figure)
         };
         let workloads = source.run().plan.workloads.iter();
-        let workloads: Vec<_> = workloads.filter(|w| w.deciding == metric && !elsewhere(w)).collect();
+        let workloads: Vec<_> =
+            workloads.filter(|w| w.deciding == metric && is_storage(w) && !elsewhere(w)).collect();
         let mut panels = vec![bar_panel(source, "this run", metric, &workloads)?];
         panels.extend(paper_panel(figure, metric));
         let caption = format!("{BAR_CAPTION} The paper's values are of other hardware: compare shapes, not heights.");
-        Some(bars(source, name, title, &caption, panels))
+        Some(bars(source, name, (title, &caption), &workloads, panels))
     };
     wanted.into_iter().filter_map(figure).collect()
 }
@@ -249,19 +281,20 @@ fn paired_with_paper(source: &Source<'_>) -> Vec<Figure> {
 fn wall_time(source: &Source<'_>) -> Option<Figure> {
     let workloads: Vec<_> = source.run().plan.workloads.iter().filter(|w| w.deciding == "wall_time_ns").collect();
     let panel = bar_panel(source, "this run", "wall_time_ns", &workloads)?;
-    Some(bars(source, "wall-time", "Wall time: shorter is better", BAR_CAPTION, vec![panel]))
+    Some(bars(source, "wall-time", ("Wall time: shorter is better", BAR_CAPTION), &workloads, vec![panel]))
 }
 
 fn cpu_per_io(source: &Source<'_>) -> Option<Figure> {
     let metric = "cpu_ns_per_io";
+    let storage: Vec<_> = source.run().plan.workloads.iter().filter(|workload| is_storage(workload)).collect();
     let (large, small): (Vec<_>, Vec<_>) =
-        source.run().plan.workloads.iter().partition(|workload| workload.deciding == "bandwidth_bytes_per_s");
+        storage.iter().partition(|workload| workload.deciding == "bandwidth_bytes_per_s");
     let panels = [("judged by IOPS or latency", small), ("judged by bandwidth", large)];
     let panels = panels.iter().filter_map(|(heading, workloads)| bar_panel(source, heading, metric, workloads));
     let panels: Vec<_> = panels.collect();
     let title = "CPU time per I/O: what the same work costs the host";
     let caption = format!("{BAR_CAPTION} Of a VM it is the time of all of QEMU: vCPUs, IOThread, main loop.");
-    (!panels.is_empty()).then(|| bars(source, "cpu-per-io", title, &caption, panels))
+    (!panels.is_empty()).then(|| bars(source, "cpu-per-io", (title, &caption), &storage, panels))
 }
 
 /// The points of a distribution that its number of I/Os can bear: at least ten I/Os lie beyond each.
@@ -275,16 +308,35 @@ fn points(distribution: &Distribution) -> Vec<(f64, f64)> {
     cumulated.filter(|&(_, seen, _)| total - seen >= 10).map(|(latency, _, fraction)| (latency, fraction)).collect()
 }
 
-/// The paper's Fig. 7, and the same by its tail.
-fn latency(source: &Source<'_>) -> Vec<Figure> {
+/// Which distributions a pair of figures is about.
+pub(crate) struct Distributions {
+    /// Names of the figures: cumulated, and by the tail.
+    pub(crate) names: [&'static str; 2],
+    /// Directions in records, the preferred first.
+    pub(crate) directions: &'static [&'static str],
+    /// The workload that is shown if there is one.
+    pub(crate) preferred: &'static str,
+}
+
+/// The paper's Fig. 7.
+const COMPLETION: Distributions =
+    Distributions { names: ["latency-cdf", "latency-tail"], directions: &["read", "write"], preferred: PAPERS_LATENCY };
+
+/// The latencies of one workload, cumulated and by their tail.
+pub(crate) fn latency(source: &Source<'_>, about: &Distributions) -> Vec<Figure> {
     let distributions = &source.analysis.distributions;
-    let has = |workload: &&Workload| distributions.iter().any(|d| d.workload == workload.name);
+    let of = |workload: &Workload, direction: &str| {
+        distributions.iter().any(|d| d.workload == workload.name && d.direction == direction)
+    };
+    let has = |workload: &&Workload| about.directions.iter().any(|direction| of(workload, direction));
     let workloads = || source.run().plan.workloads.iter().filter(has);
-    let Some(workload) = workloads().find(|workload| workload.name == PAPERS_LATENCY).or(workloads().next()) else {
+    let Some(workload) = workloads().find(|workload| workload.name == about.preferred).or(workloads().next()) else {
         return Vec::new();
     };
-    let reads = distributions.iter().any(|d| d.workload == workload.name && d.direction == "read");
-    let direction = if reads { "read" } else { "write" };
+    let Some(&direction) = about.directions.iter().find(|direction| of(workload, direction)) else {
+        return Vec::new();
+    };
+    let noun = direction.replace('_', " ");
     let curve = |(name, series): &(String, Series)| {
         let of = |d: &&Distribution| d.workload == workload.name && d.environment == *name && d.direction == direction;
         let points = points(distributions.iter().find(of)?);
@@ -307,16 +359,16 @@ fn latency(source: &Source<'_>) -> Vec<Figure> {
     };
     vec![
         figure(
-            "latency-cdf",
-            format!("Latency of every {direction} of {name}, cumulated: further left is faster"),
+            about.names[0],
+            format!("The time of every {noun} of {name}, cumulated: further left is faster"),
             "Histograms of all valid trials, merged. Marks: 10, 30, 50, 70 and 90 %.",
             false,
         ),
         figure(
-            "latency-tail",
-            format!("The slowest {direction}s of {name}: each step up is ten times rarer"),
-            "The same distributions by their tail. A curve ends where fewer than ten I/Os are left to bear it. Marks: \
-             50, 90, 99, 99.9 and 99.99 %.",
+            about.names[1],
+            format!("The slowest {noun}s of {name}: each step up is ten times rarer"),
+            "The same distributions by their tail. A curve ends where fewer than ten are left to bear it. Marks: 50, 90, \
+             99, 99.9 and 99.99 %.",
             true,
         ),
     ]
@@ -341,7 +393,7 @@ fn percentiles(source: &Source<'_>) -> Option<Figure> {
     let looks = looks(source);
     let mut rows = Vec::new();
     for workload in &source.run().plan.workloads {
-        for direction in ["read", "write"] {
+        for direction in ["read", "write", "round_trip"] {
             let span = |(name, _): &(String, Series)| {
                 let of = |d: &&Distribution| {
                     d.workload == workload.name && d.environment == *name && d.direction == direction
@@ -352,16 +404,16 @@ fn percentiles(source: &Source<'_>) -> Option<Figure> {
             };
             let spans: Vec<_> = looks.iter().map(span).collect();
             if spans.iter().any(Option::is_some) {
-                rows.push(SpanRow { label: workload.name.clone(), direction: direction.to_owned(), spans });
+                rows.push(SpanRow { label: workload.name.clone(), direction: direction.replace('_', " "), spans });
             }
         }
     }
     let series = looks.into_iter().map(|(_, series)| series).collect();
     (!rows.is_empty()).then(|| Figure {
         name: "latency-percentiles",
-        title: "Completion latency from the median to the tail, by workload".to_owned(),
-        caption: "Percentiles of merged histograms, never averages of percentiles; one that the number of I/Os cannot \
-                  bear is absent."
+        title: "Latency from the median to the tail, by workload".to_owned(),
+        caption: "Percentiles of merged histograms, never averages of percentiles; one that their number cannot bear is \
+                  absent."
             .to_owned(),
         drawing: Drawing::Spans(Spans { series, rows }),
     })

@@ -22,6 +22,7 @@ impl Report {
             out.results(&self.emulated, &self.reference);
         }
         out.absolutes(&self.absolutes_table());
+        out.ladder(&self.ladder_table());
         out.claims(self);
         for row in &self.left_out {
             out.wrapped(&format!("left out: {}: {}", row.environment, row.reason), "  ", Style::Warning);
@@ -171,6 +172,14 @@ impl Screen {
 
     fn absolutes(&mut self, table: &Table) {
         if !table.rows.is_empty() {
+            self.table(table);
+            self.blank();
+        }
+    }
+
+    fn ladder(&mut self, table: &Table) {
+        if !table.rows.is_empty() {
+            self.line("the way behind NAT, one step at a time", Style::Strong);
             self.table(table);
             self.blank();
         }

@@ -106,7 +106,7 @@ impl CurvePanel {
         for percent in [0, 25, 50, 75, 100] {
             draw_level(canvas, frame, y.px(f64::from(percent) / 100.0), &percent.to_string())?;
         }
-        draw_titles(canvas, frame, &format!("completion latency, {}", scale.name), "I/Os no slower, %")?;
+        draw_titles(canvas, frame, &format!("latency, {}", scale.name), "no slower, %")?;
         // In ns, as the points are.
         Ok((Axis::linear((0.0, end), (frame.left, frame.right)), y))
     }
@@ -132,7 +132,7 @@ impl CurvePanel {
             let percent = 100.0 * (1.0 - 10f64.powi(-(level as i32)));
             draw_level(canvas, frame, y.px(level as f64), &tick_text(percent))?;
         }
-        draw_titles(canvas, frame, "completion latency (log scale)", "I/Os no slower, %")?;
+        draw_titles(canvas, frame, "latency (log scale)", "no slower, %")?;
         Ok((x, y))
     }
 

@@ -60,7 +60,7 @@ impl Spans {
 
     pub(super) fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, top: f64) -> Drawn<DB> {
         legend(canvas, &self.series, Key::Mark, top)?;
-        let reading = "mark: median  ·  short bar: p99  ·  end of the line: p99.9 (where there were enough I/Os)";
+        let reading = "mark: median  ·  short bar: p99  ·  end of the line: p99.9 (where there were enough)";
         canvas.text(reading, (EDGE, top + 8.0 + legend_height(&self.series)), SMALL, Ink::Muted, Anchor::Start)?;
         let top = top + legend_height(&self.series) + LEGEND_HEIGHT + 10.0;
         let frame = Frame { left: EDGE + LABELS, top, right: WIDTH - EDGE - 14.0, bottom: top + self.plot_height() };
@@ -75,7 +75,7 @@ impl Spans {
             canvas.text(&text, (axis.px(tick), frame.bottom + 13.0), LABEL, Ink::Text, Anchor::Middle)?;
         }
         let at = ((frame.left + frame.right) / 2.0, frame.bottom + 34.0);
-        canvas.text("completion latency (log scale)", at, LABEL, Ink::Text, Anchor::Middle)?;
+        canvas.text("latency (log scale)", at, LABEL, Ink::Text, Anchor::Middle)?;
         for (at, row) in self.rows.iter().enumerate() {
             self.draw_row(canvas, row, top + self.row_height() * at as f64, &axis)?;
         }

@@ -1,6 +1,6 @@
 //! What holds for all environments together: one rate for paced workloads, and network devices that are set alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 use bench_results::record::Profile;
@@ -22,8 +22,10 @@ const SECONDS: f64 = 1.0;
 pub struct Calibration {
     paced: Vec<Planned>,
     profile: Profile,
-    /// The slowest rate of each paced workload so far.
-    slowest: BTreeMap<String, f64>,
+    /// The slowest rate of each paced workload so far, and whose it is.
+    slowest: BTreeMap<String, (f64, String)>,
+    /// Why guests are emulated, as far as it was told.
+    told: BTreeSet<String>,
     /// Name and device of the first environment with a network.
     device: Option<(String, Interface)>,
 }
@@ -36,8 +38,14 @@ impl Calibration {
             paced: definition.workloads.iter().filter(is_paced).cloned().collect(),
             profile: Profile { runtime_s: SECONDS, warmup_s: 0.0, ..definition.profile().clone() },
             slowest: BTreeMap::new(),
+            told: BTreeSet::new(),
             device: None,
         }
+    }
+
+    /// A note that was not told yet.
+    pub fn news<'a>(&mut self, note: Option<&'a String>) -> Option<&'a String> {
+        note.filter(|note| self.told.insert((*note).clone()))
     }
 
     /// Compare an environment's device with the first one's, and see how fast its paced workloads could go.
@@ -65,20 +73,30 @@ impl Calibration {
             if planned.environments.contains(&environment.name) {
                 let rate = rate(&workload.unpaced(), environment, &self.profile, instance, setting).await;
                 let rate = rate.with_context(|| format!("finding out how fast {} can go", workload.name()))?;
-                let slowest = self.slowest.entry(workload.name().to_owned()).or_insert(rate);
-                *slowest = slowest.min(rate);
+                let slower = self.slowest.get(workload.name()).is_none_or(|(slowest, _)| rate < *slowest);
+                if slower {
+                    self.slowest.insert(workload.name().to_owned(), (rate, environment.label()));
+                }
             }
         }
         Ok(())
     }
 
-    /// Give the paced workloads their rates.
-    pub fn pace(&self, workloads: &mut [Planned]) {
+    /// Give the paced workloads their rates; a warning where an emulated guest set them.
+    pub fn pace(&self, workloads: &mut [Planned]) -> Option<String> {
+        let mut emulated = None;
         for planned in workloads {
-            if let Some(slowest) = self.slowest.get(planned.workload.name()) {
+            if let Some((slowest, whose)) = self.slowest.get(planned.workload.name()) {
                 planned.workload.set_pace((slowest * SHARE).round());
+                emulated = emulated.or(Some(whose).filter(|whose| whose.contains("TCG")));
             }
         }
+        emulated.map(|whose| {
+            format!(
+                "paced workloads are executed at half of what {whose} can do: for the cost of a real load leave emulated \
+                 guests out (--env native,...)"
+            )
+        })
     }
 }
 

@@ -123,7 +123,7 @@ async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared>
             }
         }
     }
-    calibration.pace(&mut prepared.workloads);
+    prepared.warnings.extend(calibration.pace(&mut prepared.workloads));
     describe_tools(&mut prepared, setting);
     Ok(prepared)
 }
@@ -135,7 +135,7 @@ async fn preflight(
     calibration: &mut Calibration,
 ) -> Result<(Environment, record::Environment)> {
     let environment = Environment::prepare(wanted, definition.is_networked(wanted), setting).await?;
-    if let Some(note) = &environment.accelerator_note {
+    if let Some(note) = calibration.news(environment.accelerator_note.as_ref()) {
         eprintln!("bench: `{}` is emulated: {note}", environment.name);
     }
     let mut instance = Instance::start(&environment, setting).await?;
