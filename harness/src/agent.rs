@@ -13,6 +13,7 @@ pub fn main() -> ExitCode {
     if flag != "--scratch" {
         return fail("usage: bench agent --scratch DIR (started by bench itself)");
     }
+    bench_agent::adopt_orphans();
     let stdin = std::io::stdin();
     let mut stdout = std::io::stdout().lock();
     match bench_agent::serve(stdin.as_fd(), &mut stdout, &PathBuf::from(scratch), Vec::new()) {

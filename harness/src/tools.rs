@@ -21,7 +21,8 @@ pub fn build(more: &[PathBuf], check: Check) -> Result<ToolsTree> {
 /// `bench` as it is executed in every environment: the same file, byte for byte.
 pub fn executable() -> Result<PathBuf> {
     let cache = paths::cache_dir()?;
-    let file = bench_vm::agent_executable(&cache, &paths::own_executable()?).context("preparing bench for environments")?;
+    let file =
+        bench_vm::agent_executable(&cache, &paths::own_executable()?).context("preparing bench for environments")?;
     paths::give_cache_to_caller(&cache)?;
     Ok(file)
 }

@@ -7,18 +7,16 @@ use crate::figures::{BarPanel, Figure};
 use crate::pictures::{BAR_CAPTION, Distributions, bar_panel, bars, latency, paper_panel};
 
 /// Every transaction of the paper's first round-trip workload.
-const ROUND_TRIP: Distributions = Distributions {
-    names: ["round-trip-cdf", "round-trip-tail"],
-    directions: &["round_trip"],
-    preferred: "tcp-rr",
-};
+const ROUND_TRIP: Distributions =
+    Distributions { names: ["round-trip-cdf", "round-trip-tail"], directions: &["round_trip"], preferred: "tcp-rr" };
 
 /// All of them for which there is data.
 pub(crate) fn figures(source: &Source<'_>) -> Vec<Figure> {
-    let mut figures: Vec<Figure> = [throughput(source), cpu_per_byte(source), round_trips(source), small_things(source)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let mut figures: Vec<Figure> =
+        [throughput(source), cpu_per_byte(source), round_trips(source), small_things(source)]
+            .into_iter()
+            .flatten()
+            .collect();
     figures.extend(latency(source, &ROUND_TRIP));
     figures
 }
@@ -46,8 +44,7 @@ fn beside_paper(
 }
 
 fn throughput(source: &Source<'_>) -> Option<Figure> {
-    let workloads =
-        chosen(source, |w| parameter(w, "engine") == "iperf3" && w.deciding == "bandwidth_bytes_per_s");
+    let workloads = chosen(source, |w| parameter(w, "engine") == "iperf3" && w.deciding == "bandwidth_bytes_per_s");
     let title = "TCP bulk transfer as fast as it goes, today and in the paper";
     let caption = "A pair of virtual devices has no line rate: the reference's bar is the limit of the link itself, and all \
                    of it is bound by CPU. The paper's 10 Gb/s link was full in every environment.";
@@ -76,10 +73,8 @@ fn round_trips(source: &Source<'_>) -> Option<Figure> {
 /// What a transaction, a connection and a packet cost.
 fn small_things(source: &Source<'_>) -> Option<Figure> {
     let workloads = chosen(source, |w| parameter(w, "engine") == "bench probe" && parameter(w, "per_s").is_empty());
-    let wanted = [
-        ("each transaction", "machine_cpu_ns_per_transaction"),
-        ("each small packet", "machine_cpu_ns_per_packet"),
-    ];
+    let wanted =
+        [("each transaction", "machine_cpu_ns_per_transaction"), ("each small packet", "machine_cpu_ns_per_packet")];
     let panels: Vec<_> =
         wanted.into_iter().filter_map(|(heading, metric)| bar_panel(source, heading, metric, &workloads)).collect();
     let title = "CPU time of transactions and packets: both ends together";

@@ -178,12 +178,7 @@ fn home<'a>(source: &Source<'a>, workloads: &[&Workload]) -> Vec<&'a Environment
 }
 
 /// Bars of one metric; `None` where no workload has a value.
-pub(crate) fn bar_panel(
-    source: &Source<'_>,
-    heading: &str,
-    metric: &str,
-    workloads: &[&Workload],
-) -> Option<BarPanel> {
+pub(crate) fn bar_panel(source: &Source<'_>, heading: &str, metric: &str, workloads: &[&Workload]) -> Option<BarPanel> {
     let home = home(source, workloads);
     let reference = source.run().plan.reference.as_str();
     let bar = |workload: &Workload, environment: &Environment| {
@@ -267,8 +262,7 @@ fn paired_with_paper(source: &Source<'_>) -> Vec<Figure> {
             paper().values.iter().find(of).is_some_and(|value| value.figure != figure)
         };
         let workloads = source.run().plan.workloads.iter();
-        let workloads: Vec<_> =
-            workloads.filter(|w| w.deciding == metric && is_storage(w) && !elsewhere(w)).collect();
+        let workloads: Vec<_> = workloads.filter(|w| w.deciding == metric && is_storage(w) && !elsewhere(w)).collect();
         let mut panels = vec![bar_panel(source, "this run", metric, &workloads)?];
         panels.extend(paper_panel(figure, metric));
         let caption = format!("{BAR_CAPTION} The paper's values are of other hardware: compare shapes, not heights.");
@@ -412,9 +406,10 @@ fn percentiles(source: &Source<'_>) -> Option<Figure> {
     (!rows.is_empty()).then(|| Figure {
         name: "latency-percentiles",
         title: "Latency from the median to the tail, by workload".to_owned(),
-        caption: "Percentiles of merged histograms, never averages of percentiles; one that their number cannot bear is \
+        caption:
+            "Percentiles of merged histograms, never averages of percentiles; one that their number cannot bear is \
                   absent."
-            .to_owned(),
+                .to_owned(),
         drawing: Drawing::Spans(Spans { series, rows }),
     })
 }

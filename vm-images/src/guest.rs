@@ -67,6 +67,7 @@ fn serve(warnings: &mut Vec<String>) -> Result<(), String> {
     let port = doing(open_port(), "opening the agent's port")?;
     let mut output = doing(port.try_clone(), "opening the agent's port twice")?;
     let scratch = PathBuf::from("/tmp");
+    bench_agent::adopt_orphans();
     doing(bench_agent::serve(port.as_fd(), &mut output, &scratch, std::mem::take(warnings)), "serving jobs")
 }
 

@@ -90,8 +90,8 @@ impl Exchange {
             return Err(format!("the probe exited with status {status}: {}", last_words(output)));
         }
         let text = &output.stdout.0;
-        let outcome: Outcome =
-            serde_json::from_slice(text).map_err(|e| format!("the probe printed no result ({e}): {}", last_words(output)))?;
+        let outcome: Outcome = serde_json::from_slice(text)
+            .map_err(|e| format!("the probe printed no result ({e}): {}", last_words(output)))?;
         if outcome.done == 0 || outcome.seconds <= 0.0 {
             return Err(format!("not one {} succeeded; {} were lost", self.unit(), outcome.lost));
         }
@@ -154,7 +154,14 @@ mod tests {
 
     #[test]
     fn what_the_client_prints_is_read() {
-        let outcome = Outcome { done: 4000, lost: 1000, seconds: 2.0, mean_ns: Some(30_500.0), max_ns: Some(41_000), bins: vec![(30_000, 3000), (41_000, 1000)] };
+        let outcome = Outcome {
+            done: 4000,
+            lost: 1000,
+            seconds: 2.0,
+            mean_ns: Some(30_500.0),
+            max_ns: Some(41_000),
+            bins: vec![(30_000, 3000), (41_000, 1000)],
+        };
         let measured = exchange().measure(&output(&serde_json::to_string(&outcome).unwrap())).unwrap();
         let value = |name: &str| measured.measurements.iter().find(|m| m.metric == name).map(|m| m.value);
         assert_eq!(value("transactions_per_s"), Some(2000.0));

@@ -58,7 +58,18 @@ impl Stream {
         let (port, client_port) = (self.port.to_string(), (self.port + CLIENT_PORT).to_string());
         let (seconds, omitted) = (runtime_s.to_string(), warmup_s.to_string());
         let mut argv: Vec<String> = [
-            &network.iperf3, "-c", &network.peer, "-p", &port, "--cport", &client_port, "-4", "-J", "-t", &seconds, "-O",
+            &network.iperf3,
+            "-c",
+            &network.peer,
+            "-p",
+            &port,
+            "--cport",
+            &client_port,
+            "-4",
+            "-J",
+            "-t",
+            &seconds,
+            "-O",
             &omitted,
         ]
         .map(str::to_owned)
@@ -79,7 +90,12 @@ impl Stream {
         let report = match (status, report, error) {
             (_, _, Some(error)) => return Err(format!("iperf3: {error}")),
             (0, Some(report), None) => report,
-            _ => return Err(format!("iperf3 exited with status {status} and printed no result: {}", last_words(output))),
+            _ => {
+                return Err(format!(
+                    "iperf3 exited with status {status} and printed no result: {}",
+                    last_words(output)
+                ));
+            }
         };
         let received = report.end.sum_received.bits_per_second / 8.0;
         if !(received.is_finite() && received > 0.0) {

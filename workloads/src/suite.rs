@@ -369,7 +369,9 @@ fn stream(entry: &WorkloadEntry) -> Result<Stream, Wrong> {
     let receives = match direction.get_ref().as_str() {
         "transmit" => false,
         "receive" => true,
-        other => return Err(wrong(direction, format!("there is no direction `{other}`; there are transmit and receive"))),
+        other => {
+            return Err(wrong(direction, format!("there is no direction `{other}`; there are transmit and receive")));
+        }
     };
     Ok(Stream { receives, port: port(entry)?, paced: is_paced(entry), bytes_per_s: None })
 }
@@ -378,7 +380,9 @@ fn exchange(entry: &WorkloadEntry) -> Result<Exchange, Wrong> {
     entry.only("exchange", &["mode", "request-bytes", "response-bytes", "port", "paced"])?;
     let mode = needed(entry, &entry.mode, "mode")?;
     let bytes = |field: &Option<Spanned<u32>>, name| match needed(entry, field, name)? {
-        size if (probe::LEAST_BYTES..=probe::MOST_BYTES).contains(&(*size.get_ref() as usize)) => Ok(*size.get_ref() as u16),
+        size if (probe::LEAST_BYTES..=probe::MOST_BYTES).contains(&(*size.get_ref() as usize)) => {
+            Ok(*size.get_ref() as u16)
+        }
         size => Err(wrong(size, format!("it must be {} to {} bytes", probe::LEAST_BYTES, probe::MOST_BYTES))),
     };
     Ok(Exchange {

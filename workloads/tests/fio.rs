@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bench_agent::{Channel, Job, JobOutput, execute};
 use bench_results::record::Profile;
-use bench_workloads::{Place, Suite, drive_job, drive_result, fill_job};
+use bench_workloads::{Place, Suite, Work, drive_job, drive_result, fill_job};
 
 fn run(job: &Job, scratch: &Path) -> JobOutput {
     let (reader, _writer) = std::io::pipe().unwrap();
@@ -19,6 +19,7 @@ fn place(folder: &Path) -> Place {
         size_bytes: 16 << 20,
         fio: "/usr/bin/fio".to_owned(),
         path_env: "/usr/bin:/bin".to_owned(),
+        network: None,
     }
 }
 
@@ -45,14 +46,15 @@ fn the_target_is_filled_driven_and_measured() {
     let suite = Suite::builtin("io").unwrap();
     let profile = Profile { runtime_s: 0.3, warmup_s: 0.1, ..suite.profile("smoke").unwrap().clone() };
     for workload in &suite.workloads {
-        let output = run(&workload.trial(&place, &profile, 0xdead_beef).measured, folder.path());
+        let output = run(&workload.trial(&place, &profile, 0xdead_beef).unwrap().measured, folder.path());
         let measured = workload.measure(&output).unwrap_or_else(|why| panic!("{}: {why}", workload.name()));
         let value = |name: &str| measured.measurements.iter().find(|m| m.metric == name).map(|m| m.value);
         let iops = value("iops").unwrap();
-        let block_size = measured.block_size_bytes.unwrap() as f64;
+        let Some(Work::Blocks { bytes }) = measured.work else { panic!("{} moves blocks", workload.name()) };
+        let block_size = bytes as f64;
         let bandwidth = value("bandwidth_bytes_per_s").unwrap();
         assert!((bandwidth / (iops * block_size) - 1.0).abs() < 0.01, "{}: {bandwidth} {iops}", workload.name());
-        assert!(value(&workload.record().deciding).is_some(), "{} yields what decides it", workload.name());
+        assert!(value(&workload.record(Vec::new()).deciding).is_some(), "{} yields what decides it", workload.name());
         assert_eq!(measured.invalid, Vec::<String>::new());
         let runtime = measured.facts["fio.runtime_s"].as_f64().unwrap();
         assert!((0.29..1.0).contains(&runtime), "{}: {runtime} s, the warm-up is not in it", workload.name());
@@ -65,7 +67,7 @@ fn a_target_that_is_not_there_fails_the_trial_with_fios_words() {
     let place = Place { target: Some("/dev/null/file".into()), ..place(folder.path()) };
     let suite = Suite::builtin("io").unwrap();
     let workload = &suite.workloads[2];
-    let output = run(&workload.trial(&place, suite.profile("smoke").unwrap(), 1).measured, folder.path());
+    let output = run(&workload.trial(&place, suite.profile("smoke").unwrap(), 1).unwrap().measured, folder.path());
     let why = workload.measure(&output).unwrap_err();
     assert!(why.contains("Not a directory"), "{why}");
 }
@@ -76,9 +78,17 @@ fn a_fio_that_hangs_or_is_missing_fails_the_trial() {
     let suite = Suite::builtin("io").unwrap();
     let workload = &suite.workloads[2];
     let missing = Place { fio: "/no/fio".into(), ..place(folder.path()) };
-    let output = run(&workload.trial(&missing, suite.profile("smoke").unwrap(), 1).measured, folder.path());
+    let output = run(&workload.trial(&missing, suite.profile("smoke").unwrap(), 1).unwrap().measured, folder.path());
     assert!(workload.measure(&output).unwrap_err().contains("No such file"), "{:?}", output.status);
-    let mut job = workload.trial(&place(folder.path()), suite.profile("quick").unwrap(), 1).measured;
+    let mut job = workload.trial(&place(folder.path()), suite.profile("quick").unwrap(), 1).unwrap().measured;
     job.deadline_ns = 300_000_000;
     assert!(workload.measure(&run(&job, folder.path())).unwrap_err().contains("deadline"));
+    // fio's workers are in sessions of their own; an agent ends them, here nobody does.
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_left = std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == folder.path());
+        if is_left && name.parse::<u32>().is_ok_and(|pid| pid != std::process::id()) {
+            std::process::Command::new("/bin/kill").args(["-9", &name]).status().unwrap();
+        }
+    }
 }

@@ -41,7 +41,7 @@ fn the_builtin_suite_has_seven_workloads_and_four_profiles() {
     assert_eq!((quick.blocks, quick.runtime_s, quick.warmup_s, quick.margin), (8, 2.0, 0.5, 0.1));
     assert!(!suite.profile("smoke").unwrap().verdicts);
     assert_eq!(suite.profile("paper").unwrap().size_bytes, 16 << 30);
-    assert_eq!(suite.workloads[4].record().parameters["pattern"], "random 70 % read");
+    assert_eq!(suite.workloads[4].record(Vec::new()).parameters["pattern"], "random 70 % read");
 }
 
 #[test]

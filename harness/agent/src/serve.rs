@@ -75,18 +75,63 @@ pub fn serve(
             Request::Ping => Reply::Pong { clock_ns: clock_ns() },
             Request::Digest(paths) => Reply::Digests(paths.iter().map(|path| sha256(Path::new(path)).ok()).collect()),
             Request::Read(paths) => Reply::Texts(paths.iter().map(|path| text(path)).collect()),
-            Request::Execute(job) => match execute(&job, scratch, &mut channel) {
-                Ok(output) => Reply::Done(Box::new(output)),
-                Err(ExecuteError::Channel(FrameError::Closed)) => return Ok(()),
-                Err(ExecuteError::Channel(e)) => return Err(e.into()),
-                Err(e) => Reply::Refused(chain(&e)),
-            },
+            Request::Execute(job) => {
+                let executed = execute(&job, scratch, &mut channel);
+                end_orphans();
+                match executed {
+                    Ok(output) => Reply::Done(Box::new(output)),
+                    Err(ExecuteError::Channel(FrameError::Closed)) => return Ok(()),
+                    Err(ExecuteError::Channel(e)) => return Err(e.into()),
+                    Err(e) => Reply::Refused(chain(&e)),
+                }
+            }
             // The tail of a forwarded job that ended before its input did.
             Request::Stdin(_) | Request::StdinEnd | Request::Signal(_) => continue,
             Request::Shutdown => return Ok(()),
         };
         channel.reply(&reply)?;
     }
+}
+
+/// Have what jobs leave behind ended with them: fio's workers are in sessions of their own, where no signal to the job's group
+/// reaches them, and would be the next job's load. For a process that is an agent and nothing else, before [`serve`].
+pub fn adopt_orphans() {
+    // A kernel without it (before 3.4) leaves them to process 1, as ever.
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+}
+
+/// Kill and reap all children. The agent executes one job at a time: whatever is left belongs to the last one, and what the
+/// killed had started becomes ours in turn.
+fn end_orphans() {
+    use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
+    if !matches!(rustix::process::child_subreaper(), Ok(Some(_))) {
+        return;
+    }
+    loop {
+        let children: Vec<Pid> =
+            processes().into_iter().filter(|(_, parent)| *parent == getpid()).map(|(pid, _)| pid).collect();
+        if children.is_empty() {
+            return;
+        }
+        for child in children {
+            let _ = kill_process(child, Signal::KILL);
+            let _ = waitpid(Some(child), WaitOptions::empty());
+        }
+    }
+}
+
+/// All processes that can be seen, with their parents (proc_pid_stat(5)).
+fn processes() -> Vec<(rustix::process::Pid, rustix::process::Pid)> {
+    use rustix::process::Pid;
+    let number = |text: &str| text.parse().ok().and_then(Pid::from_raw);
+    let of = |name: String| {
+        let stat = fs::read_to_string(format!("/proc/{name}/stat")).ok()?;
+        // The program's name in parentheses may hold anything.
+        let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+        Some((number(&name)?, number(parent)?))
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| of(entry.file_name().into_string().ok()?)).collect()
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -18,8 +18,14 @@ pub fn make_tap(name: &str) -> io::Result<()> {
 }
 
 /// The offloads that change what a packet costs, with the numbers of their getters (linux/ethtool.h).
-const OFFLOADS: [(&str, u32); 6] =
-    [("rx-checksum", 0x14), ("tx-checksum", 0x16), ("scatter-gather", 0x18), ("tso", 0x1e), ("gso", 0x23), ("gro", 0x2b)];
+const OFFLOADS: [(&str, u32); 6] = [
+    ("rx-checksum", 0x14),
+    ("tx-checksum", 0x16),
+    ("scatter-gather", 0x18),
+    ("tso", 0x1e),
+    ("gso", 0x23),
+    ("gro", 0x2b),
+];
 
 /// `struct ethtool_value`.
 #[repr(C)]

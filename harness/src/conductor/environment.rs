@@ -186,13 +186,17 @@ impl Environment {
         let values = instance.agent.texts(sysctls.map(|(name, _)| format!("/proc/sys/{name}")).to_vec()).await?;
         for ((name, wanted), value) in sysctls.iter().zip(values) {
             let value = value.unwrap_or_default().trim().to_owned();
-            ensure!(value == *wanted, "{name} inside is `{value}`, not `{wanted}`: TCP would not be the same everywhere");
+            ensure!(
+                value == *wanted,
+                "{name} inside is `{value}`, not `{wanted}`: TCP would not be the same everywhere"
+            );
         }
         let vhost = match &self.start {
             Start::Vm(machine) => machine.config.network.as_ref().map(|tap| tap.vhost),
             _ => None,
         };
-        let vhost = vhost.map_or("", |on| if on { "; virtio-net with vhost" } else { "; virtio-net by QEMU, no vhost" });
+        let vhost =
+            vhost.map_or("", |on| if on { "; virtio-net with vhost" } else { "; virtio-net by QEMU, no vhost" });
         let tcp = sysctls.map(|(_, value)| value.split_whitespace().last().unwrap_or(value));
         let mut row = |axis: &str, value: String| drop(rows.insert(axis.to_owned(), value));
         row("network path", format!("{}{vhost}", route.text()));
@@ -323,7 +327,11 @@ fn network(kind: Kind, setting: &Setting) -> Result<Network> {
 }
 
 /// The guest of a definition, without the paths of one instance, and why it is emulated if it is.
-async fn guest(definition: &EnvironmentDefinition, route: Option<Route>, setting: &Setting) -> Result<(Config, Option<String>)> {
+async fn guest(
+    definition: &EnvironmentDefinition,
+    route: Option<Route>,
+    setting: &Setting,
+) -> Result<(Config, Option<String>)> {
     let option = |name: &str| definition.options.get(name).map(String::as_str);
     let qemu = match option("qemu") {
         Some(path) => PathBuf::from(path),

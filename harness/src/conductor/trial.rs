@@ -93,7 +93,7 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
     judge(&mut trial, instance, setting);
     if let (Some(before), Some(after)) = (before, counters(instance, &mut trial)) {
         trial.facts.extend(after.facts_since(&before));
-        if after.rules_since(&before) == Some(0) && trial.failure.is_none() {
+        if after.rules_since(&before) == Some(0) && trial.failure.is_none() && jobs.server.is_some() {
             trial.invalid.push("the lab's nftables rule saw no packet: the work did not take its path".to_owned());
         }
     }
@@ -139,7 +139,11 @@ fn counters(instance: &Instance<'_>, trial: &mut Trial) -> Option<Counters> {
 
 /// The measured job, with its server at the peer if it has one. The server is ended whatever happens; one that was never there
 /// is the trial's failure and not the instance's.
-pub async fn run_jobs(jobs: &TrialJobs, instance: &mut Instance<'_>, setting: &Setting) -> Result<Result<Executed, String>> {
+pub async fn run_jobs(
+    jobs: &TrialJobs,
+    instance: &mut Instance<'_>,
+    setting: &Setting,
+) -> Result<Result<Executed, String>> {
     if let (Some(server), Some(network)) = (&jobs.server, &mut instance.network)
         && let Err(e) = network.peer.start_server(server).await
     {
@@ -194,7 +198,8 @@ fn fill(
     if let Some(work) = measured.work {
         let ended_ns = executed.output.ended_ns.saturating_add_signed(-executed.clocks[1].offset_ns);
         let (_, runtime_s) = subject.workload.seconds(subject.profile);
-        if let Some(window) = sampler(&instance.ground.cgroup, setting)?.window(&executed.samples, ended_ns, runtime_s) {
+        if let Some(window) = sampler(&instance.ground.cgroup, setting)?.window(&executed.samples, ended_ns, runtime_s)
+        {
             cost(trial, work, &window);
         }
     }

@@ -60,7 +60,13 @@ impl<'a> Sampler<'a> {
         let ticks = rustix::param::clock_ticks_per_second();
         let online = super::read("/sys/devices/system/cpu/online").context("reading which CPUs are online")?;
         let cpus = super::cpus::parse(&online)?.len() as u64;
-        Ok(Sampler { cgroup, disk: disk.map(Disk::counters).transpose()?, stat, tick_ns: 1_000_000_000 / ticks.max(1), cpus })
+        Ok(Sampler {
+            cgroup,
+            disk: disk.map(Disk::counters).transpose()?,
+            stat,
+            tick_ns: 1_000_000_000 / ticks.max(1),
+            cpus,
+        })
     }
 
     /// One sample; absent when a counter cannot be read.

@@ -116,13 +116,7 @@ pub(super) fn make(route: Route, user: User, nft: Option<&Path>) -> Result<Lab> 
     })
 }
 
-async fn links(
-    route: Route,
-    user: User,
-    host: &Namespace,
-    peer: &Namespace,
-    inside: Option<&Namespace>,
-) -> Result<()> {
+async fn links(route: Route, user: User, host: &Namespace, peer: &Namespace, inside: Option<&Namespace>) -> Result<()> {
     let uplink_port = (route == Route::Bridge).then_some(BRIDGE_INDEX);
     if route != Route::Direct {
         host.bridge().await?;
@@ -183,7 +177,12 @@ fn settings(more: &[(&str, &str)]) -> Result<()> {
         }
         fs::write(&file, value).with_context(|| format!("writing `{value}` to {} of the lab", file.display()))?;
         let found = fs::read_to_string(&file).with_context(|| format!("reading {} back", file.display()))?;
-        ensure!(found.trim() == *value, "{} of the lab reads `{}` after writing `{value}`", file.display(), found.trim());
+        ensure!(
+            found.trim() == *value,
+            "{} of the lab reads `{}` after writing `{value}`",
+            file.display(),
+            found.trim()
+        );
     }
     Ok(())
 }

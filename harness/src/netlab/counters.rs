@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn segments_sent_again_are_found_by_name() {
-        let text = "Ip: Forwarding\nIp: 1\nTcp: RtoAlgorithm OutSegs RetransSegs InErrs\nTcp: 1 100 7 0\nUdp: A\nUdp: 1\n";
+        let text =
+            "Ip: Forwarding\nIp: 1\nTcp: RtoAlgorithm OutSegs RetransSegs InErrs\nTcp: 1 100 7 0\nUdp: A\nUdp: 1\n";
         assert_eq!(retransmitted(text), Some(7));
         assert_eq!(retransmitted("Ip: x"), None);
     }

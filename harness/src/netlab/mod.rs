@@ -12,6 +12,8 @@
 mod build;
 mod counters;
 mod interface;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::net::Ipv4Addr;

@@ -46,9 +46,9 @@ impl FromStr for Mode {
 
     fn from_str(text: &str) -> Result<Mode, String> {
         let all = [Mode::TcpRr, Mode::UdpRr, Mode::TcpCrr, Mode::UdpFlood];
-        all.into_iter().find(|mode| mode.name() == text).ok_or_else(|| {
-            format!("there is no exchange `{text}`; there are {}", all.map(Mode::name).join(", "))
-        })
+        all.into_iter()
+            .find(|mode| mode.name() == text)
+            .ok_or_else(|| format!("there is no exchange `{text}`; there are {}", all.map(Mode::name).join(", ")))
     }
 }
 

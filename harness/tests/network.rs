@@ -1,0 +1,173 @@
+//! Network labs and the network suite, with the real binary and the real kernel.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use support::{Stage, eventually, names, stage};
+
+/// All five environments, emulated guests so that KVM is not probed here.
+const ENVIRONMENTS: &str = "native,container-host=container:net=host,container-nat=container:net=nat,\
+    vm-bridge=vm:net=bridge:accel=tcg,vm-nat=vm:net=nat:accel=tcg";
+
+fn trials(stage: &Stage) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(stage.only_run().join("trials.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn value(trial: &serde_json::Value, metric: &str) -> Option<f64> {
+    trial["measurements"].as_array()?.iter().find(|m| m["metric"] == metric)?["value"].as_f64()
+}
+
+/// These tests compare the machine before and after: one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a lab must not touch: the machine's own devices, routes, settings and rules.
+fn machine() -> Vec<String> {
+    let mut found = names(std::path::Path::new("/sys/class/net"));
+    found.sort();
+    for file in ["/proc/net/route", "/proc/net/fib_trie", "/proc/net/if_inet6"] {
+        found.push(fs::read_to_string(file).unwrap_or_default());
+    }
+    for name in [
+        "ipv4/ip_forward",
+        "ipv4/tcp_rmem",
+        "ipv4/tcp_wmem",
+        "ipv4/tcp_congestion_control",
+        "ipv4/tcp_no_metrics_save",
+        "ipv6/conf/all/disable_ipv6",
+        "bridge/bridge-nf-call-iptables",
+        "core/default_qdisc",
+    ] {
+        found.push(format!("{name} {:?}", fs::read_to_string(format!("/proc/sys/net/{name}")).ok()));
+    }
+    let rules = std::process::Command::new("nft").args(["list", "ruleset"]).output();
+    found.push(rules.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default());
+    found
+}
+
+/// The network namespaces that any process is in.
+fn namespaces() -> BTreeSet<std::path::PathBuf> {
+    let link = |pid: String| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    names(std::path::Path::new("/proc")).into_iter().filter_map(link).collect()
+}
+
+#[test]
+fn all_five_paths_are_measured_and_the_machine_is_as_before() {
+    let Some(stage) = stage() else { return };
+    let _alone = alone();
+    let before = (machine(), namespaces());
+    let only = "tcp-stream-tx,tcp-stream-paced-rx,tcp-rr,udp-rr,tcp-crr,udp-pps";
+    let child = stage.spawn(&format!("run --suite network --profile smoke --env {ENVIRONMENTS} --only {only}"));
+    let pid = child.id();
+    let (status, out, err) = support::wait(child);
+    assert_eq!(status, 0, "{err}");
+    assert!(out.contains("vm-nat (TCG emulation)"), "{out}");
+    let trials = trials(&stage);
+    assert_eq!(trials.len(), 6 * 5);
+    for trial in &trials {
+        let id = &trial["id"];
+        assert_eq!((&trial["failure"], &trial["invalid"]), (&serde_json::Value::Null, &serde_json::json!([])), "{id}");
+        let wanted = match trial["workload"].as_str().unwrap() {
+            "tcp-stream-tx" => ["bandwidth_bytes_per_s", "cpu_ns_per_byte"],
+            "tcp-stream-paced-rx" => ["bandwidth_bytes_per_s", "machine_cpu_ns_per_byte"],
+            "udp-pps" => ["packets_per_s", "machine_cpu_ns_per_packet"],
+            "tcp-crr" => ["transactions_per_s", "round_trip_latency_mean_ns"],
+            _ => ["transactions_per_s", "round_trip_latency_p50_ns"],
+        };
+        for metric in wanted {
+            assert!(value(trial, metric).is_some_and(|value| value > 0.0), "{metric} of {id}");
+        }
+        // The path is proved by what the kernel counted on it.
+        let through_nat = trial["environment"].as_str().unwrap().ends_with("-nat");
+        let seen = trial["facts"]["net.rule_packets"].as_u64();
+        assert_eq!(seen.is_some_and(|packets| packets > 0), through_nat, "{id}: {seen:?}");
+    }
+    paced_alike(&trials);
+    stage.assert_clean(pid);
+    assert_eq!((machine(), namespaces()), before);
+}
+
+/// One rate for all, the slowest's.
+fn paced_alike(trials: &[serde_json::Value]) {
+    let rates: Vec<f64> = trials
+        .iter()
+        .filter(|trial| trial["workload"] == "tcp-stream-paced-rx")
+        .filter_map(|trial| value(trial, "bandwidth_bytes_per_s"))
+        .collect();
+    let (low, high) = rates.iter().fold((f64::MAX, 0.0_f64), |(low, high), &rate| (low.min(rate), high.max(rate)));
+    assert!(rates.len() == 5 && high / low < 1.12, "{rates:?}");
+}
+
+#[test]
+fn two_suites_are_one_run_and_one_report() {
+    let Some(stage) = stage() else { return };
+    let _alone = alone();
+    let line = "run --suite io,network --profile smoke --only rand-read,tcp-rr --env native,container:net=nat";
+    let (status, out, err) = stage.run(line);
+    assert_eq!(status, 0, "{err}");
+    assert!(out.contains("rand-read") && out.contains("tcp-rr"), "{out}");
+    let folder = stage.only_run();
+    for figure in ["random-iops", "round-trips"] {
+        assert!(folder.join(format!("report/{figure}.png")).exists(), "{figure}");
+    }
+}
+
+#[test]
+fn after_a_kill_no_namespace_is_left() {
+    let Some(stage) = stage() else { return };
+    let _alone = alone();
+    let before = (machine(), namespaces());
+    let mut child = stage.spawn("run --suite network --profile smoke --env native,container --only tcp-rr --blocks 20");
+    let pid = child.id();
+    // The lab of the driven instance, its peer, and the container's.
+    eventually("labs", || namespaces().len() >= before.1.len() + 3);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (status, _, err) = stage.run("clean");
+    assert_eq!(status, 0, "{err}");
+    eventually("the end of all labs", || namespaces() == before.1);
+    stage.assert_clean(pid);
+    assert_eq!(machine(), before.0);
+}
+
+#[test]
+fn a_person_gets_a_lab_with_a_peer() {
+    let Some(stage) = stage() else { return };
+    let _alone = alone();
+    for (net, address) in [("nat", "198.19.0.2"), ("bridge", "198.18.0.3")] {
+        let script = "ip -4 addr show eth0; ping -c 1 -W 5 198.18.0.2; iperf3 -c 198.18.0.2 -n 1M";
+        let (status, out, err) = stage.container(&format!("--net {net}"), script);
+        assert_eq!(status, 0, "{out}{err}");
+        assert!(out.contains(address) && out.contains(" 0% packet loss") && out.contains("iperf Done"), "{out}{err}");
+        assert!(err.contains("a peer is at 198.18.0.2"), "{err}");
+    }
+    let mut command = stage.bench("vm run --options accel=tcg:net=nat -- sh -c");
+    command.arg("ping -c 1 -W 5 198.18.0.2; cat /proc/sys/net/ipv4/tcp_no_metrics_save");
+    let (status, out, err) = support::finish(command);
+    assert!(status == 0 && out.contains(" 0% packet loss") && out.ends_with("1\n"), "{out}{err}");
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let Some(stage) = stage() else { return };
+    let _alone = alone();
+    for (arguments, status, said) in [
+        ("run --suite network --env native:net=nat", 2, "no option `net`"),
+        ("run --suite network --env container:net=wifi", 2, "none, host, bridge"),
+        ("run --suite network,network", 2, "run them one by one"),
+        ("run --suite network --only rand-read", 2, "tcp-stream-tx"),
+        ("run --suite network --profile smoke --env container:net=none --only tcp-rr", 3, "no way to a peer"),
+        ("container run --net wifi -- true", 2, "bridge"),
+        ("probe client --mode tcp-xx --address 127.0.0.1 --port 1", 2, "tcp-rr, udp-rr"),
+        ("probe client --mode tcp-rr --address 127.0.0.1 --port 1 --request-bytes 3", 2, "8 to 1472"),
+    ] {
+        let (found, out, err) = stage.run(arguments);
+        assert!(found == status && (err.contains(said) || out.contains(said)), "{arguments}: {found} {out}{err}");
+    }
+}
