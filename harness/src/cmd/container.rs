@@ -137,9 +137,8 @@ pub fn run(args: &RunArgs) -> Result<i32> {
         eprintln!("bench: the memory limit was met and a process was killed");
     }
     ledger.undo(change)?;
-    match peer {
-        Some(peer) => ledger.undo(peer)?,
-        None => {}
+    if let Some(peer) = peer {
+        ledger.undo(peer)?;
     }
     Ok(status)
 }
