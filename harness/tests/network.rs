@@ -153,6 +153,65 @@ fn a_person_gets_a_lab_with_a_peer() {
     assert!(status == 0 && out.contains(" 0% packet loss") && out.ends_with("1\n"), "{out}{err}");
 }
 
+/// An iperf3 in front of the real one, for what real ones do on bad days.
+fn with_iperf3(stage: &Stage, script: &str) -> (i32, serde_json::Value, String) {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = stage.path().join("bin");
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("iperf3");
+    fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    drop(fs::remove_dir_all(stage.path().join("bench-runs")));
+    let mut command = stage.bench("run --suite network --profile smoke --only tcp-stream-tx,tcp-rr --env native");
+    command.env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()));
+    let (status, _, err) = support::finish(command);
+    let trial = trials(stage).into_iter().find(|trial| trial["workload"] == "tcp-stream-tx").unwrap();
+    let other = trials(stage).into_iter().find(|trial| trial["workload"] == "tcp-rr").unwrap();
+    assert!(other["failure"].is_null(), "what one server does must not cost the next workload: {other}");
+    (status, trial, err)
+}
+
+#[test]
+fn servers_and_clients_on_bad_days_cost_a_trial_and_no_more() {
+    let Some(stage) = stage() else { return };
+    let _alone = alone();
+    let real = ["/usr/bin/iperf3", "/bin/iperf3"].into_iter().find(|path| fs::exists(path).unwrap()).unwrap();
+    let version = format!("[ \"$1\" != --version ] || exec {real} --version");
+    let server = |does: &str| format!("{version}\nif [ \"$1\" = -s ]; then {does}; fi\nexec {real} \"$@\"");
+    for (does, said) in [
+        ("echo unable to start listener: Address already in use >&2; exit 1", "Address already in use"),
+        (&*format!("({real} \"$@\") & sleep 0.4; kill -9 $!; exit 1"), "iperf3: "),
+    ] {
+        let (status, trial, err) = with_iperf3(&stage, &server(does));
+        assert!(status == 3 && trial["failure"].as_str().unwrap().contains(said), "{trial} {err}");
+    }
+    // One that serves for ever is ended, and the trial stands.
+    let (status, trial, err) = with_iperf3(&stage, &server(&format!("shift 2; exec {real} -s \"$@\"")));
+    assert!(status == 0 && trial["failure"].is_null(), "{trial} {err}");
+    let garbage = format!("{version}\n[ \"$1\" = -s ] && exec {real} \"$@\"\necho garbage");
+    let (status, trial, err) = with_iperf3(&stage, &garbage);
+    assert!(status == 3 && trial["failure"].as_str().unwrap().contains("printed no result"), "{trial} {err}");
+}
+
+#[test]
+fn without_nftables_nat_is_refused_with_the_package() {
+    let Some(stage) = stage() else { return };
+    let _alone = alone();
+    let path = stage.path().join("bin");
+    fs::create_dir_all(&path).unwrap();
+    // Programs are also looked for in the system's own folders: those are hidden by a mount namespace of the test's own.
+    let bench = env!("CARGO_BIN_EXE_bench");
+    let script = format!(
+        "for file in /usr/sbin/nft /sbin/nft; do [ -e $file ] && mount --bind /dev/null $file; done; \
+         exec {bench} container run --net nat -- true"
+    );
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-m", "--propagation", "private", "sh", "-c", &script]);
+    command.env("BENCH_STATE_DIR", stage.path().join("state")).current_dir(stage.path());
+    let (status, _, err) = support::finish(command);
+    assert!(status == 125 && err.contains("nftables") && err.contains("doctor --install"), "{status} {err}");
+}
+
 #[test]
 fn what_is_wrong_is_said() {
     let Some(stage) = stage() else { return };

@@ -73,7 +73,7 @@ impl Report {
 
     /// What each step of the way behind NAT adds.
     pub(crate) fn ladder_table(&self) -> Table {
-        let head = ["workload", "step", "metric", "mean", "added to the step before [95 %]"];
+        let head = ["workload", "step", "mean", "added to the step before [95 %]", "metric"];
         let rows = self.ladder.iter().map(|row| {
             let signed = |value: f64| {
                 let sign = if value < 0.0 { "−" } else { "+" };
@@ -85,7 +85,7 @@ impl Report {
                 (None, _) => "–".to_owned(),
             };
             let mean = units::human(row.mean, row.unit);
-            vec![row.workload.clone(), row.environment.clone(), row.metric.clone(), mean, added]
+            vec![row.workload.clone(), row.environment.clone(), mean, added, row.metric.clone()]
         });
         Table { head: head.map(str::to_owned).into(), rows: rows.collect() }
     }

@@ -198,7 +198,10 @@ impl Environment {
         let vhost =
             vhost.map_or("", |on| if on { "; virtio-net with vhost" } else { "; virtio-net by QEMU, no vhost" });
         let tcp = sysctls.map(|(_, value)| value.split_whitespace().last().unwrap_or(value));
+        let lab = &instance.network.as_ref().context("it has no network")?.lab;
+        let others: Vec<_> = lab.devices()?.into_iter().map(|(name, other)| format!("{name}: {other}")).collect();
         let mut row = |axis: &str, value: String| drop(rows.insert(axis.to_owned(), value));
+        row("network devices on the way", others.join("; "));
         row("network path", format!("{}{vhost}", route.text()));
         row("network MTU", format!("{} bytes", device.mtu));
         row("network queue", device.qdisc.clone());

@@ -38,6 +38,7 @@ fn finding(name: &str, level: Level, value: impl Into<String>, advice: &str) -> 
 pub fn examine() -> Vec<Finding> {
     let mut findings = vec![root(), kvm(), cgroups()];
     findings.extend(packages::PROGRAMS.iter().map(program));
+    findings.extend([tun(), vhost()]);
     findings.extend([governor(), smt(), swap(), virtualised(), clock()].into_iter().flatten());
     findings
 }
@@ -51,7 +52,7 @@ fn root() -> Finding {
 
 fn kvm() -> Finding {
     const ADVICE: &str = "guests will be emulated (TCG), which says nothing about KVM; `bench image build` and \
-        `bench vm run --accel kvm -- true` tell whether KVM really boots";
+        `bench vm run --options accel=kvm -- true` tell whether KVM really boots";
     let open = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
     match open {
         Err(e) => finding("kvm", Level::Matters, format!("/dev/kvm: {e}"), ADVICE),
@@ -62,6 +63,23 @@ fn kvm() -> Finding {
             ADVICE,
         ),
         Ok(_) => finding("kvm", Level::Fine, "/dev/kvm opens (whether it boots a guest, only a boot tells)", ""),
+    }
+}
+
+fn tun() -> Finding {
+    const ADVICE: &str = "guests have no network without it: load the module tun";
+    match std::path::Path::new("/dev/net/tun").exists() {
+        true => finding("tun", Level::Fine, "/dev/net/tun is there", ""),
+        false => finding("tun", Level::Matters, "there is no /dev/net/tun", ADVICE),
+    }
+}
+
+fn vhost() -> Finding {
+    const ADVICE: &str =
+        "QEMU itself moves a guest's packets, which is slower than what is usual: load the module vhost_net";
+    match crate::netlab::has_vhost() {
+        true => finding("vhost-net", Level::Fine, "/dev/vhost-net is there", ""),
+        false => finding("vhost-net", Level::Matters, "there is no /dev/vhost-net", ADVICE),
     }
 }
 

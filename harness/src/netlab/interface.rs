@@ -40,6 +40,12 @@ pub fn describe(name: &str) -> Result<Interface> {
     Ok(Interface { mtu, qdisc, offloads: offloads.into_iter().map(|(name, on)| (name.to_owned(), on)).collect() })
 }
 
+impl std::fmt::Display for Interface {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MTU {}, {}, {}", self.mtu, self.qdisc, self.offloads_on())
+    }
+}
+
 impl Interface {
     /// The offloads that are on, for people.
     pub fn offloads_on(&self) -> String {

@@ -169,6 +169,17 @@ impl Lab {
         in_namespace(&self.peer, action)
     }
 
+    /// The settings of all devices on the way but the work's own, by namespace and name.
+    pub fn devices(&self) -> Result<Vec<(String, Interface)>> {
+        let bridge = if self.route == Route::Direct { &[][..] } else { &[BRIDGE, PORT][..] };
+        let mut devices = self.in_host(|| {
+            let names = [UPLINK].into_iter().chain(bridge.iter().copied());
+            names.map(|name| Ok((format!("host {name}"), describe(name)?))).collect::<Result<Vec<_>>>()
+        })?;
+        devices.push((format!("peer {DEVICE}"), self.in_peer(|| describe(DEVICE))?));
+        Ok(devices)
+    }
+
     /// What the kernel has counted in the lab so far.
     pub fn counters(&self) -> Result<Counters> {
         counters::read(self)
