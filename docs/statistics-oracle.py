@@ -15,3 +15,15 @@ print("SIGN_FLIP_P", np.mean(np.array(sums) >= abs(ratios.sum()) - 1e-12))
 a, b = np.log([101, 99, 104, 102, 98]), np.log([95, 97, 93, 99])
 interval = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
 print("WELCH", np.exp([a.mean() - b.mean(), interval.low, interval.high]).tolist())
+
+# A comparison of two runs: unequal numbers and variances, the degrees of freedom, and the one-sided p at the edges of a 5 % margin.
+new, base = np.log([0.80, 0.83, 0.79, 0.81, 0.82, 0.78]), np.log([0.97, 1.01, 0.90, 1.06])
+result = stats.ttest_ind(new, base, equal_var=False)
+difference, freedom = new.mean() - base.mean(), result.df
+error = difference / result.statistic
+print("WELCH_FREEDOM", freedom)
+print("WELCH_INTERVAL", np.exp([difference, *result.confidence_interval(0.95)]).tolist())
+print("WELCH_P_BELOW", stats.t.cdf((difference - np.log(1 / 1.05)) / error, freedom))
+print("WELCH_P_ABOVE", stats.t.sf((difference - np.log(1.05)) / error, freedom))
+print("PAIRED_P_BELOW", stats.ttest_1samp(ratios, np.log(1.05), alternative="less").pvalue)
+print("PAIRED_P_ABOVE", stats.ttest_1samp(ratios, np.log(1 / 1.05), alternative="greater").pvalue)
