@@ -206,10 +206,16 @@ pub fn another(seed: u64, blocks: u32, emulated: bool) -> Record {
 /// Multiply all rates of a workload in an environment by `factor`, and divide its times by it.
 pub fn speed_up(record: &mut Record, workload: &str, environment: &str, factor: f64) {
     let of = |trial: &&mut Trial| trial.planned.workload == workload && trial.planned.environment == environment;
-    for measurement in record.trials.iter_mut().filter(of).flat_map(|trial| &mut trial.measurements) {
-        measurement.value *= match measurement.better {
-            metric::Direction::Higher => factor,
-            metric::Direction::Lower => 1.0 / factor,
-        };
+    for trial in record.trials.iter_mut().filter(of) {
+        for measurement in &mut trial.measurements {
+            measurement.value *= match measurement.better {
+                metric::Direction::Higher => factor,
+                metric::Direction::Lower => 1.0 / factor,
+            };
+        }
+        for histogram in trial.histograms.values_mut() {
+            let bins = histogram.bins().iter().map(|&(ns, count)| ((ns as f64 / factor) as u64, count));
+            *histogram = Histogram::from_bins(bins);
+        }
     }
 }

@@ -77,7 +77,11 @@ fn a_planted_slowdown_fails_naming_the_workload() {
     );
     assert!((alarms[0].ratio.unwrap() - 0.8).abs() < 0.02 && alarms[0].p_holm.unwrap() < 0.001);
     assert!(alarms[0].degrees_of_freedom.unwrap() > 7.0 && alarms[0].smallest_alarm.unwrap() < 0.2);
-    assert!(judgement.headline.starts_with("1 of 14 fails: rand-read in container"), "{}", judgement.headline);
+    assert!(
+        judgement.headline.starts_with("1 alarm in 14 comparisons: rand-read in container"),
+        "{}",
+        judgement.headline
+    );
     assert_eq!(&judgement.rows[0], alarms[0], "the worst is first");
     assert_eq!(judge(&slower(), &base()).outcome, Outcome::Pass, "and the other way round it is better");
 }

@@ -341,27 +341,28 @@ impl Judgement {
     }
 }
 
-/// `1 of 2 rows fails: rand-read in container 19.8 % slower`.
+/// `1 alarm in 2 comparisons: rand-read in container 19.8 % slower`.
 fn headline(judgement: &Judgement) -> String {
     let rows: Vec<&Judged> = judgement.deciding().collect();
     let count = |part| rows.iter().filter(|row| row.part == part).count();
     let fails: Vec<&Judged> = judgement.alarms().collect();
     let (open, total) = (count(Part::Undecided), rows.len());
+    let comparisons = format!("{total} comparison{}", sentence::plural(total));
     let mut said = match judgement.outcome {
         Outcome::Fail => {
             const NAMED: usize = 3;
             let named: Vec<String> = fails.iter().take(NAMED).map(|row| named(row)).collect();
             let more = fails.len().saturating_sub(NAMED);
             let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-            let verb = if fails.len() == 1 { "fails" } else { "fail" };
-            format!("{} of {total} {verb}: {}{more}", fails.len(), named.join(", "))
+            let alarms = format!("{} alarm{}", fails.len(), sentence::plural(fails.len()));
+            format!("{alarms} in {comparisons}: {}{more}", named.join(", "))
         }
-        Outcome::Inconclusive if total == 0 => return "nothing could be judged".to_owned(),
-        Outcome::Inconclusive => format!("no regression found, but {open} of {total} cannot be told"),
+        Outcome::Inconclusive if total == 0 => return "there is nothing that can be judged".to_owned(),
+        Outcome::Inconclusive => format!("no alarm in {comparisons}, but {open} cannot be told"),
         Outcome::Pass => {
             let better = rows.iter().filter(|row| row.verdict == Some(Verdict::Better)).count();
             let better = if better > 0 { format!(", {better} better") } else { String::new() };
-            format!("no regression in {total} comparison{}{better}", sentence::plural(total))
+            format!("no regression in {comparisons}{better}")
         }
     };
     if judgement.outcome == Outcome::Fail && open > 0 {
@@ -377,6 +378,7 @@ fn headline(judgement: &Judgement) -> String {
 }
 
 fn named(row: &Judged) -> String {
-    let by = row.ratio.zip(crate::metric::find(&row.metric)).map(|(ratio, metric)| sentence::by(ratio, metric));
+    let metric = crate::metric::find(&row.metric);
+    let by = row.ratio.zip(metric).map(|(ratio, metric)| format!("{} ({})", sentence::by(ratio, metric), metric.title));
     format!("{} in {} {}", row.workload, row.environment, by.unwrap_or_default())
 }
