@@ -17,10 +17,11 @@ run: build
 build:
 	$(CARGO) build --release -p bench
 
-# What tests and runs start: fio, QEMU and the like. The list is in the program.
+# What tests and runs start: fio, QEMU and the like. The list is in the program. Tests check XML and shell, too.
 setup:
 	$(CARGO) build -p bench
 	$(SUDO) target/debug/bench doctor --install
+	{ command -v xmllint && command -v shellcheck; } >/dev/null || $(SUDO) apt-get install -y -q libxml2-utils shellcheck
 
 # One profile serves unit and end-to-end tests. Those that need root are run as root; they say so when they are skipped.
 test: setup

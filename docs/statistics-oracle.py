@@ -18,3 +18,14 @@ print("WELCH", np.exp([a.mean() - b.mean(), interval.low, interval.high]).tolist
 
 differences = np.array([1.5, -0.25, 3.0, 2.25, 0.75, 1.0])
 print("MEAN", list(stats.t.interval(0.95, len(differences) - 1, differences.mean(), stats.sem(differences))))
+# A comparison of two runs: unequal numbers and variances, the degrees of freedom, and the one-sided p at the edges of a 5 % margin.
+new, base = np.log([0.80, 0.83, 0.79, 0.81, 0.82, 0.78]), np.log([0.97, 1.01, 0.90, 1.06])
+result = stats.ttest_ind(new, base, equal_var=False)
+difference, freedom = new.mean() - base.mean(), result.df
+error = difference / result.statistic
+print("WELCH_FREEDOM", freedom)
+print("WELCH_INTERVAL", np.exp([difference, *result.confidence_interval(0.95)]).tolist())
+print("WELCH_P_BELOW", stats.t.cdf((difference - np.log(1 / 1.05)) / error, freedom))
+print("WELCH_P_ABOVE", stats.t.sf((difference - np.log(1.05)) / error, freedom))
+print("PAIRED_P_BELOW", stats.ttest_1samp(ratios, np.log(1.05), alternative="less").pvalue)
+print("PAIRED_P_ABOVE", stats.ttest_1samp(ratios, np.log(1 / 1.05), alternative="greater").pvalue)

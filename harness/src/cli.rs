@@ -9,8 +9,11 @@ use crate::{cmd, failure};
 /// What does running your work in a container, or in a virtual machine, cost against the bare machine?
 #[derive(Parser)]
 #[command(name = "bench", version = cmd::VERSION, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 fine, 2 could not do what was asked, 3 some trials failed or are invalid,\n\
-    69 an environment that you named cannot be had, 130 interrupted.")]
+#[command(
+    after_help = "Exit codes: 0 fine, 1 a regression (compare), 2 could not do what was asked, 3 some trials failed or\n\
+    are invalid, 4 inconclusive (compare, when asked), 69 an environment that you named cannot be had,\n\
+    130 interrupted."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -22,6 +25,10 @@ enum Command {
     Run(cmd::run::RunArgs),
     /// Rewrite a run's report from its record alone, and print the summary
     Report(cmd::report::ReportArgs),
+    /// Compare two runs, or two environments of one, and fail where it got worse
+    Compare(cmd::compare::CompareArgs),
+    /// Make one archive of a run, which `report` and `compare` read like its folder
+    Export(cmd::export::ExportArgs),
     /// List suites, workloads, environments or runs
     List(cmd::list::ListArgs),
     /// Say what this machine has and lacks for measuring
@@ -63,6 +70,8 @@ pub fn main() -> ExitCode {
     let (done, own_failure) = match cli.command {
         Command::Run(args) => (cmd::run::run(&args), None),
         Command::Report(args) => (cmd::report::run(&args), None),
+        Command::Compare(args) => (cmd::compare::run(&args), None),
+        Command::Export(args) => (cmd::export::run(&args), None),
         Command::List(args) => (cmd::list::run(&args), None),
         Command::Doctor(args) => (cmd::doctor::run(&args), None),
         Command::Image(command) => (cmd::image::run(&command), None),

@@ -11,10 +11,14 @@ pub struct Unavailable {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
+/// A deciding metric fails the gate.
+pub const REGRESSION: i32 = 1;
 /// Exit code for usage and definition errors, and whatever else could not be done.
 pub const USAGE: i32 = 2;
 /// Some trials failed or are invalid.
 pub const TRIALS: i32 = 3;
+/// The gate cannot tell, and was asked to fail then.
+pub const INCONCLUSIVE: i32 = 4;
 /// An environment that the user named fails preflight.
 pub const UNAVAILABLE: i32 = 69;
 /// Our own failure of `container run` and `vm run`, as docker has it.

@@ -151,7 +151,7 @@ pub(crate) fn pair(interval: Interval) -> (f64, f64) {
     (interval.low, interval.high)
 }
 
-fn outcome(verdict: Option<Verdict>) -> Outcome {
+pub(crate) fn outcome(verdict: Option<Verdict>) -> Outcome {
     match verdict {
         Some(Verdict::Better) => Outcome::Better,
         Some(Verdict::Worse) => Outcome::Worse,

@@ -13,32 +13,38 @@ use crate::units;
 struct Page<'a> {
     report: &'a Report,
     css: &'static str,
-    answer: Option<&'a Shown<'a>>,
-    figures: &'a [Shown<'a>],
+    answer: Option<&'a Shown>,
+    figures: &'a [Shown],
     citation: &'static str,
     machine: &'static str,
 }
 
-/// A figure as the page shows it.
-struct Shown<'a> {
-    figure: &'a Figure,
-    svg: String,
-    table: Table,
+/// The style of every page.
+pub(crate) const CSS: &str = include_str!("../templates/report.css");
+
+/// A figure as a page shows it.
+pub(crate) struct Shown {
+    pub(crate) figure: Figure,
+    pub(crate) svg: String,
+    pub(crate) table: Table,
+}
+
+impl Shown {
+    pub(crate) fn new(figure: Figure) -> Result<Shown, ReportError> {
+        Ok(Shown { svg: figure.inline_svg()?, table: figure.table(), figure })
+    }
 }
 
 impl Report {
     /// The page, with all figures in it.
     pub fn html(&self) -> Result<String, ReportError> {
-        let mut shown = Vec::with_capacity(self.figures.len());
-        for figure in &self.figures {
-            shown.push(Shown { figure, svg: figure.inline_svg()?, table: figure.table() });
-        }
+        let shown = self.figures.iter().cloned().map(Shown::new).collect::<Result<Vec<_>, _>>()?;
         let (answer, figures) = match shown.split_first() {
             Some((answer, figures)) => (Some(answer), figures),
             None => (None, &[][..]),
         };
-        let css = include_str!("../templates/report.css");
-        let page = Page { report: self, css, answer, figures, citation: &paper().citation, machine: &paper().machine };
+        let page =
+            Page { report: self, css: CSS, answer, figures, citation: &paper().citation, machine: &paper().machine };
         Ok(page.render()?)
     }
 

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 mod build;
+mod compare;
 mod csv;
 mod facts;
 mod figures;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use bench_results::analysis::analyse;
 use bench_results::store::Record;
 
+pub use compare::CompareReport;
 pub use figures::FigureError;
 pub use report::Report;
 
@@ -41,9 +43,12 @@ pub enum ReportError {
     /// A figure cannot be drawn.
     #[error(transparent)]
     Figure(#[from] FigureError),
-    /// The page cannot be rendered.
-    #[error("rendering the page index.html")]
+    /// A page or the JUnit file cannot be rendered.
+    #[error("rendering a template")]
     Page(#[from] askama::Error),
+    /// The judgement cannot be written as JSON.
+    #[error("writing the comparison as JSON")]
+    Json(#[from] serde_json::Error),
 }
 
 /// Write the whole report of a record into `folder` (`RUN/report`, made where it is missing): index.html, report.md,
@@ -51,16 +56,7 @@ pub enum ReportError {
 pub fn write_all(record: &Record, folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
     let report = Report::new(record, &analyse(record));
     make_folder(folder)?;
-    let mut written = Vec::new();
-    for figure in &report.figures {
-        written.push(write(folder, &format!("{}.svg", figure.name), &figure.svg()?)?);
-        let path = folder.join(format!("{}.png", figure.name));
-        // plotters chooses the format by the ending.
-        let temporary = folder.join(format!(".{}.tmp.png", figure.name));
-        figure.write_png(&temporary)?;
-        rename(&temporary, &path)?;
-        written.push(path);
-    }
+    let mut written = write_figures(&report.figures, folder)?;
     written.push(write(folder, "report.md", &report.markdown())?);
     written.push(write(folder, "measurements.csv", &report.csv())?);
     written.insert(0, write(folder, "index.html", &report.html()?)?);
@@ -71,6 +67,21 @@ pub fn write_all(record: &Record, folder: &Path) -> Result<Vec<PathBuf>, ReportE
 pub fn write_page(record: &Record, folder: &Path) -> Result<PathBuf, ReportError> {
     make_folder(folder)?;
     write(folder, "index.html", &Report::new(record, &analyse(record)).html()?)
+}
+
+/// Each figure as .svg and .png.
+fn write_figures(figures: &[figures::Figure], folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
+    let mut written = Vec::new();
+    for figure in figures {
+        written.push(write(folder, &format!("{}.svg", figure.name), &figure.svg()?)?);
+        let path = folder.join(format!("{}.png", figure.name));
+        // plotters chooses the format by the ending.
+        let temporary = folder.join(format!(".{}.tmp.png", figure.name));
+        figure.write_png(&temporary)?;
+        rename(&temporary, &path)?;
+        written.push(path);
+    }
+    Ok(written)
 }
 
 fn make_folder(folder: &Path) -> Result<(), ReportError> {

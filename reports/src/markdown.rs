@@ -161,14 +161,7 @@ impl ResultRow {
 
     /// Reference and environment: `84.0 → 82.1 k IOPS`.
     pub(crate) fn means_text(&self) -> String {
-        match (self.reference_mean, self.mean) {
-            (Some(reference), Some(mean)) => {
-                let scale = units::Scale::of(self.unit, reference.max(mean));
-                format!("{} → {} {}", scale.number(reference), scale.number(mean), scale.name)
-            }
-            (None, Some(mean)) => units::human(mean, self.unit),
-            _ => "–".to_owned(),
-        }
+        units::from_to(self.reference_mean, self.mean, self.unit)
     }
 
     pub(crate) fn ratio_text(&self) -> String {
@@ -184,22 +177,26 @@ impl ResultRow {
     }
 }
 
+/// A Markdown document that is being written.
 #[derive(Default)]
-struct Page {
-    text: String,
+pub(crate) struct Page {
+    pub(crate) text: String,
 }
 
 impl Page {
-    fn line(&mut self, line: &str) {
+    pub(crate) fn line(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push_str("\n\n");
     }
 
     fn section(&mut self, heading: &str, table: &Table) {
-        if table.rows.is_empty() {
-            return;
+        if !table.rows.is_empty() {
+            self.line(&format!("## {heading}"));
+            self.table(table);
         }
-        self.line(&format!("## {heading}"));
+    }
+
+    pub(crate) fn table(&mut self, table: &Table) {
         let row = |cells: &[String]| {
             let cells: Vec<String> = cells.iter().map(|cell| escaped(cell)).collect();
             format!("| {} |\n", cells.join(" | "))
@@ -212,7 +209,7 @@ impl Page {
         self.text.push('\n');
     }
 
-    fn list(&mut self, heading: &str, items: impl Iterator<Item = String>) {
+    pub(crate) fn list(&mut self, heading: &str, items: impl Iterator<Item = String>) {
         let items: Vec<String> = items.map(|item| format!("- {}\n", escaped(&item))).collect();
         if !items.is_empty() {
             self.line(&format!("## {heading}"));
@@ -222,7 +219,7 @@ impl Page {
 }
 
 /// Text that means nothing to Markdown or HTML, on one line.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

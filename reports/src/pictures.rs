@@ -30,6 +30,10 @@ pub(crate) fn figures(source: &Source<'_>) -> Vec<Figure> {
 /// The look of every environment but the control, the same in all figures: by kind, further ones of a kind by the
 /// colours that are left.
 pub(crate) fn looks(source: &Source<'_>) -> Vec<(String, Series)> {
+    looks_of(source.environments())
+}
+
+pub(crate) fn looks_of<'a>(environments: impl Iterator<Item = &'a Environment>) -> Vec<(String, Series)> {
     let mut free = vec![5, 4, 3];
     let mut taken = [false; 3];
     let look = |environment: &Environment| {
@@ -38,7 +42,7 @@ pub(crate) fn looks(source: &Source<'_>) -> Vec<(String, Series)> {
         let series = Series { label: short_label(environment), slot, emulated: environment.is_emulated() };
         (environment.name.clone(), series)
     };
-    source.environments().map(look).collect()
+    environments.map(look).collect()
 }
 
 /// The label, its name shortened: that a guest is emulated is never what is cut off.
@@ -53,14 +57,15 @@ fn short_label(environment: &Environment) -> String {
 }
 
 /// Performance: above 1 is better.
-fn performance(ratio: f64, better: Direction) -> f64 {
+pub(crate) fn performance(ratio: f64, better: Direction) -> f64 {
     match better {
         Direction::Higher => ratio,
         Direction::Lower => 1.0 / ratio,
     }
 }
 
-fn performance_interval((low, high): (f64, f64), better: Direction) -> (f64, f64) {
+/// The same of an interval.
+pub(crate) fn performance_interval((low, high): (f64, f64), better: Direction) -> (f64, f64) {
     match better {
         Direction::Higher => (low, high),
         Direction::Lower => (1.0 / high, 1.0 / low),

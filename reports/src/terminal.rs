@@ -10,7 +10,7 @@ impl Report {
     /// The summary: headline, one line per workload and environment, what went wrong, what instances cost, and where
     /// the page is. `width` in columns; `color` false: plain text.
     pub fn terminal(&self, width: usize, color: bool, page: Option<&Path>) -> String {
-        let mut out = Screen { text: String::new(), width: width.max(40), color };
+        let mut out = Screen::new(width, color);
         out.wrapped(&self.headline, "", Style::Strong);
         if let Some(unfinished) = &self.unfinished {
             out.wrapped(&format!("not finished: {unfinished}"), "", Style::Warning);
@@ -44,8 +44,9 @@ impl Report {
     }
 }
 
+/// How a line looks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Style {
+pub(crate) enum Style {
     Plain,
     Strong,
     Faint,
@@ -77,13 +78,18 @@ impl Style {
     }
 }
 
-struct Screen {
-    text: String,
+/// What is written to a terminal.
+pub(crate) struct Screen {
+    pub(crate) text: String,
     width: usize,
     color: bool,
 }
 
 impl Screen {
+    pub(crate) fn new(width: usize, color: bool) -> Screen {
+        Screen { text: String::new(), width: width.max(40), color }
+    }
+
     fn painted(&self, text: &str, style: Style) -> String {
         match style.code().filter(|_| self.color) {
             Some(code) => format!("\x1b[{code}m{text}\x1b[0m"),
@@ -91,18 +97,18 @@ impl Screen {
         }
     }
 
-    fn line(&mut self, text: &str, style: Style) {
+    pub(crate) fn line(&mut self, text: &str, style: Style) {
         let painted = self.painted(text.trim_end(), style);
         self.text.push_str(&painted);
         self.text.push('\n');
     }
 
-    fn blank(&mut self) {
+    pub(crate) fn blank(&mut self) {
         self.text.push('\n');
     }
 
-    /// Broken at spaces; following lines are indented by `indent`, the first by what it begins with.
-    fn wrapped(&mut self, text: &str, indent: &str, style: Style) {
+    /// Broken at spaces; the first line keeps its indentation, following lines have `indent`.
+    pub(crate) fn wrapped(&mut self, text: &str, indent: &str, style: Style) {
         let text = plain(text);
         let mut line: String = text.chars().take_while(|c| *c == ' ').collect();
         for word in text.split_whitespace() {
@@ -123,24 +129,32 @@ impl Screen {
             return;
         }
         let head = ["workload", "environment", "ratio [95 %]", "verdict", "noise floor", "mean (from → to)"];
-        let cells = |row: &ResultRow| {
-            [
+        let judged = rows.iter().map(|row| JudgedRow {
+            cells: [
                 row.workload.clone(),
                 row.environment.clone(),
                 row.ratio_text(),
                 row.verdict.text().to_owned(),
                 row.noise_text(),
                 row.means_text(),
-            ]
-            .map(|cell| plain(&cell))
-        };
-        let all: Vec<[String; 6]> = rows.iter().map(cells).collect();
-        let widths = self.widths(&head, &all);
+            ],
+            verdict: row.verdict,
+            sentence: &row.sentence,
+        });
         let mut note = format!("ratios: environment ÷ {reference} of the same block");
         if rows.iter().any(|row| row.noise_floor.is_some()) {
             note.push_str("; noise floor: the control's interval");
         }
-        self.line(&padded(&head, &widths), Style::Faint);
+        self.judged(&head, &judged.collect::<Vec<_>>());
+        self.wrapped(&note, "", Style::Faint);
+        self.blank();
+    }
+
+    /// Rows in the colour of their verdict; an inconclusive one has its sentence below it.
+    pub(crate) fn judged<const N: usize>(&mut self, head: &[&str; N], rows: &[JudgedRow<'_, N>]) {
+        let all: Vec<[String; N]> = rows.iter().map(|row| row.cells.each_ref().map(|cell| plain(cell))).collect();
+        let widths = self.widths(head, &all);
+        self.line(&padded(head, &widths), Style::Faint);
         for (row, cells) in rows.iter().zip(&all) {
             let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
             self.line(&padded(&cells, &widths), Style::of(row.verdict));
@@ -148,8 +162,6 @@ impl Screen {
                 self.wrapped(&format!("    {}", row.sentence), "    ", Style::Faint);
             }
         }
-        self.wrapped(&note, "", Style::Faint);
-        self.blank();
     }
 
     /// Widths of as many columns as fit, at least the first four.
@@ -237,6 +249,13 @@ impl Screen {
     }
 }
 
+/// A row with a verdict.
+pub(crate) struct JudgedRow<'a, const N: usize> {
+    pub(crate) cells: [String; N],
+    pub(crate) verdict: Outcome,
+    pub(crate) sentence: &'a str,
+}
+
 /// Cells in columns of these widths; what is too long ends in an ellipsis.
 fn padded(cells: &[&str], widths: &[usize]) -> String {
     let cell = |(text, &width): (&&str, &usize)| {
@@ -253,6 +272,6 @@ fn padded(cells: &[&str], widths: &[usize]) -> String {
 }
 
 /// Without control characters: a name out of a record must not steer the terminal.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

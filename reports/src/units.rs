@@ -106,6 +106,23 @@ pub(crate) fn bounds((low, high): (f64, f64)) -> String {
     format!("[{}, {}]", ratio(low), ratio(high))
 }
 
+/// Two values in one unit: `84.0 → 82.1 k IOPS`; only the second where there is no first.
+pub(crate) fn from_to(from: Option<f64>, to: Option<f64>, unit: Unit) -> String {
+    match (from, to) {
+        (Some(from), Some(to)) => {
+            let scale = Scale::of(unit, from.max(to));
+            format!("{} → {} {}", scale.number(from), scale.number(to), scale.name)
+        }
+        (None, Some(to)) => human(to, unit),
+        _ => "–".to_owned(),
+    }
+}
+
+/// A p value: `0.031`, `< 0.001`.
+pub(crate) fn p_value(p: f64) -> String {
+    if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
+}
+
 /// Seconds as `12 s`, `3 min 20 s`, `1 h 5 min`.
 pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
@@ -166,5 +183,8 @@ mod tests {
         assert_eq!(duration(59.6), "1 min 0 s");
         assert_eq!(duration(3_900.0), "1 h 5 min");
         assert_eq!(count(1, "block"), "1 block");
+        assert_eq!((p_value(0.0312), p_value(0.0)), ("0.031".to_owned(), "< 0.001".to_owned()));
+        assert_eq!(from_to(Some(84_000.0), Some(9_000.0), Unit::Iops), "84.0 → 9.00 k IOPS");
+        assert_eq!(from_to(Some(1.0), None, Unit::Ns), "–");
     }
 }

@@ -112,7 +112,7 @@ pub struct Broken {
 /// Analyse a record.
 pub fn analyse(record: &Record) -> Analysis {
     let values = Values::of(record);
-    let distributions = distributions(record);
+    let distributions = distributions(&record.trials);
     let comparisons = comparisons(record, &values);
     Analysis {
         headline: sentence::headline(record, &comparisons),
@@ -131,7 +131,7 @@ pub(crate) struct Values<'a>(BTreeMap<&'a str, ByEnvironment<'a>>);
 type ByEnvironment<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<(u32, f64)>>>;
 
 impl<'a> Values<'a> {
-    fn of(record: &'a Record) -> Values<'a> {
+    pub(crate) fn of(record: &'a Record) -> Values<'a> {
         let mut values: BTreeMap<&str, ByEnvironment<'_>> = BTreeMap::new();
         for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
             for measurement in trial.measurements.iter().filter(|m| m.value.is_finite()) {
@@ -154,21 +154,34 @@ impl<'a> Values<'a> {
 
     /// `(block, numerator ÷ denominator)` of the blocks that have both, where the ratio is a positive number.
     pub(crate) fn pairs(&self, workload: &str, metric: &str, numerator: &str, denominator: &str) -> Vec<(u32, f64)> {
-        let below: BTreeMap<u32, f64> = self.get(workload, denominator, metric).iter().copied().collect();
-        let above = self.get(workload, numerator, metric).iter();
-        let ratios = above.filter_map(|&(block, value)| Some((block, value / below.get(&block)?)));
-        ratios.filter(|(_, ratio)| ratio.is_finite() && *ratio > 0.0).collect()
+        let mut ratios = self.all_pairs(workload, metric, numerator, denominator);
+        ratios.retain(|(_, ratio)| ratio.is_finite() && *ratio > 0.0);
+        ratios
     }
 
-    fn metrics(&self, workload: &str, environment: &str) -> Vec<&'static metric::Metric> {
+    /// The same, whatever the ratio is.
+    pub(crate) fn all_pairs(
+        &self,
+        workload: &str,
+        metric: &str,
+        numerator: &str,
+        denominator: &str,
+    ) -> Vec<(u32, f64)> {
+        let below: BTreeMap<u32, f64> = self.get(workload, denominator, metric).iter().copied().collect();
+        let above = self.get(workload, numerator, metric).iter();
+        above.filter_map(|&(block, value)| Some((block, value / below.get(&block)?))).collect()
+    }
+
+    pub(crate) fn metrics(&self, workload: &str, environment: &str) -> Vec<&'static metric::Metric> {
         let has = |metric: &&metric::Metric| !self.get(workload, environment, metric.name).is_empty();
         metric::METRICS.iter().filter(has).collect()
     }
 }
 
-fn distributions(record: &Record) -> Vec<Distribution> {
+/// The latencies of all valid trials, merged by workload and environment.
+pub fn distributions<'a>(trials: impl IntoIterator<Item = &'a Trial>) -> Vec<Distribution> {
     let mut merged: BTreeMap<_, Vec<(u64, u64)>> = BTreeMap::new();
-    for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
+    for trial in trials.into_iter().filter(|trial| trial.is_valid()) {
         for (direction, histogram) in &trial.histograms {
             let key = (trial.planned.workload.as_str(), trial.planned.environment.as_str(), direction.as_str());
             merged.entry(key).or_default().extend_from_slice(histogram.bins());
@@ -208,7 +221,7 @@ fn cells(record: &Record, values: &Values<'_>, distributions: &[Distribution]) -
 }
 
 /// A percentile of an environment comes from its merged histogram, never from averaging.
-fn percentile<'a, I: Iterator<Item = &'a Distribution>>(metric: &str, of: impl Fn() -> I) -> Option<f64> {
+pub(crate) fn percentile<'a, I: Iterator<Item = &'a Distribution>>(metric: &str, of: impl Fn() -> I) -> Option<f64> {
     let (direction, rest) = metric.split_once("_latency_")?;
     let q = match rest {
         "p50_ns" => 0.5,

@@ -5,9 +5,12 @@
 #![warn(missing_docs)]
 
 pub mod analysis;
+pub mod archive;
 pub mod claims;
+pub mod compare;
 pub mod metric;
 pub mod paper;
+pub mod policy;
 pub mod record;
 pub mod schema;
 pub mod statistics;

@@ -1,4 +1,4 @@
-//! The JSON Schema of the record, which is a public contract: `results/schema`.
+//! The JSON Schema of the record and of comparisons, which are a public contract: `results/schema`.
 
 /// Schema of `run.json`.
 pub fn run() -> String {
@@ -8,6 +8,11 @@ pub fn run() -> String {
 /// Schema of a line of `trials.jsonl`.
 pub fn trial() -> String {
     pretty(&schemars::schema_for!(crate::record::Trial))
+}
+
+/// Schema of what `bench compare --format json` prints.
+pub fn compare() -> String {
+    pretty(&schemars::schema_for!(crate::compare::Judgement))
 }
 
 fn pretty(schema: &schemars::Schema) -> String {
@@ -23,7 +28,12 @@ mod tests {
     #[test]
     fn the_committed_schemas_are_current() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
-        for (name, text) in [("run.schema.json", super::run()), ("trial.schema.json", super::trial())] {
+        let schemas = [
+            ("run.schema.json", super::run()),
+            ("trial.schema.json", super::trial()),
+            ("compare.schema.json", super::compare()),
+        ];
+        for (name, text) in schemas {
             let path = folder.join(name);
             if std::env::var_os("BLESS").is_some() {
                 std::fs::create_dir_all(&folder).unwrap();

@@ -8,7 +8,7 @@ use crate::store::Record;
 use crate::verdict::Verdict;
 
 /// A fraction in percent: one figure below ten, none above.
-fn percent(fraction: f64) -> String {
+pub(crate) fn percent(fraction: f64) -> String {
     let percent = fraction.abs() * 100.0;
     if percent < 9.95 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
 }
@@ -28,45 +28,44 @@ fn losses(interval: Interval, better: Direction) -> (f64, f64) {
     (a.min(b), a.max(b))
 }
 
-/// What a comparison says.
-pub(crate) fn comparison(comparison: &Comparison, margin: f64, metric: &Metric) -> String {
-    let Some(ratio) = comparison.ratio else { return "no block has both sides".to_owned() };
+/// How far a ratio is from 1, in words: `19.8 % slower`.
+pub(crate) fn by(ratio: f64, metric: &Metric) -> String {
     let (worse, better) = words(metric);
     let lost = loss(ratio, metric.better);
-    let by = format!("{} {}", percent(lost), if lost >= 0.0 { worse } else { better });
-    if let Some(why) = &comparison.why_no_verdict {
-        return format!("{by}; no verdict ({why})");
-    }
-    let (Some(interval), Some(verdict)) = (comparison.interval, comparison.verdict) else { return by };
+    format!("{} {}", percent(lost), if lost >= 0.0 { worse } else { better })
+}
+
+/// What a ratio with its interval says.
+pub(crate) fn judged(ratio: f64, interval: Interval, verdict: Verdict, margin: f64, metric: &Metric) -> String {
+    let by = by(ratio, metric);
     let (least, most) = losses(interval, metric.better);
+    let (worse, better) = words(metric);
     match verdict {
         Verdict::Worse => format!("{by}, at least {}", percent(least)),
         Verdict::Better => format!("{by}, at least {}", percent(most)),
         Verdict::Equivalent => format!("no difference of {} or more", percent(margin)),
-        Verdict::Inconclusive => inconclusive(comparison, &by, (least, most), margin, (worse, better)),
+        Verdict::Inconclusive if least > 0.0 || most < 0.0 => {
+            format!("{by}; whether by more than {} is open", percent(margin))
+        }
+        Verdict::Inconclusive if most >= -least => format!("no difference seen; at most {} {worse}", percent(most)),
+        Verdict::Inconclusive => format!("no difference seen; at most {} {better}", percent(least)),
     }
 }
 
-fn inconclusive(
-    comparison: &Comparison,
-    by: &str,
-    (least, most): (f64, f64),
-    margin: f64,
-    (worse, better): (&str, &str),
-) -> String {
-    let seen = if least > 0.0 || most < 0.0 {
-        format!("{by}; whether by more than {} is open", percent(margin))
-    } else if most >= -least {
-        format!("no difference seen; at most {} {worse}", percent(most))
-    } else {
-        format!("no difference seen; at most {} {better}", percent(least))
-    };
+/// What a comparison says.
+pub(crate) fn comparison(comparison: &Comparison, margin: f64, metric: &Metric) -> String {
+    let Some(ratio) = comparison.ratio else { return "no block has both sides".to_owned() };
+    if let Some(why) = &comparison.why_no_verdict {
+        return format!("{}; no verdict ({why})", by(ratio, metric));
+    }
+    let (Some(interval), Some(verdict)) = (comparison.interval, comparison.verdict) else { return by(ratio, metric) };
+    let said = judged(ratio, interval, verdict, margin, metric);
     match comparison.blocks_needed {
         Some(blocks) if blocks as usize > comparison.pairs.len() => {
-            format!("{seen}; about {blocks} blocks would decide ± {} (--blocks {blocks})", percent(margin))
+            format!("{said}; about {blocks} blocks would decide ± {} (--blocks {blocks})", percent(margin))
         }
-        Some(_) => format!("{seen}; it lies at the margin's edge: a smaller or larger --margin decides"),
-        None => seen,
+        Some(_) => format!("{said}; it lies at the margin's edge: a smaller or larger --margin decides"),
+        None => said,
     }
 }
 
@@ -115,7 +114,7 @@ fn part(record: &Record, environment: &Environment, comparisons: &[Comparison]) 
     format!("{name}: {}", said.join(", "))
 }
 
-fn plural(count: usize) -> &'static str {
+pub(crate) fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 

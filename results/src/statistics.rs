@@ -2,13 +2,15 @@
 //!
 //! Oracle values in the tests come from SciPy (`docs/statistics-oracle.py`).
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// Confidence of every interval: 95 %, which is two one-sided tests at 2.5 % each.
-const TAIL: f64 = 0.025;
+/// Level of every one-sided test. An interval of 95 % is two of them.
+pub const TAIL: f64 = 0.025;
 
 /// An interval, on the scale of ratios unless said otherwise.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Interval {
     /// Lower end.
     pub low: f64,
@@ -49,14 +51,61 @@ fn moments(values: &[f64]) -> Option<(f64, f64)> {
     Some((mean, variance.sqrt()))
 }
 
-/// The geometric mean of paired ratios with its 95 % Student interval. Needs two blocks.
-pub fn paired(ratios: &[f64]) -> Option<Estimate> {
-    let logs = logs(ratios)?;
-    let (mean, sd_log) = moments(&logs)?;
-    let n = logs.len();
-    let half = student(n as f64 - 1.0)?.inverse_cdf(1.0 - TAIL) * sd_log / (n as f64).sqrt();
-    let interval = Interval { low: (mean - half).exp(), high: (mean + half).exp() };
-    Some(Estimate { ratio: mean.exp(), interval, n, sd_log })
+/// A geometric mean ratio with what every interval and every test of it needs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Effect {
+    /// Geometric mean.
+    pub ratio: f64,
+    /// Standard error of its logarithm.
+    pub error: f64,
+    /// Degrees of freedom; after Welch and Satterthwaite where two samples may have different variances.
+    pub freedom: f64,
+}
+
+impl Effect {
+    /// Of paired ratios. Needs two.
+    pub fn paired(ratios: &[f64]) -> Option<Effect> {
+        let (mean, sd) = moments(&logs(ratios)?)?;
+        let n = ratios.len() as f64;
+        Some(Effect { ratio: mean.exp(), error: sd / n.sqrt(), freedom: n - 1.0 })
+    }
+
+    /// Of two independent samples, `new` over `base` (Welch). Needs two values a side.
+    pub fn welch(new: &[f64], base: &[f64]) -> Option<Effect> {
+        let ((mean_new, sd_new), (mean_base, sd_base)) = (moments(&logs(new)?)?, moments(&logs(base)?)?);
+        let (part_new, part_base) = (sd_new.powi(2) / new.len() as f64, sd_base.powi(2) / base.len() as f64);
+        let variance = part_new + part_base;
+        let below = part_new.powi(2) / (new.len() as f64 - 1.0) + part_base.powi(2) / (base.len() as f64 - 1.0);
+        // Without any variance, or with one too small for its square to be a number, the formula is 0 ÷ 0.
+        let pooled = (new.len() + base.len()) as f64 - 2.0;
+        let freedom = if below > 0.0 { variance.powi(2) / below } else { pooled };
+        Some(Effect { ratio: (mean_new - mean_base).exp(), error: variance.sqrt(), freedom })
+    }
+
+    /// How far, on the log scale, the limit of a one-sided test at the level `tail` is from the ratio.
+    pub fn reach(&self, tail: f64) -> Option<f64> {
+        Some(student(self.freedom)?.inverse_cdf(1.0 - tail) * self.error).filter(|reach| reach.is_finite())
+    }
+
+    /// The 95 % interval; absent where its ends are no numbers.
+    pub fn interval(&self) -> Option<Interval> {
+        let interval = around(self.ratio, self.reach(TAIL)?);
+        (interval.low > 0.0 && interval.high.is_finite()).then_some(interval)
+    }
+
+    /// One-sided p of the hypothesis that the true ratio is not above `edge`.
+    pub fn p_above(&self, edge: f64) -> Option<f64> {
+        let distance = self.ratio.ln() - edge.ln();
+        match self.error > 0.0 {
+            true => Some(student(self.freedom)?.sf(distance / self.error)),
+            false => Some(if distance > 0.0 { 0.0 } else { 1.0 }),
+        }
+    }
+
+    /// One-sided p of the hypothesis that the true ratio is not below `edge`.
+    pub fn p_below(&self, edge: f64) -> Option<f64> {
+        Effect { ratio: 1.0 / self.ratio, ..*self }.p_above(1.0 / edge)
+    }
 }
 
 /// The 95 % Student interval of the mean of plain differences, on their own scale. Needs two.
@@ -66,21 +115,23 @@ pub fn mean_interval(values: &[f64]) -> Option<Interval> {
     Some(Interval { low: mean - half, high: mean + half })
 }
 
-/// The ratio of two independent sets of values (Welch), `a` over `b`, with its 95 % interval. Needs two values a side.
-pub fn welch(a: &[f64], b: &[f64]) -> Option<Estimate> {
-    let (a, b) = (logs(a)?, logs(b)?);
-    let ((mean_a, sd_a), (mean_b, sd_b)) = (moments(&a)?, moments(&b)?);
-    let (part_a, part_b) = (sd_a.powi(2) / a.len() as f64, sd_b.powi(2) / b.len() as f64);
-    let error = (part_a + part_b).sqrt();
-    let difference = mean_a - mean_b;
-    let half = if error > 0.0 {
-        let below = part_a.powi(2) / (a.len() as f64 - 1.0) + part_b.powi(2) / (b.len() as f64 - 1.0);
-        student((part_a + part_b).powi(2) / below)?.inverse_cdf(1.0 - TAIL) * error
-    } else {
-        0.0
-    };
-    let interval = Interval { low: (difference - half).exp(), high: (difference + half).exp() };
-    Some(Estimate { ratio: difference.exp(), interval, n: a.len().min(b.len()), sd_log: error })
+/// The geometric mean of paired ratios with its 95 % Student interval. Needs two blocks.
+pub fn paired(ratios: &[f64]) -> Option<Estimate> {
+    let effect = Effect::paired(ratios)?;
+    let interval = around(effect.ratio, effect.reach(TAIL)?);
+    let n = ratios.len();
+    Some(Estimate { ratio: effect.ratio, interval, n, sd_log: effect.error * (n as f64).sqrt() })
+}
+
+/// The interval that reaches so far on the log scale.
+fn around(ratio: f64, reach: f64) -> Interval {
+    Interval { low: (ratio.ln() - reach).exp(), high: (ratio.ln() + reach).exp() }
+}
+
+/// Geometric mean of at least one positive, finite value.
+pub fn geometric_mean(values: &[f64]) -> Option<f64> {
+    let logs = logs(values)?;
+    (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
 }
 
 /// Two-sided p of a sign-flip permutation test on the logarithms of paired ratios: all 2^n flips up to 16 blocks; above that
@@ -164,9 +215,24 @@ mod tests {
 
     #[test]
     fn welch_agrees_with_scipy() {
-        let estimate = welch(&[101.0, 99.0, 104.0, 102.0, 98.0], &[95.0, 97.0, 93.0, 99.0]).unwrap();
-        assert!(close(estimate.ratio, WELCH.0), "{estimate:?}");
-        assert!(close(estimate.interval.low, WELCH.1) && close(estimate.interval.high, WELCH.2), "{estimate:?}");
+        let effect = Effect::welch(&[101.0, 99.0, 104.0, 102.0, 98.0], &[95.0, 97.0, 93.0, 99.0]).unwrap();
+        let interval = effect.interval().unwrap();
+        assert!(close(effect.ratio, WELCH.0), "{effect:?}");
+        assert!(close(interval.low, WELCH.1) && close(interval.high, WELCH.2), "{interval:?}");
+    }
+
+    #[test]
+    fn freedom_and_one_sided_p_agree_with_scipy() {
+        let new = [0.80, 0.83, 0.79, 0.81, 0.82, 0.78];
+        let effect = Effect::welch(&new, &[0.97, 1.01, 0.90, 1.06]).unwrap();
+        let interval = effect.interval().unwrap();
+        assert!(close(effect.freedom, 3.4562025823784652) && close(effect.ratio, 0.8185359093251897), "{effect:?}");
+        assert!(close(interval.low, 0.736093999951755) && close(interval.high, 0.9102112432633991), "{interval:?}");
+        assert!(close(effect.p_below(1.0 / 1.05).unwrap(), 0.009145157930597758));
+        assert!(close(effect.p_above(1.05).unwrap(), 0.9980885647771));
+        let paired = Effect::paired(&RATIOS).unwrap();
+        assert!(close(paired.p_below(1.05).unwrap(), 0.003384371735510309));
+        assert!(close(paired.p_above(1.0 / 1.05).unwrap(), 0.00014491726333958044));
     }
 
     #[test]
@@ -183,7 +249,9 @@ mod tests {
         assert_eq!(paired(&[1.0]), None);
         for wrong in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
             assert_eq!(paired(&[1.0, wrong, 1.0]), None);
-            assert_eq!(welch(&[1.0, 2.0], &[1.0, wrong]), None);
+            assert_eq!(Effect::welch(&[1.0, 2.0], &[1.0, wrong]), None);
+            assert_eq!(Effect::welch(&[1.0, wrong], &[1.0, 2.0]), None);
+            assert_eq!(geometric_mean(&[1.0, wrong]), None);
             assert_eq!(sign_flip_p(&[wrong]), None);
         }
         let two = paired(&[1.0, 1.1]).unwrap();
@@ -195,7 +263,11 @@ mod tests {
     fn without_variance_the_interval_is_the_point() {
         let estimate = paired(&[0.9, 0.9, 0.9]).unwrap();
         assert!(close(estimate.ratio, 0.9) && close(estimate.interval.low, 0.9) && close(estimate.interval.high, 0.9));
-        assert_eq!(welch(&[2.0, 2.0], &[1.0, 1.0]).unwrap().ratio, 2.0);
+        let effect = Effect::welch(&[2.0, 2.0], &[1.0, 1.0]).unwrap();
+        assert_eq!((effect.ratio, effect.error, effect.freedom), (2.0, 0.0, 2.0));
+        assert_eq!((effect.p_above(1.9), effect.p_above(2.1), effect.p_below(2.1)), (Some(0.0), Some(1.0), Some(0.0)));
+        assert_eq!(effect.interval(), Some(Interval { low: 2.0, high: 2.0 }));
+        assert_eq!(Effect::welch(&[2.0], &[1.0, 1.0]), None, "one value has no variance");
         assert_eq!(blocks_needed(0.0, 0.05), Some(3));
     }
 
@@ -217,6 +289,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn exchanging_runs_turns_everything_over(new in ratios(), base in ratios(), edge in 1.01_f64..1.5) {
+            let (a, b) = (Effect::welch(&new, &base).unwrap(), Effect::welch(&base, &new).unwrap());
+            prop_assert!(close(a.ratio * b.ratio, 1.0) && close(a.freedom, b.freedom));
+            prop_assert!(close(a.p_above(edge).unwrap(), b.p_below(1.0 / edge).unwrap()));
+        }
+
+        #[test]
+        fn the_interval_and_the_tests_say_the_same(new in ratios(), base in ratios(), edge in 0.5_f64..2.0) {
+            let effect = Effect::welch(&new, &base).unwrap();
+            let Some(interval) = effect.interval() else { return Ok(()) };
+            prop_assume!((interval.low / edge - 1.0).abs() > 1e-9 && (interval.high / edge - 1.0).abs() > 1e-9);
+            prop_assert_eq!(interval.low > edge, effect.p_above(edge).unwrap() < TAIL);
+            prop_assert_eq!(interval.high < edge, effect.p_below(edge).unwrap() < TAIL);
+        }
+
+        #[test]
+        fn freedom_lies_between_the_smaller_sample_and_both(new in ratios(), base in ratios()) {
+            let freedom = Effect::welch(&new, &base).unwrap().freedom;
+            let (least, most) = (new.len().min(base.len()) as f64 - 1.0, (new.len() + base.len()) as f64 - 2.0);
+            prop_assert!(freedom >= least - 1e-9 && freedom <= most + 1e-9, "{freedom} not in {least}..{most}");
+        }
+
         #[test]
         fn the_order_of_blocks_does_not_matter(ratios in ratios(), shift in 0_usize..12) {
             let mut other = ratios.clone();

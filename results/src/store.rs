@@ -4,10 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::archive;
 use crate::record::{Run, SCHEMA_VERSION, State, Trial};
 
-const RUN: &str = "run.json";
-const TRIALS: &str = "trials.jsonl";
+pub(crate) const RUN: &str = "run.json";
+pub(crate) const TRIALS: &str = "trials.jsonl";
 
 /// A run's folder cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,17 @@ pub enum StoreError {
         /// Its version.
         found: u64,
     },
+    /// An archive is not one of a run.
+    #[error("{file}: {reason}; nothing was read from it (`bench export RUN` makes an archive)")]
+    Archive {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A folder that was to be a run, or to hold some.
+    #[error("{0} holds no run: it has no run.json, and nothing in it is the folder or the archive (*.tar.gz) of a run")]
+    NoRuns(String),
     /// No run has this name.
     #[error("there is no run `{name}` in {parent}; `bench list runs` shows what there is")]
     Unknown {
@@ -65,7 +77,7 @@ pub enum StoreError {
     },
 }
 
-fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
     let path = path.display().to_string();
     move |source| StoreError::Io { doing, path, source }
 }
@@ -158,19 +170,29 @@ pub struct Record {
 }
 
 impl Record {
-    /// Read a run's folder. A torn last line is tolerated (a killed run leaves one), nothing else is.
+    /// Read a run's folder, or its archive. A torn last line is tolerated (a killed run leaves one), nothing else is.
     pub fn load(folder: &Path) -> Result<Record, StoreError> {
+        if folder.is_file() {
+            let (run, trials) = archive::read(folder)?;
+            return Record::of(folder, parse_run(&folder.join(RUN), &run)?, &trials);
+        }
         let path = folder.join(RUN);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
+        let run = match fs::read(&path) {
+            Ok(text) => parse_run(&path, &text)?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 return Err(StoreError::NotARun(folder.display().to_string()));
             }
             Err(e) => return Err(io("reading", &path)(e)),
         };
-        let run = parse_run(&path, &text)?;
+        let path = folder.join(TRIALS);
+        let trials = fs::read(&path).map_err(io("reading", &path))?;
+        Record::of(folder, run, &trials)
+    }
+
+    /// From the two files of the record, which were read from `folder`.
+    fn of(folder: &Path, run: Run, trials: &[u8]) -> Result<Record, StoreError> {
         let mut notes = Vec::new();
-        let trials = read_trials(&folder.join(TRIALS), &run, &mut notes)?;
+        let trials = parse_trials(&folder.join(TRIALS), trials, &run, &mut notes)?;
         if run.state == State::Running {
             let (done, planned) = (trials.len(), run.plan.trials.len());
             notes.push(format!("the run has not ended, or was killed: {done} of {planned} trials are recorded"));
@@ -224,8 +246,8 @@ fn check_run(run: &Run) -> Result<(), String> {
     }
 }
 
-fn read_trials(path: &Path, run: &Run, notes: &mut Vec<String>) -> Result<Vec<Trial>, StoreError> {
-    let text = fs::read_to_string(path).map_err(io("reading", path))?;
+fn parse_trials(path: &Path, text: &[u8], run: &Run, notes: &mut Vec<String>) -> Result<Vec<Trial>, StoreError> {
+    let text = std::str::from_utf8(text).map_err(|e| damaged(path, None, &e))?;
     let known: std::collections::BTreeSet<&str> = run.plan.trials.iter().map(|trial| trial.id.as_str()).collect();
     let mut trials = Vec::new();
     for (index, line) in text.split_inclusive('\n').enumerate() {
@@ -284,11 +306,27 @@ fn ids(parent: &Path) -> Result<Vec<String>, StoreError> {
     Ok(ids)
 }
 
-/// A run by name: a folder, a unique prefix of an id in `parent`, or `last`.
+/// One run, or the runs of a set, by name: what [`find_run`] takes, or a folder of run folders and archives.
+pub fn find_runs(parent: &Path, name: &str) -> Result<Vec<PathBuf>, StoreError> {
+    let path = find_run(parent, name)?;
+    if path.is_file() || path.join(RUN).exists() {
+        return Ok(vec![path]);
+    }
+    let entries = fs::read_dir(&path).map_err(io("reading the folder", &path))?;
+    let is_run = |entry: &PathBuf| {
+        let name = entry.file_name().unwrap_or_default().to_string_lossy();
+        !name.starts_with('.') && (entry.join(RUN).exists() || (name.ends_with(archive::ENDING) && entry.is_file()))
+    };
+    let mut runs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_run).collect();
+    runs.sort();
+    if runs.is_empty() { Err(StoreError::NoRuns(path.display().to_string())) } else { Ok(runs) }
+}
+
+/// A run by name: a folder, an archive, a unique prefix of an id in `parent`, or `last`.
 pub fn find_run(parent: &Path, name: &str) -> Result<PathBuf, StoreError> {
     let unknown = || StoreError::Unknown { name: name.to_owned(), parent: parent.display().to_string() };
-    if name.contains('/') || Path::new(name).is_dir() {
-        return if Path::new(name).is_dir() { Ok(PathBuf::from(name)) } else { Err(unknown()) };
+    if name.contains('/') || Path::new(name).exists() {
+        return if Path::new(name).exists() { Ok(PathBuf::from(name)) } else { Err(unknown()) };
     }
     let ids = ids(parent)?;
     if name == "last" {

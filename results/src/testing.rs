@@ -196,3 +196,27 @@ fn instance(is_vm: bool) -> Instance {
         clock_read_ns: Some(25.0),
     }
 }
+
+/// Another run of the same plan on the same machine: its own id, another seed, and the same noise about the same means.
+pub fn another(seed: u64, blocks: u32, emulated: bool) -> Record {
+    let mut record = record(seed, blocks, emulated);
+    record.run.id = format!("20260102T000000Z-io-{seed:06x}");
+    record
+}
+
+/// Multiply all rates of a workload in an environment by `factor`, and divide its times by it.
+pub fn speed_up(record: &mut Record, workload: &str, environment: &str, factor: f64) {
+    let of = |trial: &&mut Trial| trial.planned.workload == workload && trial.planned.environment == environment;
+    for trial in record.trials.iter_mut().filter(of) {
+        for measurement in &mut trial.measurements {
+            measurement.value *= match measurement.better {
+                metric::Direction::Higher => factor,
+                metric::Direction::Lower => 1.0 / factor,
+            };
+        }
+        for histogram in trial.histograms.values_mut() {
+            let bins = histogram.bins().iter().map(|&(ns, count)| ((ns as f64 / factor) as u64, count));
+            *histogram = Histogram::from_bins(bins);
+        }
+    }
+}

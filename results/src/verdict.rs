@@ -1,12 +1,13 @@
 //! The verdict on a ratio: one decision rule, on the 95 % interval and the margin.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::metric::Direction;
 use crate::statistics::Interval;
 
 /// What a comparison says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The whole interval is beyond the margin, on the good side.
@@ -27,6 +28,15 @@ impl std::fmt::Display for Verdict {
             Verdict::Equivalent => "equivalent",
             Verdict::Inconclusive => "inconclusive",
         })
+    }
+}
+
+/// A margin as people write it: `5%` is 0.05.
+pub fn parse_margin(text: &str) -> Result<f64, String> {
+    let value = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    match value {
+        Some(value) if value > 0.0 && value <= 100.0 => Ok(value / 100.0),
+        _ => Err(format!("`{text}` is not a percentage of more than 0% and at most 100%, such as 5%")),
     }
 }
 
@@ -71,6 +81,14 @@ mod tests {
         assert_eq!(at(0.90, 0.97), Verdict::Inconclusive);
         assert_eq!(at(0.5, 2.0), Verdict::Inconclusive);
         assert_eq!(at(1.0 / 1.05, 1.0), Verdict::Inconclusive, "touching an edge is not being within");
+    }
+
+    #[test]
+    fn margins_are_percentages() {
+        assert_eq!(parse_margin("5%"), Ok(0.05));
+        for wrong in ["", "5", "0%", "-5%", "101%", "x%", "NaN%"] {
+            assert!(parse_margin(wrong).unwrap_err().contains("such as 5%"), "{wrong}");
+        }
     }
 
     proptest! {

@@ -54,6 +54,8 @@ pub enum EnvironmentError {
 /// What an option takes.
 enum Values {
     Path,
+    /// A whole number above 0.
+    Count,
     OneOf(&'static [&'static str]),
 }
 
@@ -67,6 +69,8 @@ fn options(kind: Kind) -> &'static [(&'static str, Values)] {
             ("fio", Values::Path),
             ("userns", YES_NO),
             ("net", Values::OneOf(&["none", "host", "bridge", "routed", "hook", "nat"])),
+            ("read_iops", Values::Count),
+            ("write_iops", Values::Count),
         ],
         Kind::Vm => &[
             ("qemu", Values::Path),
@@ -128,6 +132,8 @@ fn parse_option(kind: Kind, text: &str) -> Result<(String, String), EnvironmentE
     let expected = match values {
         Values::Path if value.starts_with('/') => None,
         Values::Path => Some("an absolute path".to_owned()),
+        Values::Count if value.parse::<u64>().is_ok_and(|count| count > 0) => None,
+        Values::Count => Some("a whole number above 0".to_owned()),
         Values::OneOf(known) if known.contains(&value) => None,
         Values::OneOf(known) => Some(format!("one of {}", known.join(", "))),
     };
@@ -174,6 +180,8 @@ mod tests {
             ("vm:speed=1", "qemu, kernel"),
             ("vm:accel=xen", "auto, kvm, tcg"),
             ("vm:qemu=qemu", "absolute path"),
+            ("container:read_iops=0", "above 0"),
+            ("container:write_iops=1.5", "whole number"),
             ("vm:accel", "KEY=VALUE"),
             ("native:qemu=/x", "fio"),
             ("", "native, container and vm"),

@@ -42,15 +42,6 @@ pub fn parse_duration(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A fraction, from `5%`.
-pub(crate) fn parse_percent(text: &str) -> Result<f64, String> {
-    let value = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
-    match value {
-        Some(value) if value > 0.0 && value <= 100.0 => Ok(value / 100.0),
-        _ => Err(format!("`{text}` is not a percentage of more than 0% and at most 100%, such as 5%")),
-    }
-}
-
 /// The number in front, and what follows it.
 fn split(text: &str) -> (&str, &str) {
     let text = text.trim();
@@ -71,7 +62,6 @@ mod tests {
         assert_eq!(parse_size("1.5 MiB"), Ok(3 << 19));
         assert_eq!(parse_duration("500ms"), Ok(0.5));
         assert_eq!(parse_duration("1d"), Ok(86_400.0));
-        assert_eq!(parse_percent("5%"), Ok(0.05));
     }
 
     #[test]
@@ -86,15 +76,12 @@ mod tests {
         for text in ["", "2", "s", "2 sec", "infs"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
-        for text in ["5", "0%", "-1%", "101%", "NaN%"] {
-            assert!(parse_percent(text).is_err(), "{text}");
-        }
     }
 
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in ".{0,20}") {
-            let _ = (parse_size(&text), parse_duration(&text), parse_percent(&text));
+            let _ = (parse_size(&text), parse_duration(&text));
         }
 
         #[test]

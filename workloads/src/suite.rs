@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use bench_results::metric;
+use bench_results::policy::position;
 use bench_results::record::Profile;
+use bench_results::verdict::parse_margin;
 use fio_rs::{Direction, Pattern};
 use serde::Deserialize;
 use toml::Spanned;
@@ -14,7 +16,7 @@ use crate::environment::{EnvironmentDefinition, is_name};
 use crate::exchange::Exchange;
 use crate::fio::Fio;
 use crate::probe;
-use crate::quantity::{parse_duration, parse_percent, parse_size};
+use crate::quantity::{parse_duration, parse_size};
 use crate::stream::Stream;
 use crate::workload::{Kind, Workload};
 
@@ -203,9 +205,7 @@ impl Suite {
             .map_err(|e| (e.span().unwrap_or(0..0), e.message().to_owned()))
             .and_then(|suite| build(&suite));
         read.map_err(|(span, message)| {
-            let before = text.get(..span.start).unwrap_or(text);
-            let line = before.matches('\n').count() + 1;
-            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            let (line, column) = position(text, span.start);
             SuiteError::Definition { file: file.to_owned(), line, column, message }
         })
     }
@@ -412,7 +412,7 @@ fn profile(entry: &ProfileEntry) -> Result<Profile, Wrong> {
         warmup_s: seconds(&entry.warm_up)?,
         settle_s: seconds(&entry.settle)?,
         size_bytes: parse_size(entry.size.get_ref()).map_err(|e| wrong(&entry.size, e))?,
-        margin: parse_percent(entry.margin.get_ref()).map_err(|e| wrong(&entry.margin, e))?,
+        margin: parse_margin(entry.margin.get_ref()).map_err(|e| wrong(&entry.margin, e))?,
         verdicts: entry.verdicts,
     })
 }

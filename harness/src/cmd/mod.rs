@@ -1,8 +1,10 @@
 //! One module per subcommand: its arguments and its `run`, which returns the exit code.
 
 pub mod clean;
+pub mod compare;
 pub mod container;
 pub mod doctor;
+pub mod export;
 pub mod image;
 pub mod list;
 pub mod probe;

@@ -11,7 +11,7 @@ use crate::{output, paths};
 /// Arguments of `bench report`.
 #[derive(clap::Args)]
 pub struct ReportArgs {
-    /// A run's folder, a unique prefix of its id, or `last`
+    /// A run's folder, its archive, a unique prefix of its id, or `last`
     #[arg(default_value = "last")]
     run: String,
     /// Parent of the run folders
@@ -49,15 +49,17 @@ pub fn run(args: &ReportArgs) -> Result<i32> {
         });
         return Ok(0);
     }
-    write(&record)?;
-    let page = folder.join("report/index.html");
+    let page = write(&record)?.join("index.html");
     output::print(&report.terminal(output::width(), output::in_color(), Some(&page)));
     Ok(0)
 }
 
-/// Write the whole report of a record into its folder.
-pub fn write(record: &Record) -> Result<()> {
-    let folder = record.folder.join("report");
+/// Write the whole report of a record into its folder, or beside its archive; where it is.
+pub fn write(record: &Record) -> Result<PathBuf> {
+    let from = &record.folder;
+    let folder =
+        if from.is_file() { from.with_file_name(format!("{}-report", record.run.id)) } else { from.join("report") };
     bench_reports::write_all(record, &folder).with_context(|| format!("writing the report to {}", folder.display()))?;
-    paths::give_to_caller(&folder)
+    paths::give_to_caller(&folder)?;
+    Ok(folder)
 }

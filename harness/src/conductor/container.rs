@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
-use bench_container::{Bind, Namespace, Root, Spec};
+use bench_container::{Bind, IoLimit, Namespace, Root, Spec};
+use bench_workloads::EnvironmentDefinition;
 
 use super::instance::{Ground, Parts, Setting, greet_child};
+use crate::host::disk::Disk;
+use crate::netlab::Route;
 
 /// Where `bench` is inside.
 pub const BENCH: &str = "/bench";
@@ -20,9 +23,36 @@ pub struct Options {
     pub user: bool,
     /// The host's network namespace instead of one of its own.
     pub host_network: bool,
+    /// Throttle of the target's disk.
+    pub io: Option<IoLimit>,
 }
 
 impl Options {
+    /// From the definition's options, and how it reaches a peer.
+    pub fn of(definition: &EnvironmentDefinition, route: Option<Route>, setting: &Setting) -> Result<Options> {
+        let count = |name: &str| definition.options.get(name).and_then(|value| value.parse().ok());
+        let (read_iops, write_iops) = (count("read_iops"), count("write_iops"));
+        let io = match read_iops.or(write_iops) {
+            None => None,
+            Some(_) => {
+                let disk = setting.target.as_ref().and_then(|target| target.disk.as_ref());
+                let (major, minor) = disk
+                    .and_then(Disk::number)
+                    .context("read_iops and write_iops throttle the disk beneath the target, and there is none that can be named")?;
+                Some(IoLimit { major, minor, read_iops, write_iops, ..IoLimit::default() })
+            }
+        };
+        let user = definition.options.get("userns").is_some_and(|value| value == "yes");
+        Ok(Options { user, host_network: route == Some(Route::Direct), io })
+    }
+
+    /// The throttle in words, for the sameness table.
+    pub fn throttle(self) -> String {
+        let said = |rate: Option<u64>, what| rate.map(|rate| format!(", at most {rate} {what} a second"));
+        let Some(io) = self.io else { return String::new() };
+        [said(io.read_iops, "reads"), said(io.write_iops, "writes")].into_iter().flatten().collect()
+    }
+
     /// The namespaces of its own that the container has.
     pub fn namespaces(self) -> Vec<Namespace> {
         let mut all = Namespace::DOCKER.to_vec();

@@ -58,11 +58,7 @@ impl Environment {
         let route = route(definition, networked);
         let (start, accelerator_note) = match definition.kind {
             Kind::Native => (Start::Native, None),
-            Kind::Container => {
-                let user = definition.options.get("userns").is_some_and(|value| value == "yes");
-                let host_network = route == Some(Route::Direct);
-                (Start::Container(container::Options { user, host_network }), None)
-            }
+            Kind::Container => (Start::Container(container::Options::of(definition, route, setting)?), None),
             Kind::Vm => {
                 let (config, note) = guest(definition, route, setting).await?;
                 (Start::Vm(Box::new(vm::Machine { config, patience: vm::BOOT })), note)
@@ -112,7 +108,11 @@ impl Environment {
             Start::Vm(_) => None,
             Start::Native | Start::Container(_) => Some(setting.memory_bytes),
         };
-        Limits { cpus: Some(cpus::format(&setting.cpus)), memory_bytes, ..Limits::default() }
+        let io = match self.start {
+            Start::Container(options) => options.io.into_iter().collect(),
+            Start::Native | Start::Vm(_) => Vec::new(),
+        };
+        Limits { cpus: Some(cpus::format(&setting.cpus)), memory_bytes, io, ..Limits::default() }
     }
 
     /// Its entry in the record, from one started instance.
@@ -255,7 +255,7 @@ impl Environment {
         };
         match &self.start {
             Start::Native => what,
-            Start::Container(_) => format!("{what}, bind-mounted"),
+            Start::Container(options) => format!("{what}, bind-mounted{}", options.throttle()),
             Start::Vm(machine) => match &machine.config.target {
                 Some(disk) => format!("{what}, raw virtio-blk disk ({disk})"),
                 None => what,

@@ -40,6 +40,14 @@ impl Disk {
         read(self.sys.join(name)).or_else(|| read(self.sys.parent()?.join(name)))
     }
 
+    /// Major and minor number of the whole disk, also of a partition: what can be throttled.
+    pub fn number(&self) -> Option<(u64, u64)> {
+        let folder = if self.sys.join("partition").exists() { self.sys.parent()? } else { &self.sys };
+        let text = read(folder.join("dev"))?;
+        let (major, minor) = text.split_once(':')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    }
+
     /// The devices that are stacked on this one, by name.
     pub fn holders(&self) -> Vec<String> {
         names_in(&self.sys.join("holders"))
@@ -99,6 +107,16 @@ mod tests {
             "    4451      112   345000     2110    91822     3310  1120016    40211        0    51212    44321\n";
         assert_eq!(parse_stat(text), Some((345_000 + 1_120_016) * 512));
         assert_eq!(parse_stat("1 2 3"), None);
+    }
+
+    #[test]
+    fn a_disk_has_a_number() {
+        let Some(disk) = Disk::beneath(Path::new("/")) else {
+            eprintln!("skipped: the kernel names no single disk beneath /");
+            return;
+        };
+        let (major, minor) = disk.number().unwrap();
+        assert!(Path::new(&format!("/sys/dev/block/{major}:{minor}/queue")).exists(), "{disk:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod axis;
 mod bars;
 mod canvas;
 mod curves;
+mod overlay;
 mod spans;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ pub(crate) use answer::{Answer, AnswerMark, AnswerRow, Column};
 pub(crate) use bars::{Bar, BarGroup, BarPanel, Bars};
 use canvas::{Anchor, Canvas, Drawn, Ink, LABEL, SMALL, Shape, TITLE};
 pub(crate) use curves::{Curve, CurvePanel, Curves};
+pub(crate) use overlay::{Overlay, OverlayPanel};
 pub(crate) use spans::{Span, SpanRow, Spans};
 
 /// Width of every figure in logical pixels.
@@ -68,6 +70,7 @@ pub(crate) enum Drawing {
     Answer(Answer),
     Bars(Bars),
     Curves(Curves),
+    Overlay(Overlay),
     Spans(Spans),
 }
 
@@ -91,6 +94,7 @@ impl Figure {
             Drawing::Answer(drawing) => drawing.table(),
             Drawing::Bars(drawing) => drawing.table(),
             Drawing::Curves(drawing) => drawing.table(),
+            Drawing::Overlay(drawing) => drawing.table(),
             Drawing::Spans(drawing) => drawing.table(),
         }
     }
@@ -101,6 +105,7 @@ impl Figure {
             Drawing::Answer(drawing) => drawing.height(),
             Drawing::Bars(drawing) => drawing.height(),
             Drawing::Curves(drawing) => drawing.height(),
+            Drawing::Overlay(drawing) => drawing.height(),
             Drawing::Spans(drawing) => drawing.height(),
         }
     }
@@ -116,6 +121,7 @@ impl Figure {
             Drawing::Answer(drawing) => drawing.draw(canvas, top),
             Drawing::Bars(drawing) => drawing.draw(canvas, top),
             Drawing::Curves(drawing) => drawing.draw(canvas, top),
+            Drawing::Overlay(drawing) => drawing.draw(canvas, top),
             Drawing::Spans(drawing) => drawing.draw(canvas, top),
         }
     }

@@ -7,6 +7,7 @@ mod execution;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use bench_results::verdict::parse_margin;
 use bench_workloads::{EnvironmentDefinition, parse_size};
 
 use crate::failure::need_root;
@@ -57,7 +58,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, allow_hyphen_values = true, default_value = "1GiB")]
     memory: u64,
     /// The smallest difference that you care about, instead of the profile's, such as 5%
-    #[arg(long, value_name = "PERCENT", value_parser = percent, allow_hyphen_values = true)]
+    #[arg(long, value_name = "PERCENT", value_parser = parse_margin, allow_hyphen_values = true)]
     margin: Option<f64>,
     /// Parent of the run's folder
     #[arg(long, value_name = "DIR", default_value = "bench-runs")]
@@ -75,14 +76,6 @@ pub struct RunArgs {
 
 fn target_size(text: &str) -> Result<u64, String> {
     parse_size(text).and_then(check_size)
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
-    match number {
-        Some(number) if (0.1..=100.0).contains(&number) => Ok(number / 100.0),
-        _ => Err(format!("`{text}` is not a percentage from 0.1% to 100%, such as 5%")),
-    }
 }
 
 /// Measure, or show the plan.
@@ -105,14 +98,6 @@ fn run_id(suite: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn margins_are_percentages() {
-        assert_eq!(percent("5%"), Ok(0.05));
-        for wrong in ["5", "-5%", "0%", "200%", "x%", "NaN%"] {
-            assert!(percent(wrong).unwrap_err().contains("5%"), "{wrong}");
-        }
-    }
 
     #[test]
     fn an_id_is_a_plain_name_that_sorts_by_time() {

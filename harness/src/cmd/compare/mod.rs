@@ -1,0 +1,166 @@
+//! `bench compare`: NEW against BASE, judged by a policy; the exit code is the gate's.
+
+mod confirm;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use bench_reports::CompareReport;
+use bench_results::compare::{Aspect, Judgement, Outcome, Sides, compare};
+use bench_results::policy::{KnownNames, OnInconclusive, Policy};
+use bench_results::store::{Record, find_runs};
+use bench_workloads::{Suite, Workload};
+
+use crate::{failure, output, paths};
+
+/// Arguments of `bench compare`.
+#[derive(clap::Args)]
+#[command(
+    after_help = "BASE and NEW are each a run's folder, its archive, a unique prefix of its id, `last`, or a folder of\n\
+    runs (a set: the run is the unit then).\n\n\
+    Exit codes: 0 nothing fails, 1 a deciding metric fails (by default: got worse), 4 it cannot be told and the\n\
+    policy says on-inconclusive = \"fail\", 2 the two cannot be compared."
+)]
+pub struct CompareArgs {
+    /// What was before; with --env, the run that holds both sides
+    base: String,
+    /// What is now
+    new: Option<String>,
+    /// Two environments of one run instead, paired by block: the better method where both are at hand
+    #[arg(long, value_name = "BASE,NEW", value_delimiter = ',', conflicts_with = "new")]
+    env: Vec<String>,
+    /// Margins, what decides and what fails, as a TOML file
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Differences of the two that are what you compare: cpu, kernel, device, accelerator, fio, qemu, guest-kernel, tools,
+    /// profile, limits, environment, workload
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', conflicts_with = "env")]
+    allow_difference: Vec<Aspect>,
+    /// Print exactly this instead of the summary
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Write every form into this folder: page, figures, Markdown, JSON, JUnit
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Parent of the run folders
+    #[arg(long, value_name = "DIR", default_value = "bench-runs")]
+    out: PathBuf,
+    /// The command that executes a fresh run into --out, for a policy with `confirm`: an alarm must come back in it
+    #[arg(last = true, value_name = "CMD", requires = "policy")]
+    command: Vec<String>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// The page
+    Html,
+    /// For a comment of a pull request, or the summary of a CI job
+    Md,
+    /// The judgement in full precision
+    Json,
+    /// Test results for a CI system
+    Junit,
+    /// Annotations of a GitHub job
+    Github,
+}
+
+/// The records of both sides; of one run, `new` is empty.
+struct Loaded {
+    base: Vec<Record>,
+    new: Vec<Record>,
+    allowed: BTreeSet<Aspect>,
+}
+
+impl Loaded {
+    fn sides<'a>(&'a self, args: &'a CompareArgs) -> Sides<'a> {
+        match &args.env[..] {
+            [base, new] => Sides::Environments { runs: &self.base, base, new },
+            _ => Sides::Runs { base: &self.base, new: &self.new, allowed: &self.allowed },
+        }
+    }
+}
+
+/// Compare, print, and judge.
+pub fn run(args: &CompareArgs) -> Result<i32> {
+    let loaded = load(args)?;
+    let sides = loaded.sides(args);
+    let policy = policy(args, sides.known_names())?;
+    let mut judgement = compare(sides, &policy, policy_file(args).as_deref())?;
+    if judgement.alarms().next().is_some() && policy.confirm > 0 {
+        confirm::confirm(args, &loaded, &policy, &mut judgement)?;
+    }
+    show(args, &CompareReport::new(&judgement, sides))?;
+    Ok(exit_code(&judgement))
+}
+
+fn load(args: &CompareArgs) -> Result<Loaded> {
+    let base = records(&args.out, &args.base)?;
+    let new = match (&args.new, &args.env[..]) {
+        (Some(new), _) => records(&args.out, new)?,
+        (None, [_, _]) => Vec::new(),
+        (None, []) => {
+            let names: Vec<&str> =
+                base.iter().take(1).flat_map(|r| &r.run.environments).map(|one| one.name.as_str()).collect();
+            bail!(
+                "only one run is given: give NEW as well, or two environments of this one: --env BASE,NEW out of {}",
+                names.join(", ")
+            )
+        }
+        (None, _) => bail!("--env {}: it takes two names, as in --env old,new", args.env.join(",")),
+    };
+    Ok(Loaded { base, new, allowed: args.allow_difference.iter().copied().collect() })
+}
+
+fn records(out: &Path, name: &str) -> Result<Vec<Record>> {
+    Ok(find_runs(out, name)?.iter().map(|path| Record::load(path)).collect::<Result<_, _>>()?)
+}
+
+fn policy_file(args: &CompareArgs) -> Option<String> {
+    args.policy.as_ref().map(|path| path.display().to_string())
+}
+
+fn policy(args: &CompareArgs, mut known: KnownNames) -> Result<Policy> {
+    let Some(path) = &args.policy else { return Ok(Policy::default()) };
+    // One policy may serve several suites, of which these runs have one.
+    for name in Suite::builtin_names() {
+        let suite = Suite::builtin(name)?;
+        known.workloads.extend(suite.workloads.iter().map(Workload::name).map(str::to_owned));
+        known.environments.extend(suite.environments.iter().map(|environment| environment.name.clone()));
+    }
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let policy = Policy::load(path, &known, today)?;
+    ensure!(
+        policy.confirm > 0 || args.command.is_empty(),
+        "a command is given and the policy does not ask for a fresh run: write `confirm = 1` into {}",
+        path.display()
+    );
+    Ok(policy)
+}
+
+fn show(args: &CompareArgs, report: &CompareReport<'_>) -> Result<()> {
+    let mut page = None;
+    if let Some(folder) = &args.report {
+        let written =
+            report.write_all(folder).with_context(|| format!("writing the comparison to {}", folder.display()))?;
+        paths::give_to_caller(folder)?;
+        page = written.into_iter().next();
+    }
+    output::print(&match args.format {
+        None => report.terminal(output::width(), output::in_color(), page.as_deref()),
+        Some(Format::Html) => report.html()?,
+        Some(Format::Md) => report.markdown(),
+        Some(Format::Json) => report.json()?,
+        Some(Format::Junit) => report.junit()?,
+        Some(Format::Github) => report.annotations(),
+    });
+    Ok(())
+}
+
+fn exit_code(judgement: &Judgement) -> i32 {
+    match (judgement.outcome, judgement.policy.on_inconclusive) {
+        (Outcome::Fail, _) => failure::REGRESSION,
+        (Outcome::Inconclusive, OnInconclusive::Fail) => failure::INCONCLUSIVE,
+        (Outcome::Inconclusive, OnInconclusive::Pass) | (Outcome::Pass, _) => 0,
+    }
+}

@@ -1,0 +1,207 @@
+//! `bench compare` and `bench export` by the real binary, on real runs.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use support::{Stage, finish, stage};
+
+/// A suite whose blocks take seconds: what is tested is the gate, not the disk.
+const SUITE: &str = r#"
+name = "gate"
+title = "for the tests of the gate"
+environments = ["native"]
+
+[[workload]]
+name = "rand-read"
+title = "random read"
+deciding = "iops"
+pattern = "random-read"
+block-size = "4KiB"
+iodepth = 4
+jobs = 1
+
+[[profile]]
+name = "quick"
+blocks = 4
+runtime = "600ms"
+warm-up = "100ms"
+settle = "0s"
+size = "64MiB"
+margin = "10%"
+verdicts = true
+"#;
+
+/// Two containers, the second of which may do so many reads a second. Both are throttled far below what a disk can do, so that
+/// their ratio is known whatever the disk does meanwhile.
+fn arguments(iops: u32) -> String {
+    let environments = format!("ref=container:read_iops=2000,app=container:read_iops={iops}");
+    format!("run --suite ./gate.toml --env {environments} --reference ref --no-control")
+}
+
+/// Execute a run; its folder.
+fn execute(stage: &Stage, arguments: &str) -> PathBuf {
+    let before = runs(stage);
+    let (status, out, err) = stage.run(arguments);
+    assert_eq!(status, 0, "{arguments}: {out}{err}");
+    runs(stage).into_iter().find(|run| !before.contains(run)).unwrap()
+}
+
+fn runs(stage: &Stage) -> Vec<PathBuf> {
+    let entries = fs::read_dir(stage.path().join("bench-runs")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.join("run.json").exists()).collect()
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn write(stage: &Stage, name: &str, text: &str) -> String {
+    fs::write(stage.path().join(name), text).unwrap();
+    name.to_owned()
+}
+
+#[test]
+fn a_gate_on_real_runs() {
+    let Some(stage) = stage() else { return };
+    write(&stage, "gate.toml", SUITE);
+    let [base, same, slow, few] = [(2000, ""), (2000, ""), (1600, ""), (1600, " --blocks 2")]
+        .map(|(iops, more)| shown(&execute(&stage, &format!("{}{more}", arguments(iops)))));
+    let of_environments = "--allow-difference environment";
+
+    let (status, out, err) = stage.run(&format!("compare {base} {same}"));
+    assert_eq!(status, 0, "the same revision twice passes: {out}{err}");
+    assert!(out.starts_with("passes: no regression in 1 comparison"), "{out}");
+
+    let (status, out, err) = stage.run(&format!("compare {base} {slow} {of_environments} --report gate"));
+    assert_eq!(status, 1, "a planted slowdown of 20 % fails: {out}{err}");
+    assert!(out.contains("1 alarm in 1 comparison: rand-read in app 2"), "{out}");
+    let judgement: serde_json::Value =
+        serde_json::from_slice(&fs::read(stage.path().join("gate/compare.json")).unwrap()).unwrap();
+    let ratio = judgement["rows"][0]["ratio"].as_f64().unwrap();
+    assert!((ratio - 0.8).abs() < 0.03, "throttled to 0.8, measured {ratio}");
+    for file in ["index.html", "compare.md", "junit.xml", "change.png", "sides.svg", "histograms.png"] {
+        assert!(stage.path().join("gate").join(file).exists(), "{file}");
+    }
+
+    let (status, out, _) = stage.run(&format!("compare {slow} --env ref,app"));
+    assert_eq!(status, 1, "and both sides in one run, paired: {out}");
+    assert!(out.contains("ref → app") && out.contains("paired by block"), "{out}");
+
+    let policy = write(&stage, "strict.toml", "on-inconclusive = \"fail\"\n");
+    let too_few = format!("compare {base} {few} {of_environments}");
+    let (status, out, _) = stage.run(&too_few);
+    assert_eq!(status, 0, "too few blocks cannot be told: {out}");
+    assert!(out.starts_with("cannot tell") && out.contains("2 of the 3 blocks"), "{out}");
+    assert_eq!(stage.run(&format!("{too_few} --policy {policy}")).0, 4, "and fail where that is asked");
+
+    let (status, _, err) = stage.run(&format!("compare {base} {slow}"));
+    assert_eq!(status, 2, "other conditions are refused");
+    assert!(err.contains("app is `app=container:read_iops=2000` in BASE and `app=container:read_iops=1600`"), "{err}");
+
+    an_alarm_is_confirmed(&stage, &base, &slow);
+    an_archive_is_a_run(&stage, &base, &slow);
+}
+
+fn an_alarm_is_confirmed(stage: &Stage, base: &str, slow: &str) {
+    let policy = write(stage, "confirm.toml", "confirm = 1\n");
+    let compare = format!("compare {base} {slow} --allow-difference environment --policy {policy}");
+    let (status, out, _) = stage.run(&compare);
+    assert_eq!(status, 1);
+    assert!(out.contains("no command was given"), "{out}");
+    let confirmed = |iops: u32| {
+        let mut command = stage.bench(&compare);
+        command.arg("--").arg(env!("CARGO_BIN_EXE_bench")).args(arguments(iops).split_whitespace());
+        finish(command)
+    };
+    let (status, out, err) = confirmed(1600);
+    assert_eq!(status, 1, "it came back: {out}{err}");
+    assert!(err.contains("fresh run 1 of 1") && out.contains("fresh run 1 to confirm"), "{out}{err}");
+    let (status, out, err) = confirmed(2000);
+    assert_eq!(status, 0, "it did not come back: {out}{err}");
+    assert!(out.contains("1 not confirmed") && out.contains("worse (not confirmed)"), "{out}");
+    let mut lost = stage.bench(&compare);
+    lost.args(["--", "true"]);
+    let (status, _, err) = finish(lost);
+    assert_eq!(status, 2);
+    assert!(err.contains("left no run in bench-runs"), "{err}");
+}
+
+fn an_archive_is_a_run(stage: &Stage, base: &str, slow: &str) {
+    let (status, out, err) = stage.run(&format!("export {base} --to base.tar.gz"));
+    assert_eq!((status, out.as_str()), (0, "base.tar.gz\n"), "{err}");
+    let compared = |base: &str| stage.run(&format!("compare {base} {slow} --allow-difference environment"));
+    assert_eq!(compared("base.tar.gz"), compared(base), "the archive is read like the folder");
+    let report = |run: &str| stage.run(&format!("report {run} --format csv"));
+    assert_eq!(report("base.tar.gz"), report(base));
+    let (status, out, err) = stage.run("report base.tar.gz");
+    assert_eq!(status, 0, "{err}");
+    let page = out.lines().find_map(|line| line.strip_prefix("report: ")).unwrap();
+    assert!(page.ends_with("-report/index.html") && stage.path().join(page).exists(), "{page}");
+    let (status, _, err) = stage.run(&format!("export {base} --to base.tar.gz"));
+    assert_eq!(status, 2);
+    assert!(err.contains("exists already"), "{err}");
+    let (status, out, _) = stage.run("compare base.tar.gz bench-runs --allow-difference environment");
+    assert_eq!((status, out.as_str()), (2, ""), "the run is in the set, too");
+}
+
+#[test]
+fn what_cannot_be_compared_is_said_with_what_would_be_right() {
+    let Some(stage) = stage() else { return };
+    let run = || shown(&execute(&stage, "run --profile smoke --env native -- true"));
+    let (one, two) = (run(), run());
+    let (status, out, _) = stage.run(&format!("compare {one} {two}"));
+    assert_eq!(status, 0, "a smoke run judges nothing: {out}");
+    assert!(out.starts_with("cannot tell"), "{out}");
+    fs::create_dir(stage.path().join("empty")).unwrap();
+    write(&stage, "no.tar.gz", "not an archive");
+    let copy = |name: &str, from: &str, to: &str| {
+        let folder = stage.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::copy(Path::new(&two).join("trials.jsonl"), folder.join("trials.jsonl")).unwrap();
+        let text = fs::read_to_string(Path::new(&two).join("run.json")).unwrap();
+        fs::write(folder.join("run.json"), text.replacen(from, to, 1)).unwrap();
+        name.to_owned()
+    };
+    let newer = copy("newer", "\"schema_version\": 1", "\"schema_version\": 9");
+    let damaged = copy("damaged", "\"plan\"", "\"plam\"");
+    let suite = copy("suite", "\"suite\": \"command\"", "\"suite\": \"network\"");
+    let kernel = copy("kernel", "\"kernel.release\": \"", "\"kernel.release\": \"9");
+    let negative = write(&stage, "negative.toml", "margin = \"-5%\"");
+    let metric = write(&stage, "metric.toml", "[[metric]]\nname = \"iop\"\ndecides = true");
+    let expired = write(&stage, "expired.toml", "[[ignore]]\nworkload = \"true\"\nreason = \"x\"\nuntil = 2020-01-01");
+    let idle = write(&stage, "idle.toml", "margin = \"5%\"");
+    for (arguments, said) in [
+        (format!("compare {one}"), "--env BASE,NEW out of native"),
+        (format!("compare {one} {one}"), "on both sides"),
+        (format!("compare {one} nonsense"), "there is no run `nonsense`"),
+        (format!("compare {one} empty"), "holds no run"),
+        (format!("compare {one} no.tar.gz"), "no compressed tar archive"),
+        (format!("compare {one} {newer}"), "schema version 9"),
+        (format!("compare {one} {damaged}"), "damaged"),
+        (format!("compare {one} {suite}"), "suite network"),
+        (format!("compare {one} {kernel}"), "--allow-difference kernel"),
+        (format!("compare {one} {kernel} --allow-difference speed"), "guest-kernel"),
+        (format!("compare {one} --env native,docker"), "no environment `docker`; it has native"),
+        (format!("compare {one} --env native"), "two names"),
+        (format!("compare {one} {two} --env native,x"), "cannot be used with"),
+        (format!("compare {one} {two} --policy no.toml"), "reading the policy no.toml"),
+        (format!("compare {one} {two} --policy {negative}"), "negative.toml:1:10"),
+        (format!("compare {one} {two} --policy {metric}"), "metric.toml:2:8: there is no metric `iop`"),
+        (format!("compare {one} {two} --policy {expired}"), "expired.toml:4:9: ignoring this ended on 2020-01-01"),
+        (format!("compare {one} {two} --policy {idle} -- true"), "confirm = 1"),
+        (format!("compare {one} {two} -- true"), "--policy"),
+        (format!("compare {one} {two} --report /proc/x"), "/proc/x"),
+        ("export nonsense".to_owned(), "there is no run `nonsense`"),
+        (format!("export {one} --to x.zip"), ".tar.gz"),
+        (format!("export {one} --to /no/such/x.tar.gz"), "/no/such"),
+        (format!("export {damaged} --to x.tar.gz"), "damaged"),
+        ("report no.tar.gz".to_owned(), "no compressed tar archive"),
+    ] {
+        let (status, out, err) = stage.run(&arguments);
+        assert_eq!((status, out.as_str()), (2, ""), "{arguments}: {err}");
+        assert!(err.contains(said) && !err.contains("panicked"), "{arguments}: {err}");
+    }
+    assert!(!stage.path().join("x.tar.gz").exists(), "nothing half-written");
+}

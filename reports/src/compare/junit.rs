@@ -1,0 +1,99 @@
+//! junit.xml: one test case for each deciding row, for CI systems that read test results.
+
+use askama::Template;
+use bench_results::compare::{Judged, Part};
+use bench_results::policy::OnInconclusive;
+
+use super::{CompareReport, tables};
+use crate::ReportError;
+
+#[derive(Template)]
+#[template(path = "junit.xml")]
+struct Suite<'a> {
+    name: String,
+    timestamp: &'a str,
+    cases: Vec<Case>,
+}
+
+struct Case {
+    class: String,
+    name: String,
+    result: CaseResult,
+    message: String,
+    details: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CaseResult {
+    Passed,
+    Failed,
+    Error,
+    Skipped,
+}
+
+impl Suite<'_> {
+    fn count(&self, result: CaseResult) -> usize {
+        self.cases.iter().filter(|case| case.result == result).count()
+    }
+
+    fn failures(&self) -> usize {
+        self.count(CaseResult::Failed)
+    }
+
+    fn errors(&self) -> usize {
+        self.count(CaseResult::Error)
+    }
+
+    fn skipped(&self) -> usize {
+        self.count(CaseResult::Skipped)
+    }
+}
+
+impl CompareReport<'_> {
+    /// The deciding rows as JUnit XML, by the schema `reports/schema/junit.xsd`. What cannot be told is skipped, or an error
+    /// where the policy fails it; what is ignored is skipped.
+    pub fn junit(&self) -> Result<String, ReportError> {
+        let timestamp = self.judgement.new.first().map_or("", |run| run.started_at.as_str());
+        let cases = self.judgement.deciding().map(|row| self.case(row)).collect();
+        let suite = Suite { name: drawable(&format!("bench compare {}", self.suite())), timestamp, cases };
+        Ok(suite.render()?)
+    }
+
+    fn case(&self, row: &Judged) -> Case {
+        let undecided = match self.judgement.policy.on_inconclusive {
+            OnInconclusive::Pass => CaseResult::Skipped,
+            OnInconclusive::Fail => CaseResult::Error,
+        };
+        let result = match row.part {
+            Part::Fails => CaseResult::Failed,
+            Part::Undecided => undecided,
+            Part::Unconfirmed | Part::Ignored => CaseResult::Skipped,
+            Part::Passes | Part::Informs => CaseResult::Passed,
+        };
+        let ignored = row.ignored.as_ref().map(|it| format!("; ignored until {}: {}", it.until, it.reason));
+        let details = format!(
+            "NEW / BASE {}, p {} (Holm), alarm from {}, {}",
+            tables::ratio_text(row),
+            tables::p_text(row),
+            tables::alarm_text(row),
+            self.change_text(row)
+        );
+        Case {
+            class: drawable(&format!("{}.{}", self.suite(), self.environment(row))),
+            name: drawable(&format!("{}: {} ({})", row.workload, tables::metric_text(row), self.quantity(row))),
+            result,
+            message: drawable(&format!(
+                "{}: {}{}",
+                tables::verdict_text(row),
+                row.sentence,
+                ignored.unwrap_or_default()
+            )),
+            details: drawable(&details),
+        }
+    }
+}
+
+/// Without the characters that XML forbids.
+fn drawable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { ' ' } else { c }).collect()
+}

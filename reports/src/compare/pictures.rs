@@ -1,0 +1,230 @@
+//! Which figures a comparison has, and their data.
+
+use bench_results::analysis::{Distribution, distributions};
+use bench_results::compare::{Judged, Quantity};
+use bench_results::record::{Environment, Trial};
+use bench_results::statistics::{Effect, geometric_mean};
+use bench_results::{Direction, Histogram};
+
+use super::{CompareReport, tables};
+use crate::build::{described, pair};
+use crate::figures::{
+    Answer, AnswerMark, AnswerRow, Bar, BarGroup, BarPanel, Bars, Drawing, Figure, Overlay, OverlayPanel, Series,
+};
+use crate::pictures::{looks_of, performance, performance_interval};
+
+/// Most panels of histograms: those of the worst rows.
+const MOST_HISTOGRAMS: usize = 8;
+
+/// The two sides in one figure: two colours that no environment has in it.
+fn sides(base: &str, new: &str) -> Vec<Series> {
+    let one = |label: &str, slot| Series { label: label.to_owned(), slot, emulated: false };
+    vec![one(base, 0), one(new, 5)]
+}
+
+fn metric_line(row: &Judged) -> String {
+    let absolute = if row.quantity == Quantity::Absolute { ", absolute" } else { "" };
+    match row.better {
+        Direction::Higher => format!("{}{absolute}", tables::metric_text(row)),
+        Direction::Lower => format!("{}{absolute}, inverted", tables::metric_text(row)),
+    }
+}
+
+impl CompareReport<'_> {
+    /// All figures for which there is data; the change is always the first.
+    pub(super) fn figures(&self) -> Vec<Figure> {
+        let mut figures = vec![self.change()];
+        figures.extend(if self.judgement.method.environments().is_some() { self.pairs() } else { self.overheads() });
+        figures.extend(self.histograms());
+        figures
+    }
+
+    /// The environments of NEW, the control among them: looks are taken in order.
+    fn environments(&self) -> impl Iterator<Item = &Environment> {
+        self.sides.new_runs().first().map_or(&[][..], |record| &record.run.environments).iter()
+    }
+
+    /// The margin that all deciding rows share.
+    fn margin(&self) -> Option<f64> {
+        let first = self.judgement.deciding().next()?.margin;
+        self.judgement.deciding().all(|row| row.margin == first).then_some(first)
+    }
+
+    /// NEW relative to BASE, one row for each workload and metric, one mark for each environment.
+    fn change(&self) -> Figure {
+        let control = self.sides.new_runs().first().and_then(|record| record.run.plan.control.as_deref());
+        let names: Vec<&str> = self.judgement.deciding().map(|row| row.environment.as_str()).collect();
+        let shown = self.environments().filter(|one| Some(one.name.as_str()) != control);
+        let mut looks = looks_of(shown);
+        looks.retain(|(name, _)| names.contains(&name.as_str()));
+        let mut keys: Vec<&Judged> = Vec::new();
+        for row in self.judgement.deciding() {
+            if !keys.iter().any(|key| is_same_line(key, row)) {
+                keys.push(row);
+            }
+        }
+        let line = |key: &&Judged| {
+            let of =
+                |name: &str| self.judgement.deciding().find(|row| is_same_line(key, row) && row.environment == name);
+            AnswerRow {
+                label: key.workload.clone(),
+                metric: metric_line(key),
+                marks: looks.iter().map(|(name, _)| of(name).and_then(change_mark)).collect(),
+                apart: Vec::new(),
+                noise: key.noise_floor.map(|interval| performance_interval(pair(interval), key.better)),
+            }
+        };
+        let (base, title) = match self.judgement.method.environments() {
+            Some((base, new)) => (base.to_owned(), format!("{new} relative to {base}: right is better")),
+            None => ("BASE".to_owned(), "NEW relative to BASE: right is better".to_owned()),
+        };
+        let caption = "Right of 1× NEW is better than BASE, left of it worse; metrics of which less is better are inverted. \
+                       Whiskers: 95 % intervals, before any adjustment for the number of tests. Faint dots: blocks (or runs) of \
+                       NEW, relative to BASE; paired where both are of one run.";
+        let series = looks.iter().map(|(_, series)| series.clone()).collect();
+        let rows = keys.iter().map(line).collect();
+        let margin = self.margin();
+        let drawing = Drawing::Answer(Answer { base, series, apart: Vec::new(), margin, hollow: None, rows });
+        Figure { name: "change", title, caption: caption.to_owned(), drawing }
+    }
+
+    /// What each environment costs on either side.
+    fn overheads(&self) -> Option<Figure> {
+        let row = |row: &Judged| {
+            let mark = |values: &[f64]| {
+                let interval = Effect::paired(values).and_then(|effect| effect.interval());
+                Some(AnswerMark {
+                    ratio: performance(geometric_mean(values)?, row.better),
+                    interval: interval.map(|interval| performance_interval(pair(interval), row.better)),
+                    blocks: values.iter().map(|&value| performance(value, row.better)).collect(),
+                    paper: None,
+                })
+            };
+            AnswerRow {
+                label: row.workload.clone(),
+                metric: match row.better {
+                    Direction::Higher => row.environment.clone(),
+                    Direction::Lower => format!("{}, inverted", row.environment),
+                },
+                marks: vec![mark(&row.base_values), mark(&row.new_values)],
+                apart: Vec::new(),
+                noise: None,
+            }
+        };
+        let rows: Vec<AnswerRow> =
+            self.judgement.deciding().filter(|row| row.quantity == Quantity::Overhead).map(row).collect();
+        let base = self.reference().to_owned();
+        (!rows.is_empty()).then(|| Figure {
+            name: "sides",
+            title: format!("Both sides relative to {base}: what each environment costs, before and now"),
+            caption: "The ratio of each side by itself, with its own interval and every block (or run) as a faint dot. Right is \
+                      better: ratios of metrics of which less is better are inverted."
+                .to_owned(),
+            drawing: Drawing::Answer(Answer {
+                base,
+                series: sides("BASE", "NEW"),
+                apart: Vec::new(),
+                margin: None,
+                hollow: None,
+                rows,
+            }),
+        })
+    }
+
+    /// Two environments of one run: bars with the dots of one block joined.
+    fn pairs(&self) -> Option<Figure> {
+        let (base, new) = self.judgement.method.environments()?;
+        let [record] = self.sides.new_runs() else { return None };
+        let bar = |row: &Judged, name: &str, mean: Option<f64>| {
+            let of = |trial: &&Trial| {
+                trial.is_valid() && trial.planned.workload == row.workload && trial.planned.environment == name
+            };
+            let value = |trial: &Trial| Some((trial.planned.block, trial.value(&row.metric)?));
+            let dots = record.trials.iter().filter(of).filter_map(value).collect();
+            Some(Bar { value: mean?, whisker: None, dots })
+        };
+        let group = |row: &&Judged| {
+            let mut after = bar(row, new, row.new_mean);
+            if let (Some(bar), Some(base), Some(interval)) = (&mut after, row.base_mean, row.interval) {
+                bar.whisker = Some((base * interval.low, base * interval.high));
+            }
+            BarGroup { label: row.workload.clone(), bars: vec![bar(row, base, row.base_mean), after] }
+        };
+        let rows: Vec<&Judged> = self.judgement.deciding().collect();
+        let mut metrics: Vec<&str> = rows.iter().map(|row| row.metric.as_str()).collect();
+        metrics.sort_unstable();
+        metrics.dedup();
+        let panel = |metric: &&str| {
+            let (quantity, unit, better) = described(metric);
+            let groups = rows.iter().filter(|row| row.metric == *metric).map(group).collect();
+            let remark = match better {
+                Direction::Higher => "higher is better",
+                Direction::Lower => "lower is better",
+            };
+            BarPanel { heading: quantity.clone(), remark: remark.to_owned(), quantity, unit, series: None, groups }
+        };
+        let panels: Vec<BarPanel> = metrics.iter().map(panel).collect();
+        (!panels.is_empty()).then(|| Figure {
+            name: "sides",
+            title: format!("{base} and {new}, block by block"),
+            caption: "Bars: means over blocks. Dots: blocks, those of one block joined. Whiskers: the paired 95 % interval of \
+                      the ratio, applied to BASE's mean."
+                .to_owned(),
+            drawing: Drawing::Bars(Bars { series: sides(base, new), panels }),
+        })
+    }
+
+    /// Latencies of both sides laid over each other, of the worst rows.
+    fn histograms(&self) -> Option<Figure> {
+        let all = |records: &[bench_results::store::Record]| distributions(records.iter().flat_map(|r| &r.trials));
+        let (of_base, of_new) = (all(self.sides.base_runs()), all(self.sides.new_runs()));
+        let environments = self.judgement.method.environments();
+        let mut panels: Vec<OverlayPanel> = Vec::new();
+        for row in self.judgement.deciding() {
+            let base_name = environments.map_or(row.environment.as_str(), |(base, _)| base);
+            for direction in ["read", "write"] {
+                let base = find(&of_base, &row.workload, base_name, direction);
+                let new = find(&of_new, &row.workload, &row.environment, direction);
+                let heading = format!("{} in {}: {direction}s", row.workload, self.environment(row));
+                if let (Some(base), Some(new)) = (base, new)
+                    && !panels.iter().any(|panel| panel.heading == heading)
+                {
+                    panels.push(OverlayPanel { heading, histograms: vec![base.clone(), new.clone()] });
+                }
+            }
+        }
+        let left_out = panels.len().saturating_sub(MOST_HISTOGRAMS);
+        panels.truncate(MOST_HISTOGRAMS);
+        let more =
+            if left_out > 0 { format!(" {left_out} more are left out: those of better rows.") } else { String::new() };
+        let (base, new) = environments.unwrap_or(("BASE", "NEW"));
+        (!panels.is_empty()).then(|| Figure {
+            name: "histograms",
+            title: "Completion latency, both sides laid over each other".to_owned(),
+            caption: format!(
+                "Share of I/Os by latency (log scale), merged over all valid trials, without the slowest 0.5 %. A second hump is \
+                 a second mode: means and percentiles do not show it.{more}"
+            ),
+            drawing: Drawing::Overlay(Overlay { series: sides(base, new), panels }),
+        })
+    }
+}
+
+fn is_same_line(a: &Judged, b: &Judged) -> bool {
+    (&a.workload, &a.metric, a.quantity) == (&b.workload, &b.metric, b.quantity)
+}
+
+fn change_mark(row: &Judged) -> Option<AnswerMark> {
+    let base = geometric_mean(&row.base_values).unwrap_or(1.0);
+    Some(AnswerMark {
+        ratio: performance(row.ratio?, row.better),
+        interval: row.interval.map(|interval| performance_interval(pair(interval), row.better)),
+        blocks: row.new_values.iter().map(|value| performance(value / base, row.better)).collect(),
+        paper: None,
+    })
+}
+
+fn find<'a>(all: &'a [Distribution], workload: &str, environment: &str, direction: &str) -> Option<&'a Histogram> {
+    let of = |d: &&Distribution| d.workload == workload && d.environment == environment && d.direction == direction;
+    all.iter().find(of).map(|distribution| &distribution.histogram).filter(|histogram| histogram.count() > 0)
+}

@@ -1,0 +1,120 @@
+//! A run as one file: a compressed tar archive that is read like the run's folder.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use tar::{Archive, Builder, EntryType, Header};
+
+use crate::store::{RUN, Record, StoreError, TRIALS, io};
+
+/// How the names of archives end.
+pub const ENDING: &str = ".tar.gz";
+/// The largest file of a record that is read from an archive: a few kilobytes can unpack to any size.
+const MOST_BYTES: u64 = 2 << 30;
+
+/// Write a run's folder to the archive `to`, wholly or not at all: its record and raw output, without the report, which is
+/// made from them. The same folder gives the same bytes.
+pub fn export(folder: &Path, to: &Path) -> Result<(), StoreError> {
+    let record = Record::load(folder)?;
+    let mut files = vec![PathBuf::from(RUN), PathBuf::from(TRIALS)];
+    collect(folder, Path::new("raw"), &mut files)?;
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temporary = parent.join(format!(".{}.new", record.run.id));
+    let written = write(folder, &record.run.id, &files, &temporary)
+        .and_then(|()| fs::rename(&temporary, to).map_err(io("naming the archive", to)));
+    if written.is_err() {
+        drop(fs::remove_file(&temporary));
+    }
+    written
+}
+
+/// The files below `folder/below`, sorted.
+fn collect(folder: &Path, below: &Path, files: &mut Vec<PathBuf>) -> Result<(), StoreError> {
+    let path = folder.join(below);
+    if !path.exists() {
+        return Ok(());
+    }
+    let entries = fs::read_dir(&path).map_err(io("reading the folder", &path))?;
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    for name in names {
+        let file = below.join(name);
+        let kind = fs::symlink_metadata(folder.join(&file)).map_err(io("looking at", &folder.join(&file)))?.file_type();
+        if kind.is_dir() {
+            collect(folder, &file, files)?;
+        } else if kind.is_file() {
+            files.push(file);
+        }
+    }
+    Ok(())
+}
+
+fn write(folder: &Path, id: &str, files: &[PathBuf], to: &Path) -> Result<(), StoreError> {
+    let failed = |e| io("writing the archive", to)(e);
+    let file = File::create(to).map_err(failed)?;
+    let mut builder = Builder::new(GzEncoder::new(file, Compression::default()));
+    for name in files {
+        let path = folder.join(name);
+        let content = fs::read(&path).map_err(io("reading", &path))?;
+        // No times and no owners: what they were on this machine is nobody's business, and the bytes stay the same.
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_mode(0o644);
+        header.set_size(content.len() as u64);
+        builder.append_data(&mut header, Path::new(id).join(name), &content[..]).map_err(failed)?;
+    }
+    let file = builder.into_inner().and_then(GzEncoder::finish).map_err(failed)?;
+    file.sync_all().map_err(failed)
+}
+
+/// `run.json` and `trials.jsonl` of an archive. Nothing is unpacked to disk, and all the same every path in it is checked: an
+/// archive that would write outside of its folder is not ours.
+pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+    let refused = |reason: String| StoreError::Archive { file: path.display().to_string(), reason };
+    let unreadable = |e: std::io::Error| refused(format!("it is no compressed tar archive, or is cut off ({e})"));
+    let file = File::open(path).map_err(io("opening", path))?;
+    let mut archive = Archive::new(GzDecoder::new(std::io::BufReader::new(file)));
+    let (mut run, mut trials, mut root) = (None, None, None);
+    for entry in archive.entries().map_err(unreadable)? {
+        let mut entry = entry.map_err(unreadable)?;
+        let name = entry.path().map_err(unreadable)?.into_owned();
+        let kind = entry.header().entry_type();
+        let (first, rest) = plain(&name, kind).map_err(refused)?;
+        if root.get_or_insert_with(|| first.clone()) != &first {
+            return Err(refused(format!("it holds several folders, and `{first}` is not the first")));
+        }
+        let wanted = match rest.to_str() {
+            Some(RUN) => &mut run,
+            Some(TRIALS) => &mut trials,
+            _ => continue,
+        };
+        let mut content = Vec::new();
+        let read = (&mut entry).take(MOST_BYTES + 1).read_to_end(&mut content).map_err(unreadable)?;
+        if read as u64 > MOST_BYTES {
+            return Err(refused(format!("`{}` in it is larger than {} GiB", name.display(), MOST_BYTES >> 30)));
+        }
+        if wanted.replace(content).is_some() {
+            return Err(refused(format!("`{}` is in it twice", name.display())));
+        }
+    }
+    run.zip(trials).ok_or_else(|| refused(format!("it lacks {RUN} or {TRIALS}: it is no run")))
+}
+
+/// First part and rest of a path that stays within one folder, of a file or folder.
+fn plain(name: &Path, kind: EntryType) -> Result<(String, PathBuf), String> {
+    let shown = name.display();
+    if !matches!(kind, EntryType::Regular | EntryType::Directory) {
+        return Err(format!("`{shown}` in it is neither file nor folder"));
+    }
+    if !name.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Err(format!("the path `{shown}` in it leads out of its folder"));
+    }
+    let mut parts = name.components();
+    let first =
+        parts.next().and_then(|part| part.as_os_str().to_str()).ok_or(format!("`{shown}` in it is no plain name"))?;
+    Ok((first.to_owned(), parts.as_path().to_owned()))
+}

@@ -1,0 +1,215 @@
+//! What two runs were measured on, with and by: where that differs, their numbers must not be compared unasked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::record::{Environment, Run};
+
+/// A group of facts that a number depends on, by the name that `--allow-difference` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aspect {
+    /// Model, microcode, number and settings of the CPUs, and the machine they are in.
+    Cpu,
+    /// Kernel, its command line, mitigations, clock source.
+    Kernel,
+    /// Disk, its queue settings, and the file system of the target.
+    Device,
+    /// What executes the guest's instructions. Allowed or not, KVM and TCG are never compared.
+    Accelerator,
+    /// fio.
+    Fio,
+    /// QEMU.
+    Qemu,
+    /// The guest's kernel.
+    GuestKernel,
+    /// The tools tree: measured tools with their libraries, and the user's own programs.
+    Tools,
+    /// Runtime, warm-up and size of the profile.
+    Profile,
+    /// CPUs and memory of the environments.
+    Limits,
+    /// Definition of an environment of the same name.
+    Environment,
+    /// Parameters or deciding metric of a workload of the same name.
+    Workload,
+}
+
+const ASPECTS: [(Aspect, &str); 12] = [
+    (Aspect::Cpu, "cpu"),
+    (Aspect::Kernel, "kernel"),
+    (Aspect::Device, "device"),
+    (Aspect::Accelerator, "accelerator"),
+    (Aspect::Fio, "fio"),
+    (Aspect::Qemu, "qemu"),
+    (Aspect::GuestKernel, "guest-kernel"),
+    (Aspect::Tools, "tools"),
+    (Aspect::Profile, "profile"),
+    (Aspect::Limits, "limits"),
+    (Aspect::Environment, "environment"),
+    (Aspect::Workload, "workload"),
+];
+
+/// The fingerprint's names by their beginning; the first that fits. Names that are not here do not matter.
+const FACTS: [(&str, Aspect); 12] = [
+    ("cpu.", Aspect::Cpu),
+    ("numa.", Aspect::Cpu),
+    ("machine.", Aspect::Cpu),
+    ("kernel.", Aspect::Kernel),
+    ("mitigations", Aspect::Kernel),
+    ("clock.", Aspect::Kernel),
+    ("block.", Aspect::Device),
+    ("tool.fio.", Aspect::Fio),
+    ("tool.qemu.", Aspect::Qemu),
+    ("tool.", Aspect::Tools),
+    ("guest.kernel.", Aspect::GuestKernel),
+    ("network.", Aspect::Environment),
+];
+/// Parameters that a paced workload finds out anew in each run: half of what the slowest environment can do that day.
+const FOUND_OUT: [&str; 2] = ["bytes_per_s", "per_s"];
+
+impl fmt::Display for Aspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(ASPECTS.iter().find(|(aspect, _)| aspect == self).map_or("", |(_, name)| name))
+    }
+}
+
+impl FromStr for Aspect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Aspect, String> {
+        ASPECTS.iter().find(|(_, name)| *name == text).map(|(aspect, _)| *aspect).ok_or_else(|| {
+            let names = ASPECTS.map(|(_, name)| name).join(", ");
+            format!("`{text}` is no difference that can be allowed; there are {names}")
+        })
+    }
+}
+
+/// A fact that is not the same on both sides.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct Difference {
+    /// What it belongs to.
+    pub aspect: Aspect,
+    /// Name of the fact: `kernel.release`.
+    pub fact: String,
+    /// In BASE; absent where it has none.
+    pub base: Option<String>,
+    /// In NEW.
+    pub new: Option<String>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: &Option<String>| value.as_ref().map_or("absent".to_owned(), |value| format!("`{value}`"));
+        write!(f, "{}: {} is {} in BASE and {} in NEW", self.aspect, self.fact, shown(&self.base), shown(&self.new))
+    }
+}
+
+/// Everything that matters and is not the same in two runs.
+pub(super) fn differences(base: &Run, new: &Run) -> BTreeSet<Difference> {
+    let (base, new) = (facts(base), facts(new));
+    let names: BTreeSet<&(Aspect, String)> = base.keys().chain(new.keys()).collect();
+    let difference = |key: &&(Aspect, String)| {
+        let (base, new) = (base.get(*key).cloned(), new.get(*key).cloned());
+        // What only one side has is no difference where it is of a thing that the other did not use.
+        let is_used_by_both = (base.is_some() && new.is_some()) || is_everywhere(key.0);
+        let differs = is_used_by_both && base != new;
+        differs.then(|| Difference { aspect: key.0, fact: key.1.clone(), base, new })
+    };
+    names.into_iter().filter_map(|key| difference(&key)).collect()
+}
+
+/// True for what every run has.
+fn is_everywhere(aspect: Aspect) -> bool {
+    matches!(aspect, Aspect::Cpu | Aspect::Kernel | Aspect::Device | Aspect::Profile | Aspect::Limits)
+}
+
+/// The facts that matter, by aspect and name.
+fn facts(run: &Run) -> BTreeMap<(Aspect, String), String> {
+    let mut facts = BTreeMap::new();
+    let mut put = |aspect, name: String, value: String| drop(facts.insert((aspect, name), value));
+    for (name, value) in &run.fingerprint {
+        if let Some((_, aspect)) = FACTS.iter().find(|(beginning, _)| name.starts_with(beginning)) {
+            put(*aspect, name.clone(), value.clone());
+        }
+    }
+    if let Some(target) = &run.target {
+        put(Aspect::Device, "target.file_system".into(), target.file_system.clone().unwrap_or("none".into()));
+    }
+    let profile = &run.plan.profile;
+    put(Aspect::Profile, "profile.runtime_s".into(), profile.runtime_s.to_string());
+    put(Aspect::Profile, "profile.warmup_s".into(), profile.warmup_s.to_string());
+    put(Aspect::Profile, "profile.size_bytes".into(), profile.size_bytes.to_string());
+    put(Aspect::Limits, "limits.cpus".into(), run.limits.cpus.clone());
+    put(Aspect::Limits, "limits.memory_bytes".into(), run.limits.memory_bytes.to_string());
+    for environment in &run.environments {
+        put(Aspect::Environment, environment.name.clone(), environment.definition.clone());
+        if environment.accelerator.is_some() {
+            put(Aspect::Accelerator, environment.name.clone(), accelerator(environment));
+        }
+    }
+    for workload in &run.plan.workloads {
+        put(Aspect::Workload, format!("{} deciding", workload.name), workload.deciding.clone());
+        for (name, value) in workload.parameters.iter().filter(|(name, _)| !FOUND_OUT.contains(&name.as_str())) {
+            put(Aspect::Workload, format!("{} {name}", workload.name), value.clone());
+        }
+    }
+    facts
+}
+
+fn accelerator(environment: &Environment) -> String {
+    if environment.is_emulated() { "TCG emulation".to_owned() } else { "KVM".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn what_matters_is_found_and_what_does_not_is_not() {
+        let base = testing::record(1, 1, false).run;
+        assert!(differences(&base, &base).is_empty());
+        let mut new = base.clone();
+        new.fingerprint.insert("kernel.release".into(), "6.13.0-demo".into());
+        new.fingerprint.insert("os.name".into(), "another".into());
+        new.fingerprint.insert("tool.qemu.version".into(), "only here".into());
+        new.fingerprint.insert("block.scheduler".into(), "[none]".into());
+        new.plan.profile.blocks = 99;
+        new.plan.profile.runtime_s = 20.0;
+        new.environments[2].definition = "container:userns=yes".into();
+        new.plan.workloads[0].parameters.insert("iodepth".into(), "32".into());
+        new.plan.workloads[0].parameters.insert("bytes_per_s".into(), "1".into());
+        let found: Vec<String> = differences(&base, &new).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            [
+                "kernel: kernel.release is `6.12.0-demo` in BASE and `6.13.0-demo` in NEW",
+                "device: block.scheduler is absent in BASE and `[none]` in NEW",
+                "profile: profile.runtime_s is `2` in BASE and `20` in NEW",
+                "environment: container is `container` in BASE and `container:userns=yes` in NEW",
+                "workload: seq-write iodepth is `16` in BASE and `32` in NEW",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_accelerator_is_a_difference_of_the_environment() {
+        let (kvm, tcg) = (testing::record(1, 1, false).run, testing::record(1, 1, true).run);
+        let found: Vec<String> = differences(&kvm, &tcg).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["accelerator: vm is `KVM` in BASE and `TCG emulation` in NEW"]);
+    }
+
+    #[test]
+    fn aspects_are_read_by_the_names_that_they_show() {
+        for (aspect, name) in ASPECTS {
+            assert_eq!((name.parse(), aspect.to_string()), (Ok(aspect), name.to_owned()));
+            assert_eq!(serde_json::to_string(&aspect).unwrap(), format!("\"{name}\""));
+        }
+        assert!("speed".parse::<Aspect>().unwrap_err().contains("cpu, kernel, device"));
+    }
+}
