@@ -171,7 +171,7 @@ fn a_workload_that_broke_in_new_does_not_pass_unseen() {
     }
     let judgement = judge(&base(), &new);
     assert_eq!(judgement.outcome, Outcome::Inconclusive);
-    assert!(row(&judgement, "rand-read", "vm", "iops").sentence.contains("no valid value on one side"));
+    assert!(row(&judgement, "rand-read", "vm", "iops").sentence.contains("no valid value on a side"));
     assert!(judgement.notes.iter().any(|note| note.contains("8 of 224 trials failed")), "{:?}", judgement.notes);
 }
 

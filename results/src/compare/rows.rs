@@ -297,7 +297,7 @@ impl<'a> Court<'a> {
             Sides::Runs { .. } => sample.base.len().min(sample.new.len()),
         };
         if count == 0 {
-            return Some("no valid value on one side".to_owned());
+            return Some("no valid value on a side".to_owned());
         }
         let too_few = format!("{count} of the {LEAST_BLOCKS} {unit}s a side that a verdict needs");
         (count < LEAST_BLOCKS || row.interval.is_none()).then_some(too_few)
