@@ -314,20 +314,6 @@ fn an_alarm_must_come_back_in_a_fresh_run() {
     assert_eq!(open.outcome, Outcome::Inconclusive);
 }
 
-#[test]
-fn a_judgement_fits_its_schema() {
-    let schema: serde_json::Value = serde_json::from_str(&bench_results::schema::compare()).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    for judgement in [judge(&base(), &slower()), judge(&record(1, 1, true), &another(2, 2, true))] {
-        let value = serde_json::to_value(&judgement).unwrap();
-        let wrong: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
-        assert!(wrong.is_empty(), "{wrong:?}");
-        let mut broken = value;
-        broken["rows"][0]["margin"] = "5%".into();
-        assert!(!validator.is_valid(&broken));
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
