@@ -59,7 +59,7 @@ fn a_first_run_becomes_the_baseline_and_the_second_is_compared_with_it() {
     let (status, out, err) = step(&stage, "compare.sh", &policy);
     assert_eq!(status, 0, "the verdict is a later step's: {err}");
     assert!(out.starts_with("::notice title=bench compare cannot tell"), "{out}");
-    assert!(out.contains("::error title=inconclusive%3A true in container"), "{out}");
+    assert!(out.contains("::error title=inconclusive%3A true in container%2C wall time"), "{out}");
     assert_eq!(take(&stage, "output"), "status=4\n");
     assert!(take(&stage, "summary").starts_with("<!-- bench compare: command -->"));
 

@@ -69,6 +69,10 @@ fn a_gate_on_real_runs() {
     let [base, same, slow, few] = [(2000, ""), (2000, ""), (1600, ""), (1600, " --blocks 2")]
         .map(|(iops, more)| shown(&execute(&stage, &format!("{}{more}", arguments(iops)))));
     let of_environments = "--allow-difference environment";
+    let record: serde_json::Value =
+        serde_json::from_slice(&fs::read(Path::new(&slow).join("run.json")).unwrap()).unwrap();
+    let storage = record["environments"][1]["sameness"]["storage path"].as_str().unwrap();
+    assert!(storage.ends_with("at most 1600 reads a second"), "{storage}");
 
     let (status, out, err) = stage.run(&format!("compare {base} {same}"));
     assert_eq!(status, 0, "the same revision twice passes: {out}{err}");

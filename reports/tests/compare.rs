@@ -184,10 +184,13 @@ fn json_fits_its_schema() {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/schema/compare.schema.json");
     let schema: serde_json::Value = serde_json::from_slice(&std::fs::read(schema).unwrap()).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    for sides in [sides(), hostile()] {
+    for sides in [sides(), hostile(), ([record(1, 1, true)], [another(2, 2, true)])] {
         let value: serde_json::Value = with(&sides, |_, report| serde_json::from_str(&report.json().unwrap()).unwrap());
         let wrong: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
         assert!(wrong.is_empty(), "{wrong:?}");
+        let mut broken = value;
+        broken["rows"][0]["margin"] = "5%".into();
+        assert!(!validator.is_valid(&broken), "the schema can fail");
     }
 }
 

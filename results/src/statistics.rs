@@ -284,6 +284,31 @@ mod tests {
         assert!(half_width(0.1, n).unwrap() <= 0.05_f64.ln_1p() && half_width(0.1, n - 1).unwrap() > 0.05_f64.ln_1p());
     }
 
+    /// What a gate promises: fourteen rows whose true ratio is exactly at the edge raise an alarm in 2.5 % of comparisons, and
+    /// without Holm's adjustment it would be three of ten.
+    #[test]
+    fn a_family_at_the_edge_raises_as_many_false_alarms_as_one_test() {
+        use rand::{Rng, SeedableRng};
+        const COMPARISONS: usize = 3000;
+        let normal = statrs::distribution::Normal::standard();
+        let mut rng = rand_chacha::ChaCha12Rng::seed_from_u64(1);
+        let mut sample = |mean: f64, sd: f64| -> Vec<f64> {
+            (0..8).map(|_| (mean + sd * normal.inverse_cdf(rng.random_range(1e-12..1.0))).exp()).collect()
+        };
+        let edge = 1.0_f64 / 1.1;
+        let (mut adjusted, mut raw) = (0, 0);
+        for _ in 0..COMPARISONS {
+            let row = |_| Effect::welch(&sample(edge.ln(), 0.06), &sample(0.0, 0.02)).unwrap().p_below(edge).unwrap();
+            let p: Vec<f64> = (0..14).map(row).collect();
+            raw += usize::from(p.iter().any(|&p| p < TAIL));
+            adjusted += usize::from(holm(&p).iter().any(|&p| p < TAIL));
+        }
+        let rate = |count: usize| count as f64 / COMPARISONS as f64;
+        // Three standard errors of 2.5 % in 3,000 are 0.9 %.
+        assert!((0.016..0.034).contains(&rate(adjusted)), "{}", rate(adjusted));
+        assert!((0.26..0.34).contains(&rate(raw)), "{}", rate(raw));
+    }
+
     fn ratios() -> impl Strategy<Value = Vec<f64>> {
         proptest::collection::vec(0.2_f64..5.0, 2..12)
     }

@@ -171,7 +171,7 @@ fn a_workload_that_broke_in_new_does_not_pass_unseen() {
     }
     let judgement = judge(&base(), &new);
     assert_eq!(judgement.outcome, Outcome::Inconclusive);
-    assert!(row(&judgement, "rand-read", "vm", "iops").sentence.contains("no valid value on one side"));
+    assert!(row(&judgement, "rand-read", "vm", "iops").sentence.contains("no valid value on a side"));
     assert!(judgement.notes.iter().any(|note| note.contains("8 of 224 trials failed")), "{:?}", judgement.notes);
 }
 
@@ -312,20 +312,6 @@ fn an_alarm_must_come_back_in_a_fresh_run() {
     let mut open = first;
     open.confirm(&judge(&base(), &another(3, 2, false)));
     assert_eq!(open.outcome, Outcome::Inconclusive);
-}
-
-#[test]
-fn a_judgement_fits_its_schema() {
-    let schema: serde_json::Value = serde_json::from_str(&bench_results::schema::compare()).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    for judgement in [judge(&base(), &slower()), judge(&record(1, 1, true), &another(2, 2, true))] {
-        let value = serde_json::to_value(&judgement).unwrap();
-        let wrong: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
-        assert!(wrong.is_empty(), "{wrong:?}");
-        let mut broken = value;
-        broken["rows"][0]["margin"] = "5%".into();
-        assert!(!validator.is_valid(&broken));
-    }
 }
 
 proptest! {

@@ -23,8 +23,8 @@ impl CompareReport<'_> {
     }
 
     fn title(&self, row: &Judged) -> String {
-        let metric = tables::metric_text(row);
-        format!("{}: {} in {} ({metric})", tables::verdict_text(row), row.workload, self.environment(row))
+        let about = format!("{} ({})", tables::metric_text(row), self.quantity(row));
+        format!("{}: {} in {}, {about}", tables::verdict_text(row), row.workload, self.environment(row))
     }
 }
 

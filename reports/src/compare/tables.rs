@@ -71,13 +71,19 @@ impl CompareReport<'_> {
         if row.emulated { format!("{name} (TCG emulation)") } else { name }
     }
 
-    /// The row's workload; with its metric where several of them decide.
+    /// The row's workload; with its metric where several of them decide, and with a word where it is not an overhead.
     pub(super) fn workload(&self, row: &Judged) -> String {
-        let is_alike = |other: &Judged| (&other.workload, &other.environment) == (&row.workload, &row.environment);
-        match self.judgement.deciding().filter(|other| is_alike(other)).count() {
-            0 | 1 => row.workload.clone(),
-            _ => format!("{}: {}", row.workload, metric_text(row)),
+        let is_of_another_metric = |other: &Judged| {
+            (&other.workload, &other.environment) == (&row.workload, &row.environment) && other.metric != row.metric
+        };
+        let mut text = row.workload.clone();
+        if self.judgement.deciding().any(is_of_another_metric) {
+            text.push_str(&format!(": {}", metric_text(row)));
         }
+        if row.quantity == Quantity::Absolute {
+            text.push_str(" (absolute)");
+        }
+        text
     }
 
     /// What is compared: an environment's cost, or the values themselves.

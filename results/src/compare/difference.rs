@@ -104,9 +104,16 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |value: &Option<String>| value.as_ref().map_or("absent".to_owned(), |value| format!("`{value}`"));
+        let shown =
+            |value: &Option<String>| value.as_ref().map_or("absent".to_owned(), |value| format!("`{}`", short(value)));
         write!(f, "{}: {} is {} in BASE and {} in NEW", self.aspect, self.fact, shown(&self.base), shown(&self.new))
     }
+}
+
+/// A digest by its beginning; anything else as it is.
+fn short(value: &str) -> String {
+    let is_digest = value.len() == 64 && value.chars().all(|c| c.is_ascii_hexdigit());
+    if is_digest { format!("{}…", &value[..12]) } else { value.to_owned() }
 }
 
 /// Everything that matters and is not the same in two runs.
@@ -177,6 +184,7 @@ mod tests {
         let mut new = base.clone();
         new.fingerprint.insert("kernel.release".into(), "6.13.0-demo".into());
         new.fingerprint.insert("os.name".into(), "another".into());
+        new.fingerprint.insert("kernel.version".into(), "0a".repeat(32));
         new.fingerprint.insert("tool.qemu.version".into(), "only here".into());
         new.fingerprint.insert("block.scheduler".into(), "[none]".into());
         new.plan.profile.blocks = 99;
@@ -189,6 +197,7 @@ mod tests {
             found,
             [
                 "kernel: kernel.release is `6.12.0-demo` in BASE and `6.13.0-demo` in NEW",
+                "kernel: kernel.version is absent in BASE and `0a0a0a0a0a0a…` in NEW",
                 "device: block.scheduler is absent in BASE and `[none]` in NEW",
                 "profile: profile.runtime_s is `2` in BASE and `20` in NEW",
                 "environment: container is `container` in BASE and `container:userns=yes` in NEW",

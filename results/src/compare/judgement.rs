@@ -378,7 +378,10 @@ fn headline(judgement: &Judgement) -> String {
 }
 
 fn named(row: &Judged) -> String {
-    let metric = crate::metric::find(&row.metric);
-    let by = row.ratio.zip(metric).map(|(ratio, metric)| format!("{} ({})", sentence::by(ratio, metric), metric.title));
-    format!("{} in {} {}", row.workload, row.environment, by.unwrap_or_default())
+    let absolute = if row.quantity == Quantity::Absolute { ", absolute" } else { "" };
+    let said = row
+        .ratio
+        .zip(crate::metric::find(&row.metric))
+        .map(|(ratio, metric)| format!("{} ({}{absolute})", sentence::by(ratio, metric), metric.title));
+    format!("{} in {} {}", row.workload, row.environment, said.unwrap_or_default())
 }

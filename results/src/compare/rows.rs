@@ -5,7 +5,7 @@ use super::{Judged, LEAST_RUNS_FOR_ABSOLUTES, Part, Quantity, Sides, Unmatched, 
 use crate::analysis::{self, Distribution, LEAST_BLOCKS, loss};
 use crate::metric::{self, Direction, Metric};
 use crate::policy::Policy;
-use crate::record::Workload;
+use crate::record::{Accelerator, Workload};
 use crate::sentence;
 use crate::statistics::{Effect, Interval, TAIL, geometric_mean, holm, logs};
 use crate::verdict::{Verdict, decide, edges};
@@ -47,10 +47,7 @@ impl<'a> Side<'a> {
     }
 
     fn is_emulated(&self, environment: &str) -> bool {
-        let tcg = |name: &str, run: &Measured<'_>| {
-            accelerator(&run.record.run, name) == Some(crate::record::Accelerator::Tcg)
-        };
-        self.runs.iter().any(|run| tcg(environment, run) || tcg(&run.record.run.plan.reference, run))
+        self.runs.iter().any(|run| accelerator(&run.record.run, environment) == Some(Accelerator::Tcg))
     }
 
     fn metrics(&self, workload: &str, environment: &str) -> Vec<&'static Metric> {
@@ -71,7 +68,7 @@ impl<'a> Side<'a> {
 }
 
 /// Both sides and what they are judged by.
-struct Court<'a> {
+struct Case<'a> {
     sides: Sides<'a>,
     policy: &'a Policy,
     base: Side<'a>,
@@ -93,14 +90,14 @@ pub(super) fn judge(sides: Sides<'_>, policy: &Policy) -> (Vec<Judged>, Vec<Unma
         Sides::Runs { new, .. } => Some(Side::of(new)),
         Sides::Environments { .. } => None,
     };
-    let court = Court { sides, policy, base: Side::of(sides.base_runs()), new };
-    let (abouts, unmatched) = court.abouts();
-    let mut rows: Vec<Judged> = abouts.iter().map(|about| court.row(about)).collect();
+    let case = Case { sides, policy, base: Side::of(sides.base_runs()), new };
+    let (abouts, unmatched) = case.abouts();
+    let mut rows: Vec<Judged> = abouts.iter().map(|about| case.row(about)).collect();
     adjust(&mut rows, policy);
     (rows, unmatched)
 }
 
-impl<'a> Court<'a> {
+impl<'a> Case<'a> {
     fn new_side(&self) -> &Side<'a> {
         self.new.as_ref().unwrap_or(&self.base)
     }
@@ -197,10 +194,9 @@ impl<'a> Court<'a> {
         let plan = &self.base.runs.first()?.record.run.plan;
         let control = plan.control.as_deref()?;
         match self.sides {
-            Sides::Environments { runs, .. } => {
-                let (workload, metric) = (about.workload.name.as_str(), about.metric.name);
-                let measured = &self.base.runs[..runs.len()];
-                Effect::paired(&sample::paired(measured, (workload, metric), (&plan.reference, control)))?.interval()
+            Sides::Environments { .. } => {
+                let what = (about.workload.name.as_str(), about.metric.name);
+                Effect::paired(&sample::paired(&self.base.runs, what, (&plan.reference, control)))?.interval()
             }
             Sides::Runs { .. } => self.effect(&self.sample(about, control))?.interval(),
         }
@@ -210,16 +206,16 @@ impl<'a> Court<'a> {
         let (workload, environment, metric) = (about.workload, about.environment, about.metric);
         let sample = self.sample(about, environment);
         let effect = self.effect(&sample).filter(|effect| effect.interval().is_some());
-        let emulated = match self.sides {
-            Sides::Environments { base, new, .. } => [base, new].iter().any(|name| self.base.is_emulated(name)),
-            Sides::Runs { .. } => self.base.is_emulated(environment) || self.new_side().is_emulated(environment),
-        };
         let plan = self.base.runs.first().map(|run| &run.record.run.plan);
         let margin = self.policy.margin(&workload.name, metric.name, plan.map_or(0.1, |plan| plan.profile.margin));
         let base_environment = match self.sides {
             Sides::Environments { base, .. } => base,
             Sides::Runs { .. } => environment,
         };
+        // What an overhead is divided by counts as a side, too.
+        let reference = plan.map(|plan| plan.reference.as_str()).filter(|_| about.quantity == Quantity::Overhead);
+        let is_emulated = |name: &str| self.base.is_emulated(name) || self.new_side().is_emulated(name);
+        let emulated = [Some(environment), Some(base_environment), reference].into_iter().flatten().any(is_emulated);
         let decides = !emulated && self.decides(about);
         let mut row = Judged {
             workload: workload.name.clone(),
@@ -297,7 +293,7 @@ impl<'a> Court<'a> {
             Sides::Runs { .. } => sample.base.len().min(sample.new.len()),
         };
         if count == 0 {
-            return Some("no valid value on one side".to_owned());
+            return Some("no valid value on a side".to_owned());
         }
         let too_few = format!("{count} of the {LEAST_BLOCKS} {unit}s a side that a verdict needs");
         (count < LEAST_BLOCKS || row.interval.is_none()).then_some(too_few)
