@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Every link is a veth pair (a guest's port is a tap). A namespace lives as long as somebody holds its descriptor or is in it:
-//! when `bench` ends, however it ends, and the processes in its cgroups are killed, all of this is gone (docs/adr/0004-lab.md).
+//! when `bench` ends, however it ends, and the processes in its cgroups are killed, all of this is gone (docs/adr/0005-lab.md).
 
 mod build;
 mod counters;
