@@ -16,12 +16,10 @@ use crate::{failure, output, paths};
 
 /// Arguments of `bench compare`.
 #[derive(clap::Args)]
-#[command(
-    after_help = "BASE and NEW are each a run's folder, its archive, a unique prefix of its id, `last`, or a folder of\n\
-    runs (a set: the run is the unit then).\n\n\
-    Exit codes: 0 nothing fails, 1 a deciding metric fails (by default: got worse), 4 it cannot be told and the\n\
-    policy says on-inconclusive = \"fail\", 2 the two cannot be compared."
-)]
+#[command(after_help = "BASE and NEW are each a run's folder, its archive, a unique prefix of its id, `last`, or a\n\
+    folder of runs (a set: the run is the unit then).\n\n\
+    Exit codes: 0 nothing fails, 1 a deciding metric fails (by default: got worse), 2 the two cannot be\n\
+    compared, 4 it cannot be told and the policy says on-inconclusive = \"fail\".")]
 pub struct CompareArgs {
     /// What was before; with --env, the run that holds both sides
     base: String,
