@@ -17,11 +17,12 @@ run: build
 build:
 	$(CARGO) build --release -p bench
 
-# What tests and runs start: fio, QEMU and the like. The list is in the program. Tests check XML and shell, too.
+# What tests and runs start: fio, QEMU and the like. The list is in the program. Tests check XML, shell and
+# another program's round trips, too.
 setup:
 	$(CARGO) build -p bench
 	$(SUDO) target/debug/bench doctor --install
-	{ command -v xmllint && command -v shellcheck; } >/dev/null || $(SUDO) apt-get install -y -q libxml2-utils shellcheck
+	{ command -v xmllint && command -v shellcheck && command -v sockperf; } >/dev/null || $(SUDO) apt-get install -y -q libxml2-utils shellcheck sockperf
 
 # One profile serves unit and end-to-end tests. Those that need root are run as root; they say so when they are skipped.
 test: setup

@@ -48,7 +48,7 @@ fn throughput(source: &Source<'_>) -> Option<Figure> {
     let title = "TCP bulk transfer as fast as it goes, today and in the paper";
     let caption = "A pair of virtual devices has no line rate: the reference's bar is the limit of the link itself, and all \
                    of it is bound by CPU. The paper's 10 Gb/s link was full in every environment.";
-    beside_paper(source, "network-throughput", (title, caption), ("text", "bandwidth_bytes_per_s"), &workloads)
+    beside_paper(source, "network-throughput", (title, caption), ("in the text", "bandwidth_bytes_per_s"), &workloads)
 }
 
 /// The paper's Fig. 2.

@@ -74,7 +74,12 @@ pub(crate) fn headline(record: &Record, comparisons: &[Comparison]) -> String {
     let run = &record.run;
     let control = run.plan.control.as_deref();
     let judged = run.environments.iter().filter(|e| e.name != run.plan.reference && Some(e.name.as_str()) != control);
-    let parts: Vec<String> = judged.map(|environment| part(record, environment, comparisons)).collect();
+    let (emulated, judged): (Vec<_>, Vec<_>) = judged.partition(|environment| environment.is_emulated());
+    let mut parts: Vec<String> = judged.iter().map(|environment| part(record, environment, comparisons)).collect();
+    if !emulated.is_empty() {
+        let names: Vec<_> = emulated.iter().map(|environment| name(environment)).collect();
+        parts.push(format!("{}: not judged (TCG emulation says nothing about KVM)", names.join(", ")));
+    }
     match (parts.is_empty(), run.plan.profile.verdicts) {
         (true, _) => format!("{} alone: nothing to compare it with", run.plan.reference),
         (false, true) => parts.join("; "),
@@ -84,14 +89,15 @@ pub(crate) fn headline(record: &Record, comparisons: &[Comparison]) -> String {
     }
 }
 
-fn part(record: &Record, environment: &Environment, comparisons: &[Comparison]) -> String {
-    let name = match environment.kind {
+fn name(environment: &Environment) -> &str {
+    match environment.kind {
         Kind::Vm if environment.name == "vm" => "VM",
-        _ => environment.name.as_str(),
-    };
-    if environment.is_emulated() {
-        return format!("{name}: not judged (TCG emulation says nothing about KVM)");
+        _ => &environment.name,
     }
+}
+
+fn part(record: &Record, environment: &Environment, comparisons: &[Comparison]) -> String {
+    let name = name(environment);
     let deciding: Vec<_> = comparisons.iter().filter(|c| c.deciding && c.environment == environment.name).collect();
     let total = record.run.plan.workloads.iter().filter(|workload| workload.runs_in(&environment.name)).count();
     let count = |verdict| deciding.iter().filter(|c| c.verdict == Some(verdict)).count();

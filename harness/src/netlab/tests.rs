@@ -1,12 +1,27 @@
 //! Labs on the real kernel, with the probe and sockperf in them. They need root.
 
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bench_workloads::probe::{Mode, Outcome, Pace, Session, ask, serve};
 
 use super::*;
 
 const ROUTES: [Route; 5] = [Route::Direct, Route::Bridge, Route::Routed, Route::Hook, Route::Nat];
+
+/// What is measured here needs the machine for itself.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Each end on a CPU of its own, as in a run: the scheduler must not decide what is compared. Threads and what they start.
+fn pin(end: usize) {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(end % cpus);
+    rustix::thread::sched_setaffinity(None, &set).unwrap();
+}
 
 fn is_root() -> bool {
     let is_root = nix::unistd::geteuid().is_root();
@@ -29,9 +44,18 @@ fn at_work<T: Send>(lab: &Lab, action: impl FnOnce() -> Result<T> + Send) -> Res
 fn probe(lab: &Lab, mode: Mode, port: u16, bytes: usize) -> Outcome {
     let session = Session { mode, address: PEER, port, request_bytes: bytes, response_bytes: bytes };
     std::thread::scope(|scope| {
-        let server = scope.spawn(|| lab.in_peer(|| Ok(serve(&session)?)));
+        let server = scope.spawn(|| {
+            lab.in_peer(|| {
+                pin(1);
+                Ok(serve(&session)?)
+            })
+        });
         let pace = Pace { warmup_s: 0.2, runtime_s: 0.8, per_s: None };
-        let outcome = at_work(lab, || Ok(ask(&session, &pace)?)).unwrap();
+        let asked = at_work(lab, || {
+            pin(0);
+            Ok(ask(&session, &pace)?)
+        });
+        let outcome = asked.unwrap();
         server.join().unwrap().unwrap();
         outcome
     })
@@ -42,6 +66,7 @@ fn every_route_reaches_the_peer_and_counts_what_it_should() {
     if !is_root() {
         return;
     }
+    let _alone = alone();
     for route in ROUTES {
         let lab = Lab::make(route, user(route)).unwrap();
         let before = lab.counters().unwrap();
@@ -84,9 +109,16 @@ fn sockperf(lab: &Lab, sockperf: &std::path::Path) -> f64 {
         command.args(arguments).args(end).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command
     };
-    let mut server = lab.in_peer(|| Ok(quiet(&["server"]).spawn()?)).unwrap();
+    let started = lab.in_peer(|| {
+        pin(1);
+        Ok(quiet(&["server"]).spawn()?)
+    });
+    let mut server = started.unwrap();
     std::thread::sleep(std::time::Duration::from_millis(300));
-    let client = at_work(lab, || Ok(quiet(&["ping-pong", "-t", "1", "-m", "100"]).output()?));
+    let client = at_work(lab, || {
+        pin(0);
+        Ok(quiet(&["ping-pong", "-t", "1", "-m", "100"]).output()?)
+    });
     server.kill().unwrap();
     server.wait().unwrap();
     let text = String::from_utf8_lossy(&client.unwrap().stdout).into_owned();
@@ -103,14 +135,20 @@ fn the_probe_agrees_with_sockperf() {
         eprintln!("skipped: sockperf is not installed, or this is not root");
         return;
     };
+    let _alone = alone();
     let lab = Lab::make(Route::Direct, User::Process).unwrap();
-    let mut ratios = Vec::new();
-    for _ in 0..5 {
+    let mut pair = || {
         let theirs = 2e3 * sockperf(&lab, &program);
-        let ours = probe(&lab, Mode::TcpRr, 5313, 100).mean_ns.unwrap();
-        ratios.push(ours / theirs);
-    }
-    ratios.sort_by(f64::total_cmp);
-    eprintln!("probe / sockperf: {ratios:.3?}");
-    assert!((0.9..1.1).contains(&ratios[2]), "{ratios:?}");
+        probe(&lab, Mode::TcpRr, 5313, 100).mean_ns.unwrap() / theirs
+    };
+    // A pair is off by a tenth as often as not on a busy machine, the median of seven hardly ever; three tries.
+    let tries: Vec<f64> = (0..3)
+        .map_while(|_| {
+            let mut ratios: Vec<f64> = (0..7).map(|_| pair()).collect();
+            ratios.sort_by(f64::total_cmp);
+            eprintln!("probe / sockperf: {ratios:.3?}");
+            (!(0.9..1.1).contains(&ratios[3])).then_some(ratios[3])
+        })
+        .collect();
+    assert!(tries.len() < 3, "medians of three tries: {tries:?}");
 }

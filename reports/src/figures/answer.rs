@@ -173,8 +173,10 @@ impl Answer {
             canvas.text(&text, (x, frame.bottom + 13.0), LABEL, Ink::Text, Anchor::Middle)?;
         }
         canvas.line((axis.px(1.0), frame.top), (axis.px(1.0), frame.bottom), Ink::Text, 1.0)?;
-        let title =
-            canvas.fit(&format!("performance relative to {} (log scale)", self.base), LABEL, frame.width() * 0.55);
+        let long = format!("performance relative to {} (log scale)", self.base);
+        let short = format!("relative to {}, log", self.base);
+        let room = frame.width() * 0.55;
+        let title = if canvas.width(&long, LABEL) <= room { long } else { canvas.fit(&short, LABEL, room) };
         let y = frame.bottom + 36.0;
         canvas.text(&title, ((frame.left + frame.right) / 2.0, y), LABEL, Ink::Text, Anchor::Middle)?;
         canvas.text("← worse", (frame.left, y), STRONG, Ink::Text, Anchor::Start)?;
