@@ -137,7 +137,7 @@ fn the_probe_agrees_with_sockperf() {
     };
     let _alone = alone();
     let lab = Lab::make(Route::Direct, User::Process).unwrap();
-    let mut pair = || {
+    let pair = || {
         let theirs = 2e3 * sockperf(&lab, &program);
         probe(&lab, Mode::TcpRr, 5313, 100).mean_ns.unwrap() / theirs
     };
