@@ -22,7 +22,8 @@ build:
 setup:
 	$(CARGO) build -p bench
 	$(SUDO) target/debug/bench doctor --install
-	{ command -v xmllint && command -v shellcheck && command -v sockperf; } >/dev/null || $(SUDO) apt-get install -y -q libxml2-utils shellcheck sockperf
+	{ command -v xmllint && command -v shellcheck && command -v sockperf; } >/dev/null || \
+		$(SUDO) sh -c 'apt-get update -q && apt-get install -y -q libxml2-utils shellcheck sockperf'
 
 # One profile serves unit and end-to-end tests. Those that need root are run as root; they say so when they are skipped.
 test: setup

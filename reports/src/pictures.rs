@@ -76,7 +76,7 @@ fn metric_line(workload: &Workload) -> (String, Direction) {
     let (title, _, better) = described(&workload.deciding);
     match better {
         Direction::Higher => (title, better),
-        Direction::Lower => (format!("{title}, inverted"), better),
+        Direction::Lower => (format!("1 ÷ {title}"), better),
     }
 }
 

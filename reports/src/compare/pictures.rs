@@ -26,7 +26,7 @@ fn metric_line(row: &Judged) -> String {
     let absolute = if row.quantity == Quantity::Absolute { ", absolute" } else { "" };
     match row.better {
         Direction::Higher => format!("{}{absolute}", tables::metric_text(row)),
-        Direction::Lower => format!("{}{absolute}, inverted", tables::metric_text(row)),
+        Direction::Lower => format!("1 ÷ {}{absolute}", tables::metric_text(row)),
     }
 }
 
