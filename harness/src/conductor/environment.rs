@@ -94,14 +94,6 @@ impl Environment {
         }
     }
 
-    /// Its name for people: an emulated guest says so.
-    pub fn label(&self) -> String {
-        match self.accelerator() {
-            Some(Accelerator::Tcg) => format!("{} (TCG emulation)", self.name),
-            _ => self.name.clone(),
-        }
-    }
-
     /// Limits of its cgroup. QEMU's memory is accounted, not limited: the guest's RAM is the limit.
     pub fn limits(&self, setting: &Setting) -> Limits {
         let memory_bytes = match self.start {

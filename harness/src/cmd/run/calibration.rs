@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
-use bench_results::record::Profile;
+use bench_results::record::{self, Profile};
 use bench_workloads::Workload;
 
 use super::definition::Definition;
@@ -22,8 +22,8 @@ const SECONDS: f64 = 1.0;
 pub struct Calibration {
     paced: Vec<Planned>,
     profile: Profile,
-    /// The slowest rate of each paced workload so far, and whose it is.
-    slowest: BTreeMap<String, (f64, String)>,
+    /// The slowest rate of each paced workload so far, and the label of whose it is where that is emulated.
+    slowest: BTreeMap<String, (f64, Option<String>)>,
     /// Why guests are emulated, as far as it was told.
     told: BTreeSet<String>,
     /// Name and device of the first environment with a network.
@@ -52,6 +52,7 @@ impl Calibration {
     pub async fn measure(
         &mut self,
         environment: &Environment,
+        record: &record::Environment,
         instance: &mut Instance<'_>,
         setting: &Setting,
     ) -> Result<()> {
@@ -75,7 +76,8 @@ impl Calibration {
                 let rate = rate.with_context(|| format!("finding out how fast {} can go", workload.name()))?;
                 let slower = self.slowest.get(workload.name()).is_none_or(|(slowest, _)| rate < *slowest);
                 if slower {
-                    self.slowest.insert(workload.name().to_owned(), (rate, environment.label()));
+                    let emulated = record.is_emulated().then(|| record.label());
+                    self.slowest.insert(workload.name().to_owned(), (rate, emulated));
                 }
             }
         }
@@ -86,9 +88,9 @@ impl Calibration {
     pub fn pace(&self, workloads: &mut [Planned]) -> Option<String> {
         let mut emulated = None;
         for planned in workloads {
-            if let Some((slowest, whose)) = self.slowest.get(planned.workload.name()) {
+            if let Some((slowest, whose_emulated)) = self.slowest.get(planned.workload.name()) {
                 planned.workload.set_pace((slowest * SHARE).round());
-                emulated = emulated.or(Some(whose).filter(|whose| whose.contains("TCG")));
+                emulated = emulated.or(whose_emulated.as_ref());
             }
         }
         emulated.map(|whose| {

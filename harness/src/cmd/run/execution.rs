@@ -141,7 +141,7 @@ async fn preflight(
     let mut instance = Instance::start(&environment, setting).await?;
     instance.resume().await?;
     let record = environment.record(&mut instance, setting).await?;
-    calibration.measure(&environment, &mut instance, setting).await?;
+    calibration.measure(&environment, &record, &mut instance, setting).await?;
     instance.stop().await?;
     Ok((environment, record))
 }
