@@ -1,6 +1,8 @@
-//! The only door to changing the machine: a synced list of what was changed, and how to undo it.
+//! The only door to changing the machine: a list of what was changed, and how to undo it.
 //!
-//! A change is recorded before it is made; undoing goes in reverse. One file per process in the state directory, locked
+//! A change is recorded before it is made; undoing goes in reverse. What outlives a power cut is synced first; the rest only has
+//! to outlive this process, and what was written does. That something was undone need not be known: undoing twice does no
+//! harm. One file per process in the state directory, locked
 //! (`flock`) while its process lives, so that [`clean`] recognises the ledgers of processes that are gone. No process is listed:
 //! every process is started inside a listed cgroup, and undoing a cgroup kills what is in it.
 
@@ -31,7 +33,7 @@ pub enum Change {
         /// Inode, once the file exists.
         inode: Option<u64>,
     },
-    /// A folder of ours in memory or in a run; its name holds random digits. Undone: removed with all it holds.
+    /// A folder of ours in memory or beside a run; its name holds random digits. Undone: removed with all it holds.
     Folder {
         /// Absolute path.
         path: PathBuf,
@@ -52,6 +54,11 @@ impl std::fmt::Display for Change {
 }
 
 impl Change {
+    /// True for what may still be there after a power cut. Groups are the kernel's.
+    fn outlives_power(&self) -> bool {
+        matches!(self, Change::File { .. } | Change::Folder { .. })
+    }
+
     fn undo(&self) -> Result<()> {
         match self {
             Change::Cgroup { paths } => {
@@ -116,7 +123,6 @@ impl Ledger {
             .map_err(|(_, errno)| errno)
             .with_context(|| format!("locking {}", hidden.display()))?;
         fs::rename(&hidden, &path).with_context(|| format!("naming {}", path.display()))?;
-        File::open(&dir).and_then(|dir| dir.sync_all()).with_context(|| format!("syncing {}", dir.display()))?;
         Ok(Ledger { path, inner: RefCell::new(Inner { file, next: 0, standing: Vec::new() }) })
     }
 
@@ -126,6 +132,9 @@ impl Ledger {
         let id = inner.next;
         inner.next += 1;
         self.append(&mut inner, &Line::Made { id, change: change.clone() })?;
+        if change.outlives_power() {
+            self.sync(&inner.file).with_context(|| format!("syncing {}", self.path.display()))?;
+        }
         inner.standing.push((id, change));
         Ok(ChangeId(id))
     }
@@ -190,11 +199,13 @@ impl Ledger {
     fn append(&self, inner: &mut Inner, line: &Line) -> Result<()> {
         let mut text = serde_json::to_string(line)?;
         text.push('\n');
-        inner
-            .file
-            .write_all(text.as_bytes())
-            .and_then(|()| inner.file.sync_data())
-            .with_context(|| format!("writing {}", self.path.display()))
+        inner.file.write_all(text.as_bytes()).with_context(|| format!("writing {}", self.path.display()))
+    }
+
+    /// The lines, and that there is such a file.
+    fn sync(&self, file: &File) -> std::io::Result<()> {
+        file.sync_data()?;
+        self.path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
     }
 }
 

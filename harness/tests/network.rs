@@ -2,11 +2,10 @@
 
 mod support;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use support::{Stage, eventually, names, stage};
+use support::{Machine, Stage, eventually, namespaces, stage};
 
 /// All five environments, emulated guests so that KVM is not probed here.
 const ENVIRONMENTS: &str = "native,container-host=container:net=host,container-nat=container:net=nat,\
@@ -27,41 +26,11 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a lab must not touch: the machine's own devices, routes, settings and rules.
-fn machine() -> Vec<String> {
-    let mut found = names(std::path::Path::new("/sys/class/net"));
-    found.sort();
-    for file in ["/proc/net/route", "/proc/net/fib_trie", "/proc/net/if_inet6"] {
-        found.push(fs::read_to_string(file).unwrap_or_default());
-    }
-    for name in [
-        "ipv4/ip_forward",
-        "ipv4/tcp_rmem",
-        "ipv4/tcp_wmem",
-        "ipv4/tcp_congestion_control",
-        "ipv4/tcp_no_metrics_save",
-        "ipv6/conf/all/disable_ipv6",
-        "bridge/bridge-nf-call-iptables",
-        "core/default_qdisc",
-    ] {
-        found.push(format!("{name} {:?}", fs::read_to_string(format!("/proc/sys/net/{name}")).ok()));
-    }
-    let rules = std::process::Command::new("nft").args(["list", "ruleset"]).output();
-    found.push(rules.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default());
-    found
-}
-
-/// The network namespaces that any process is in.
-fn namespaces() -> BTreeSet<std::path::PathBuf> {
-    let link = |pid: String| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
-    names(std::path::Path::new("/proc")).into_iter().filter_map(link).collect()
-}
-
 #[test]
 fn all_five_paths_are_measured_and_the_machine_is_as_before() {
     let Some(stage) = stage() else { return };
     let _alone = alone();
-    let before = (machine(), namespaces());
+    let before = (Machine::now(), namespaces());
     let only = "tcp-stream-tx,tcp-stream-paced-rx,tcp-rr,udp-rr,tcp-crr,udp-pps";
     let child = stage.spawn(&format!("run --suite network --profile smoke --env {ENVIRONMENTS} --only {only}"));
     let pid = child.id();
@@ -90,7 +59,7 @@ fn all_five_paths_are_measured_and_the_machine_is_as_before() {
     }
     paced_alike(&trials);
     stage.assert_clean(pid);
-    assert_eq!((machine(), namespaces()), before);
+    assert_eq!((Machine::now(), namespaces()), before);
 }
 
 /// One rate for all, the slowest's.
@@ -122,7 +91,7 @@ fn two_suites_are_one_run_and_one_report() {
 fn after_a_kill_no_namespace_is_left() {
     let Some(stage) = stage() else { return };
     let _alone = alone();
-    let before = (machine(), namespaces());
+    let before = (Machine::now(), namespaces());
     let mut child = stage.spawn("run --suite network --profile smoke --env native,container --only tcp-rr --blocks 20");
     let pid = child.id();
     // The lab of the driven instance, its peer, and the container's.
@@ -133,7 +102,7 @@ fn after_a_kill_no_namespace_is_left() {
     assert_eq!(status, 0, "{err}");
     eventually("the end of all labs", || namespaces() == before.1);
     stage.assert_clean(pid);
-    assert_eq!(machine(), before.0);
+    assert_eq!(Machine::now(), before.0);
 }
 
 #[test]

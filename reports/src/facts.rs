@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bench_results::Unit;
-use bench_results::record::{Accelerator, Environment, Run, State, Trial};
+use bench_results::record::{Accelerator, Break, Environment, Run, State, Trial};
 use bench_results::store::Record;
 
 use crate::report::{InstanceRow, LeftOutRow, MeasurementRow, Sameness, SamenessCell, SamenessRow, Trouble};
@@ -88,7 +88,22 @@ pub(crate) fn warnings(record: &Record) -> Vec<String> {
         }
     }
     let accelerators = accelerators.into_iter().map(|(note, labels)| format!("{labels}: {note}"));
-    record.run.warnings.iter().cloned().chain(accelerators).chain(record.notes.iter().cloned()).collect()
+    let breaks = record.run.breaks.iter().map(stopped);
+    record.run.warnings.iter().cloned().chain(accelerators).chain(breaks).chain(record.notes.iter().cloned()).collect()
+}
+
+/// Where the run was stopped and went on.
+fn stopped(at: &Break) -> String {
+    let last = at.last_trial_at.as_ref().map_or("before its first trial".to_owned(), |time| format!("after {time}"));
+    let aside = match at.superseded {
+        0 => String::new(),
+        count => format!(" (set aside of its earlier attempt: {})", units::count(count as usize, "trial")),
+    };
+    format!(
+        "the run was stopped {last} and went on at {} with block {}, from its start{aside}. Ratios are taken within blocks; absolute \
+         values before and after the break are of different hours",
+        at.resumed_at, at.block
+    )
 }
 
 /// Trials that failed or are invalid, in the order of execution.

@@ -12,6 +12,7 @@ pub mod metric;
 pub mod paper;
 pub mod policy;
 pub mod record;
+pub mod resume;
 pub mod schema;
 pub mod statistics;
 pub mod store;

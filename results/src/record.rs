@@ -49,6 +49,26 @@ pub struct Run {
     pub warnings: Vec<String>,
     /// What running the run itself cost; absent until it ended.
     pub overhead: Option<Overhead>,
+    /// Where it was stopped and went on later.
+    #[serde(default)]
+    pub breaks: Vec<Break>,
+}
+
+/// A run was stopped, and went on later.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Break {
+    /// The first block after it, executed from its start.
+    pub block: u32,
+    /// Which attempt at this block that is, counted from 1.
+    pub attempt: u32,
+    /// When the last trial before it was started; absent when there was none.
+    pub last_trial_at: Option<String>,
+    /// When the run went on.
+    pub resumed_at: String,
+    /// Trials of the broken block, which are kept as `superseded`.
+    pub superseded: u32,
+    /// How the target was driven before the run went on.
+    pub settle: Option<Settle>,
 }
 
 /// A build of `bench`.
@@ -266,6 +286,12 @@ pub struct Trial {
     /// Which of the plan it is.
     #[serde(flatten)]
     pub planned: PlannedTrial,
+    /// Which attempt at its block it belongs to, counted from 1; a run that was stopped makes another when it goes on.
+    #[serde(default = "first_attempt")]
+    pub attempt: u32,
+    /// True when a later attempt at its block took its place: kept, and in no number.
+    #[serde(default)]
+    pub superseded: bool,
     /// When the job was sent, RFC 3339, UTC.
     pub started_at: String,
     /// Wall time of the job on the host's clock, in nanoseconds.
@@ -284,6 +310,10 @@ pub struct Trial {
     pub facts: BTreeMap<String, serde_json::Value>,
     /// Of the instance it was executed in.
     pub instance: Instance,
+}
+
+fn first_attempt() -> u32 {
+    1
 }
 
 impl Trial {

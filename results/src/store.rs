@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::archive;
 use crate::record::{Run, SCHEMA_VERSION, State, Trial};
+use crate::resume::{self, Round};
 
 pub(crate) const RUN: &str = "run.json";
 pub(crate) const TRIALS: &str = "trials.jsonl";
@@ -94,7 +95,7 @@ impl RunFolder {
     pub fn create(parent: &Path, run: &Run) -> Result<RunFolder, StoreError> {
         fs::create_dir_all(parent).map_err(io("creating the folder", parent))?;
         let path = parent.join(&run.id);
-        let hidden = parent.join(format!(".{}.new", run.id));
+        let hidden = RunFolder::half_made(parent, &run.id);
         fs::create_dir(&hidden).map_err(io("creating the folder", &hidden))?;
         let made = write_synced(&hidden.join(RUN), &pretty(run)).and_then(|()| {
             let trials = hidden.join(TRIALS);
@@ -108,6 +109,27 @@ impl RunFolder {
             drop(fs::remove_dir_all(&hidden));
         }
         made
+    }
+
+    /// Where the folder is until it appears.
+    pub fn half_made(parent: &Path, id: &str) -> PathBuf {
+        parent.join(format!(".{id}.new"))
+    }
+
+    /// Open the folder of a run that was stopped, to go on with these rounds: what is recorded of their blocks is marked
+    /// `superseded` first, and `run` (with its break) takes the place of `run.json`.
+    pub fn reopen(path: &Path, run: &Run, rounds: &[Round]) -> Result<RunFolder, StoreError> {
+        let name = path.join(TRIALS);
+        let mut trials = trials_of(path, run, &mut Vec::new())?;
+        resume::supersede(&mut trials, rounds);
+        let new = path.join(".trials.jsonl.new");
+        write_synced(&new, &trials.iter().flat_map(line).collect::<Vec<u8>>())?;
+        let file = OpenOptions::new().append(true).open(&new).map_err(io("opening", &new))?;
+        let folder = RunFolder { path: path.to_path_buf(), trials: file };
+        folder.replace_run(run)?;
+        fs::rename(&new, &name).map_err(io("replacing", &name))?;
+        sync_folder(path)?;
+        Ok(folder)
     }
 
     /// Its path.
@@ -127,17 +149,36 @@ impl RunFolder {
     /// Append one trial and sync it.
     pub fn append_trial(&mut self, trial: &Trial) -> Result<(), StoreError> {
         let path = self.path.join(TRIALS);
-        let mut line = serde_json::to_vec(trial).unwrap_or_default();
-        line.push(b'\n');
-        self.trials.write_all(&line).and_then(|()| self.trials.sync_data()).map_err(io("appending a trial to", &path))
+        self.trials
+            .write_all(&line(trial))
+            .and_then(|()| self.trials.sync_data())
+            .map_err(io("appending a trial to", &path))
     }
 
-    /// The folder for raw tool output of a trial, made.
-    pub fn raw(&self, trial: &str) -> Result<PathBuf, StoreError> {
-        let path = self.path.join("raw").join(trial);
+    /// The folder for raw tool output of a trial, made; each attempt at its block has one of its own.
+    pub fn raw(&self, trial: &str, attempt: u32) -> Result<PathBuf, StoreError> {
+        let name = if attempt > 1 { format!("{trial}-attempt{attempt}") } else { trial.to_owned() };
+        let path = self.path.join("raw").join(name);
         fs::create_dir_all(&path).map_err(io("creating the folder", &path))?;
         Ok(path)
     }
+}
+
+fn line(trial: &Trial) -> Vec<u8> {
+    // Serialising plain data with string keys cannot fail.
+    let mut line = serde_json::to_vec(trial).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+/// Every trial that is recorded in a run's folder, superseded ones among them, in the order of execution.
+pub fn recorded(folder: &Path, run: &Run) -> Result<Vec<Trial>, StoreError> {
+    trials_of(folder, run, &mut Vec::new())
+}
+
+fn trials_of(folder: &Path, run: &Run, notes: &mut Vec<String>) -> Result<Vec<Trial>, StoreError> {
+    let path = folder.join(TRIALS);
+    parse_trials(&path, &fs::read(&path).map_err(io("reading", &path))?, run, notes)
 }
 
 fn pretty(run: &Run) -> Vec<u8> {
@@ -161,7 +202,7 @@ fn sync_folder(path: &Path) -> Result<(), StoreError> {
 pub struct Record {
     /// Everything but the trials.
     pub run: Run,
-    /// The trials that were executed, in order.
+    /// The trials that were executed, in order, without superseded ones.
     pub trials: Vec<Trial>,
     /// What was tolerated while reading.
     pub notes: Vec<String>,
@@ -192,10 +233,15 @@ impl Record {
     /// From the two files of the record, which were read from `folder`.
     fn of(folder: &Path, run: Run, trials: &[u8]) -> Result<Record, StoreError> {
         let mut notes = Vec::new();
-        let trials = parse_trials(&folder.join(TRIALS), trials, &run, &mut notes)?;
+        let mut trials = parse_trials(&folder.join(TRIALS), trials, &run, &mut notes)?;
+        trials.retain(|trial| !trial.superseded);
         if run.state == State::Running {
             let (done, planned) = (trials.len(), run.plan.trials.len());
-            notes.push(format!("the run has not ended, or was killed: {done} of {planned} trials are recorded"));
+            notes.push(format!(
+                "the run has not ended, or was killed: {done} of {planned} trials are recorded; `bench run --resume {}` \
+                 executes the rest",
+                run.id
+            ));
         }
         Ok(Record { run, trials, notes, folder: folder.to_path_buf() })
     }
@@ -249,14 +295,20 @@ fn check_run(run: &Run) -> Result<(), String> {
 fn parse_trials(path: &Path, text: &[u8], run: &Run, notes: &mut Vec<String>) -> Result<Vec<Trial>, StoreError> {
     let text = std::str::from_utf8(text).map_err(|e| damaged(path, None, &e))?;
     let known: std::collections::BTreeSet<&str> = run.plan.trials.iter().map(|trial| trial.id.as_str()).collect();
-    let mut trials = Vec::new();
+    let mut trials: Vec<Trial> = Vec::new();
+    let mut standing = std::collections::BTreeSet::new();
     for (index, line) in text.split_inclusive('\n').enumerate() {
         let is_torn = !line.ends_with('\n');
         match serde_json::from_str::<Trial>(line) {
-            Ok(trial) if known.contains(trial.planned.id.as_str()) => trials.push(trial),
             Ok(trial) => {
-                let reason = format!("the trial {:?} is not in the plan", trial.planned.id);
-                return Err(damaged(path, Some(index + 1), &reason));
+                let id = &trial.planned.id;
+                if !known.contains(id.as_str()) {
+                    return Err(damaged(path, Some(index + 1), &format!("the trial {id:?} is not in the plan")));
+                }
+                if !trial.superseded && !standing.insert(id.clone()) {
+                    return Err(damaged(path, Some(index + 1), &format!("the trial {id:?} is recorded twice")));
+                }
+                trials.push(trial);
             }
             Err(_) if is_torn => notes.push("the last trial was not recorded wholly and is left out".to_owned()),
             Err(e) => return Err(damaged(path, Some(index + 1), &e)),

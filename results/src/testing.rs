@@ -156,6 +156,8 @@ fn trial(planned: &PlannedTrial, emulated: bool, rng: &mut ChaCha12Rng) -> Trial
     let accelerator = is_vm.then_some(if emulated { Accelerator::Tcg } else { Accelerator::Kvm });
     Trial {
         planned: planned.clone(),
+        attempt: 1,
+        superseded: false,
         started_at: "2026-01-01T00:01:00Z".into(),
         elapsed_ns: 2_600_000_000,
         accelerator,

@@ -7,12 +7,23 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::{ImageError, io};
 
-/// Keep other processes from building at the same time; until dropped.
+/// How the names of things begin while they are being made, under the lock.
+pub(crate) const HALF_MADE: &str = ".new-";
+
+/// Keep other processes from building at the same time; until dropped. What a killed builder left half-made is removed.
 pub(crate) fn lock(cache: &Path) -> Result<Flock<File>, ImageError> {
     fs::create_dir_all(cache).map_err(io("creating the cache", cache))?;
     let path = cache.join(".lock");
     let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(io("opening", &path))?;
-    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io("locking", &path)(errno.into()))
+    let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io("locking", &path)(errno.into()))?;
+    for entry in fs::read_dir(cache).map_err(io("reading the cache", cache))?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(HALF_MADE) {
+            let path = entry.path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(io("removing the half-made", &path))?;
+        }
+    }
+    Ok(lock)
 }
 
 /// One thing in the cache.

@@ -71,6 +71,10 @@ fn read_spec() -> Result<Spec, Failure> {
     let mut text = Vec::new();
     let mut file = File::from(sys::take_fd(number).doing("taking over what to start")?);
     file.read_to_end(&mut text).doing("reading what to start")?;
+    if text.is_empty() {
+        // The starter ended or gave up, and has said why.
+        std::process::exit(OWN);
+    }
     serde_json::from_slice(&text).map_err(io::Error::from).doing("understanding what to start")
 }
 

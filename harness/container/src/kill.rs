@@ -13,6 +13,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Kill everything in these groups and in those below, and remove them. Groups that are gone already are fine.
 pub fn remove_paths(paths: &[PathBuf]) -> Result<(), CgroupError> {
+    // What is empty can be removed, and most often it is.
+    if paths.iter().fold(true, |gone, path| remove(path).is_ok() && gone) {
+        return Ok(());
+    }
     let mut groups = Vec::new();
     for path in paths {
         collect(path, &mut groups);

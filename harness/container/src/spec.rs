@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::{Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, PipeWriter, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -155,11 +156,33 @@ pub struct Spec {
 /// The command that starts a spec, with this very executable. Its process is the program itself when the spec makes no
 /// namespace; else it waits for the program, and its exit status is the program's, or 128+n after signal n. Our own failure is
 /// 125, a program that cannot be executed 126, one that is not found 127.
-pub fn command(spec: &Spec) -> std::io::Result<Command> {
-    let mut file = std::fs::File::from(memfd_create("spec", MemfdFlags::CLOEXEC)?);
+pub fn command(spec: &Spec) -> io::Result<Command> {
+    let mut file = File::from(memfd_create("spec", MemfdFlags::CLOEXEC)?);
     file.write_all(&serde_json::to_vec(spec)?)?;
     file.seek(SeekFrom::Start(0))?;
-    let file = OwnedFd::from(file);
+    Ok(reading(file.into()))
+}
+
+/// As [`command`], but what to start is told later: the process can begin while that is still being prepared. When nothing is
+/// told it ends.
+pub fn command_ahead() -> io::Result<(Command, Starter)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((reading(reader.into()), Starter(writer)))
+}
+
+/// Tells a process what to start.
+#[derive(Debug)]
+pub struct Starter(PipeWriter);
+
+impl Starter {
+    /// Tell it.
+    pub fn start(mut self, spec: &Spec) -> io::Result<()> {
+        self.0.write_all(&serde_json::to_vec(spec)?)
+    }
+}
+
+/// The command of a process that reads its spec from `file`.
+fn reading(file: OwnedFd) -> Command {
     // A container could write to the executable of its starter through /proc/self/exe (CVE-2019-5736): it is executed from
     // a mount of its own that is read-only.
     let executable = sys::read_only_executable();
@@ -176,5 +199,5 @@ pub fn command(spec: &Spec) -> std::io::Result<Command> {
     };
     // SAFETY: the hook runs between fork and exec and makes one system call; it neither allocates nor locks.
     unsafe { command.pre_exec(hook) };
-    Ok(command)
+    command
 }

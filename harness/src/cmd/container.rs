@@ -114,11 +114,15 @@ fn cpus(text: &str) -> Result<f64, String> {
 /// Start it, wait for it, and leave nothing; its exit status.
 pub fn run(args: &RunArgs) -> Result<i32> {
     need_root("bench container run", "it makes namespaces, mounts and a cgroup")?;
-    let limits = limits(args)?;
-    let mut spec = spec(args)?;
     // Blocked before anything exists that must be undone; the program starts with none blocked.
     let signals = watched();
     signals.thread_block().context("blocking signals")?;
+    // It begins on another CPU while the rest is prepared.
+    let (mut command, starter) = bench_container::command_ahead().context("preparing the container's first process")?;
+    let child = command.spawn().context("starting the container's first process")?;
+    drop(command);
+    let limits = limits(args)?;
+    let mut spec = spec(args)?;
     let ledger = Ledger::open(&paths::state_dir())?;
     let name = format!("bench-container-{}", std::process::id());
     let change = ledger.record(Change::Cgroup { paths: Cgroup::plan(&name)? })?;
@@ -131,8 +135,8 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     };
     spec.network = lab.as_ref().map(Lab::work);
     let peer = lab.as_ref().map(|lab| start_peer(lab, &ledger)).transpose()?;
-    let child = bench_container::command(&spec).and_then(|mut command| command.spawn());
-    let status = wait(child.context("starting the container")?, &signals)?;
+    starter.start(&spec).context("starting the container")?;
+    let status = wait(child, &signals)?;
     if cgroup.oom_kills().is_ok_and(|kills| kills > 0) {
         eprintln!("bench: the memory limit was met and a process was killed");
     }

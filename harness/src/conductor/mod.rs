@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use bench_agent::clock_ns;
 use bench_results::record::{Overhead, PlannedTrial, Run, Trial};
-use bench_results::store::RunFolder;
+use bench_results::resume::Round;
+use bench_results::store::{self, RunFolder};
 
 use environment::Environment;
 use event::{Event, Listener};
@@ -43,8 +44,14 @@ pub struct Conductor<'a> {
 type Started<'a> = Result<Instance<'a>, String>;
 
 impl<'a> Conductor<'a> {
-    /// Execute the whole plan, recording each trial as it ends. `run` is what stands in `run.json`.
-    pub async fn conduct(&self, run: &mut Run, folder: &mut RunFolder, listener: Listener<'_>) -> Result<()> {
+    /// Execute these rounds of the plan, recording each trial as it ends. `run` is what stands in `run.json`.
+    pub async fn conduct(
+        &self,
+        rounds: &[Round],
+        run: &mut Run,
+        folder: &mut RunFolder,
+        listener: Listener<'_>,
+    ) -> Result<()> {
         let mut driver = match self.driver {
             Some(environment) => Some((Instance::start(environment, self.setting).await?, &environment.place)),
             None => None,
@@ -54,27 +61,27 @@ impl<'a> Conductor<'a> {
             settle::fill(&mut driver.agent, place).await?;
             self.sync_target()?;
         }
-        let mut cost = Cost::begin();
+        let mut cost = Cost::begin(run, folder)?;
         if let Some((driver, place)) = &mut driver {
             listener(Event::Phase("driving the target until it is steady".into()));
-            run.settle = Some(settle::settle(&mut driver.agent, place, run.plan.profile.settle_s).await?);
+            let settled = settle::settle(&mut driver.agent, place, run.plan.profile.settle_s).await?;
+            *run.breaks.last_mut().map_or(&mut run.settle, |last| &mut last.settle) = Some(settled);
             folder.replace_run(run)?;
         }
-        let blocks: Vec<_> = run.plan.trials.chunk_by(|a, b| a.block == b.block).map(<[_]>::to_vec).collect();
-        for block in &blocks {
-            listener(Event::Block { number: block[0].block, of: blocks.len() as u32 });
+        for (index, round) in rounds.iter().enumerate() {
+            listener(Event::Block { number: round.block, of: run.plan.profile.blocks });
             let mut instances = self.start_instances(listener).await;
-            if let (Some((driver, place)), 2..) = (&mut driver, block[0].block) {
-                settle::drive(&mut driver.agent, place, u64::from(block[0].block)).await?;
+            if let (Some((driver, place)), 1..) = (&mut driver, index) {
+                settle::drive(&mut driver.agent, place, u64::from(round.block)).await?;
             }
-            for planned in block {
-                let trial = self.execute(planned, run, folder, &mut instances, &mut cost).await?;
+            for planned in &round.trials {
+                let trial = self.execute(planned, round.attempt, run, folder, &mut instances, &mut cost).await?;
                 folder.append_trial(&trial)?;
                 listener(Event::Trial(&trial));
             }
             for (environment, instance) in self.environments.iter().zip(instances) {
                 if let Ok(instance) = instance {
-                    stop(instance, &evidence(folder, block[0].block, &environment.name)?).await?;
+                    stop(instance, &evidence(folder, round.block, round.attempt, &environment.name)?).await?;
                 }
             }
             run.overhead = Some(cost.overhead());
@@ -103,6 +110,7 @@ impl<'a> Conductor<'a> {
     async fn execute(
         &self,
         planned: &PlannedTrial,
+        attempt: u32,
         run: &Run,
         folder: &RunFolder,
         instances: &mut [Started<'a>],
@@ -113,9 +121,10 @@ impl<'a> Conductor<'a> {
             index.with_context(|| format!("the plan names an unknown environment `{}`", planned.environment))?;
         let mut workloads = self.workloads.iter().map(|planned| &planned.workload);
         let workload = workloads.find(|workload| workload.name() == planned.workload);
-        let raw = folder.raw(&planned.id)?;
+        let raw = folder.raw(&planned.id, attempt)?;
         let subject = trial::Subject {
             planned,
+            attempt,
             workload: workload.with_context(|| format!("the plan names an unknown workload `{}`", planned.workload))?,
             environment: &self.environments[index],
             profile: &run.plan.profile,
@@ -132,7 +141,7 @@ impl<'a> Conductor<'a> {
             // Its later trials of this block would only wait for the same silence.
             let why = format!("the instance broke in {}", planned.id);
             if let Ok(instance) = std::mem::replace(&mut instances[index], Err(why)) {
-                stop(instance, &evidence(folder, planned.block, &planned.environment)?).await?;
+                stop(instance, &evidence(folder, planned.block, attempt, &planned.environment)?).await?;
             }
         }
         Ok(outcome.trial)
@@ -147,8 +156,8 @@ impl<'a> Conductor<'a> {
 }
 
 /// Where the evidence of an instance is kept.
-fn evidence(folder: &RunFolder, block: u32, environment: &str) -> Result<PathBuf> {
-    Ok(folder.raw(&format!("b{block:02}-instance-{environment}"))?)
+fn evidence(folder: &RunFolder, block: u32, attempt: u32, environment: &str) -> Result<PathBuf> {
+    Ok(folder.raw(&format!("b{block:02}-instance-{environment}"), attempt)?)
 }
 
 async fn stop(mut instance: Instance<'_>, evidence: &Path) -> Result<()> {
@@ -159,13 +168,23 @@ async fn stop(mut instance: Instance<'_>, evidence: &Path) -> Result<()> {
 /// What the run itself costs, as far as it went.
 struct Cost {
     began_ns: u64,
+    /// Seconds until it was stopped, of a run that goes on.
+    earlier_s: f64,
     own_cpu_ns: u64,
     measured_ns: u64,
 }
 
 impl Cost {
-    fn begin() -> Cost {
-        Cost { began_ns: clock_ns(), own_cpu_ns: 0, measured_ns: 0 }
+    /// From nothing, or from where a run was when it was stopped.
+    fn begin(run: &Run, folder: &RunFolder) -> Result<Cost> {
+        let began_ns = clock_ns();
+        let Some(earlier) = &run.overhead else {
+            return Ok(Cost { began_ns, earlier_s: 0.0, own_cpu_ns: 0, measured_ns: 0 });
+        };
+        let recorded = store::recorded(folder.path(), run)?;
+        let measured_ns: u64 = recorded.iter().filter(|trial| !trial.superseded).map(|trial| trial.elapsed_ns).sum();
+        let own_cpu_ns = (earlier.conductor_cpu * measured_ns as f64) as u64;
+        Ok(Cost { began_ns, earlier_s: earlier.wall_s, own_cpu_ns, measured_ns })
     }
 
     fn add(&mut self, own_cpu_ns: u64, measured_ns: u64) {
@@ -175,7 +194,7 @@ impl Cost {
 
     fn overhead(&self) -> Overhead {
         Overhead {
-            wall_s: (clock_ns() - self.began_ns) as f64 / 1e9,
+            wall_s: self.earlier_s + (clock_ns() - self.began_ns) as f64 / 1e9,
             conductor_cpu: self.own_cpu_ns as f64 / self.measured_ns.max(1) as f64,
         }
     }

@@ -22,6 +22,8 @@ use crate::netlab::Counters;
 pub struct Subject<'a> {
     /// Its line of the plan.
     pub planned: &'a PlannedTrial,
+    /// Which attempt at its block this is, counted from 1.
+    pub attempt: u32,
     /// What is executed.
     pub workload: &'a Workload,
     /// Where.
@@ -109,6 +111,8 @@ pub fn lost(subject: &Subject<'_>, why: &str) -> Trial {
 fn blank(subject: &Subject<'_>, instance: &record::Instance) -> Trial {
     Trial {
         planned: subject.planned.clone(),
+        attempt: subject.attempt,
+        superseded: false,
         started_at: now(),
         elapsed_ns: 0,
         accelerator: subject.environment.accelerator(),

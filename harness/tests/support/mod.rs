@@ -1,6 +1,7 @@
 //! Running the real binary with a state folder of its own.
 #![allow(dead_code)]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -127,6 +128,70 @@ fn processes(pid: u32) -> Vec<String> {
     let lines =
         lines.filter_map(|name| command_line(&name)).map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
     lines.filter(|line| line.contains(&format!("/bench-{pid}-"))).collect()
+}
+
+/// The network namespaces that any process is in.
+pub fn namespaces() -> BTreeSet<PathBuf> {
+    namespaces_of("net")
+}
+
+fn namespaces_of(kind: &str) -> BTreeSet<PathBuf> {
+    let link = |pid: String| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
+    names(Path::new("/proc")).into_iter().filter_map(link).collect()
+}
+
+/// What of the machine must be after a run as it was before: name to value.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Machine(BTreeMap<String, String>);
+
+impl Machine {
+    /// Network devices, addresses, routes, rules, settings, mounts, loop devices, namespaces, and files in memory.
+    pub fn now() -> Machine {
+        let sorted = |folder: &str| names(Path::new(folder)).into_iter().collect::<BTreeSet<_>>();
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let rules = Command::new("nft").args(["list", "ruleset"]).output();
+        let loops = sorted("/sys/block").into_iter().filter(|name| {
+            name.starts_with("loop") && Path::new(&format!("/sys/block/{name}/loop/backing_file")).exists()
+        });
+        let bench =
+            |folder: &str| sorted(folder).into_iter().filter(|name| name.starts_with("bench-")).collect::<Vec<_>>();
+        let mut facts = BTreeMap::from([
+            ("devices".to_owned(), format!("{:?}", sorted("/sys/class/net"))),
+            ("routes".to_owned(), read("/proc/net/route")),
+            ("addresses".to_owned(), read("/proc/net/fib_trie") + &read("/proc/net/if_inet6")),
+            (
+                "rules".to_owned(),
+                rules.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default(),
+            ),
+            ("loop devices".to_owned(), format!("{:?}", loops.collect::<Vec<_>>())),
+            ("mounts".to_owned(), format!("{:?}", mounts())),
+            ("files in /run".to_owned(), format!("{:?}", bench("/run"))),
+            ("files in /dev/shm".to_owned(), format!("{:?}", bench("/dev/shm"))),
+            ("network namespaces".to_owned(), format!("{:?}", namespaces_of("net"))),
+            ("pid namespaces".to_owned(), format!("{:?}", namespaces_of("pid"))),
+        ]);
+        for name in [
+            "net/ipv4/ip_forward",
+            "net/ipv4/tcp_rmem",
+            "net/ipv4/tcp_wmem",
+            "net/ipv4/tcp_congestion_control",
+            "net/ipv4/tcp_no_metrics_save",
+            "net/ipv6/conf/all/disable_ipv6",
+            "net/bridge/bridge-nf-call-iptables",
+            "net/core/default_qdisc",
+            "kernel/hostname",
+            "vm/swappiness",
+        ] {
+            facts.insert(name.to_owned(), read(&format!("/proc/sys/{name}")));
+        }
+        Machine(facts)
+    }
+
+    /// What is not as it was.
+    pub fn differences(&self, before: &Machine) -> Vec<String> {
+        let changed = self.0.iter().filter(|(name, value)| before.0.get(*name) != Some(value));
+        changed.map(|(name, value)| format!("{name}: {:?} became {value:?}", before.0.get(name))).collect()
+    }
 }
 
 /// Wait until something holds, at most a minute.

@@ -117,7 +117,7 @@ fn short(value: &str) -> String {
 }
 
 /// Everything that matters and is not the same in two runs.
-pub(super) fn differences(base: &Run, new: &Run) -> BTreeSet<Difference> {
+pub fn differences(base: &Run, new: &Run) -> BTreeSet<Difference> {
     let (base, new) = (facts(base), facts(new));
     let names: BTreeSet<&(Aspect, String)> = base.keys().chain(new.keys()).collect();
     let difference = |key: &&(Aspect, String)| {

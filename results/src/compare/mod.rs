@@ -15,7 +15,7 @@ use crate::policy::{KnownNames, Policy};
 use crate::record::{Accelerator, Run, State};
 use crate::store::Record;
 
-pub use difference::{Aspect, Difference};
+pub use difference::{Aspect, Difference, differences};
 pub use judgement::{
     COMPARE_SCHEMA_VERSION, Judged, Judgement, Method, Outcome, Part, PolicyFacts, Quantity, RunFacts, Unmatched,
 };

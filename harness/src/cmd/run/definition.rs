@@ -3,12 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
-use bench_results::record::{Plan, Profile};
+use bench_results::record::{Plan, Profile, Run};
 use bench_workloads::{EnvironmentDefinition, Suite, Workload};
 
 use super::RunArgs;
 use crate::conductor::plan::{self, Planned};
 use crate::{host, output};
+
+/// Parameters that say the rate of a paced workload.
+const RATES: [&str; 2] = ["bytes_per_s", "per_s"];
 
 /// What is to be measured.
 pub struct Definition {
@@ -48,6 +51,21 @@ impl Definition {
             control,
             seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
         })
+    }
+
+    /// The definition of a run that goes on: the environments that it had, at the rates that it found out.
+    pub fn of_run(mut self, run: &Run) -> Definition {
+        self.environments.retain(|environment| run.environments.iter().any(|known| known.name == environment.name));
+        self.named = true;
+        for planned in &mut self.workloads {
+            let mut known = run.plan.workloads.iter().filter(|known| known.name == planned.workload.name());
+            let parameters = known.next().map(|known| &known.parameters);
+            let rate = RATES.iter().find_map(|name| parameters?.get(*name)?.parse().ok());
+            if let (true, Some(rate)) = (planned.workload.needs_pace(), rate) {
+                planned.workload.set_pace(rate);
+            }
+        }
+        self
     }
 
     /// The plan for those environments that can be had.

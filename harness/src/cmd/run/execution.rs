@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bench_results::record::{self, LeftOut, Limits, Plan, Run, State};
+use bench_results::resume;
 use bench_results::store::{Record, RunFolder};
 use bench_vm::Check;
 use bench_workloads::EnvironmentDefinition;
@@ -12,6 +13,7 @@ use bench_workloads::EnvironmentDefinition;
 use super::RunArgs;
 use super::calibration::Calibration;
 use super::definition::Definition;
+use super::resume::Earlier;
 use crate::conductor::environment::Environment;
 use crate::conductor::event::Event;
 use crate::conductor::instance::{Instance, Setting};
@@ -21,17 +23,18 @@ use crate::conductor::{Conductor, interrupt, now};
 use crate::failure::{self, Unavailable};
 use crate::host::target::{self, Checked, Wish};
 use crate::host::{cpus, fingerprint, packages};
-use crate::ledger::{self, Ledger, MachineLock};
+use crate::ledger::{self, Change, Ledger, MachineLock};
 use crate::{netlab, output, paths, tools};
 
-/// Execute a run; the exit code.
-pub fn execute(args: &RunArgs, definition: &Definition) -> Result<i32> {
+/// Execute a run, or the rest of an earlier one; the exit code.
+pub fn execute(args: &RunArgs, definition: &Definition, earlier: Option<&Earlier>) -> Result<i32> {
     let state = paths::state_dir();
     let _lock = MachineLock::take(&state)?;
     for change in ledger::clean(&state, false).context("undoing what an earlier run left")?.changes {
         eprintln!("bench: an earlier run was killed; undid: {change}");
     }
-    let id = super::run_id(&definition.suite.replace(',', "+"));
+    let new_id = || super::run_id(&definition.suite.replace(',', "+"));
+    let id = earlier.map_or_else(new_id, |earlier| earlier.run.id.clone());
     let setting = setting(args, definition, &id, &state)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     let local = tokio::task::LocalSet::new();
@@ -44,7 +47,8 @@ pub fn execute(args: &RunArgs, definition: &Definition) -> Result<i32> {
                 return Ok(failure::INTERRUPTED);
             }
         };
-        measure(args, definition, &setting, &prepared, id).await
+        let fresh = new_run(definition, &setting, &prepared, id)?;
+        measure(args, definition, &setting, &prepared, fresh, earlier).await
     })
 }
 
@@ -184,16 +188,26 @@ async fn measure(
     definition: &Definition,
     setting: &Setting,
     prepared: &Prepared,
-    id: String,
+    fresh: Run,
+    earlier: Option<&Earlier>,
 ) -> Result<i32> {
-    let names: Vec<_> = prepared.environments.iter().map(|environment| environment.name.clone()).collect();
-    let mut run = new_run(definition.plan(&names, &prepared.workloads), setting, prepared, id)?;
-    let mut folder = RunFolder::create(&args.out, &run)?;
+    let (mut run, mut folder, rounds) = match earlier {
+        Some(earlier) => earlier.go_on(&fresh)?,
+        None => {
+            let path = std::path::absolute(RunFolder::half_made(&args.out, &fresh.id))?;
+            let half_made = setting.ledger.record(Change::Folder { path })?;
+            let folder = RunFolder::create(&args.out, &fresh)?;
+            setting.ledger.forget(half_made)?;
+            let rounds = resume::left(&fresh.plan, &[]);
+            (fresh, folder, rounds)
+        }
+    };
     let path = folder.path().to_path_buf();
     let progress = RefCell::new(Progress::new());
     let page = path.join("report/index.html");
-    let planned_s = run.plan.planned_s;
-    progress.borrow_mut().show(&Event::Started { page: page.clone(), trials: run.plan.trials.len(), planned_s });
+    let trials = rounds.iter().map(|round| round.trials.len()).sum();
+    let planned_s = run.plan.planned_s * trials as f64 / run.plan.trials.len().max(1) as f64;
+    progress.borrow_mut().show(&Event::Started { page, trials, planned_s });
     let mut listener = |event: Event<'_>| {
         progress.borrow_mut().show(&event);
         if matches!(event, Event::BlockDone) {
@@ -208,7 +222,7 @@ async fn measure(
         driver: driver.as_ref(),
     };
     let conducted = tokio::select! {
-        done = conductor.conduct(&mut run, &mut folder, &mut listener) => done.map(|()| State::Complete),
+        done = conductor.conduct(&rounds, &mut run, &mut folder, &mut listener) => done.map(|()| State::Complete),
         interrupted = interrupt::interrupted() => interrupted.map(|()| State::Interrupted),
     };
     progress.borrow().end();
@@ -230,7 +244,10 @@ async fn driver(setting: &Setting, definition: &Definition) -> Result<Option<Env
     Environment::prepare(&native, false, setting).await.map(Some)
 }
 
-fn new_run(plan: Plan, setting: &Setting, prepared: &Prepared, id: String) -> Result<Run> {
+/// The run as it begins now.
+fn new_run(definition: &Definition, setting: &Setting, prepared: &Prepared, id: String) -> Result<Run> {
+    let names: Vec<_> = prepared.environments.iter().map(|environment| environment.name.clone()).collect();
+    let plan = definition.plan(&names, &prepared.workloads);
     Ok(Run {
         schema_version: record::SCHEMA_VERSION,
         id,
@@ -252,6 +269,7 @@ fn new_run(plan: Plan, setting: &Setting, prepared: &Prepared, id: String) -> Re
         fingerprint: prepared.fingerprint.clone(),
         warnings: prepared.warnings.clone(),
         overhead: None,
+        breaks: Vec::new(),
     })
 }
 

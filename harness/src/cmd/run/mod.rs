@@ -3,6 +3,7 @@
 mod calibration;
 mod definition;
 mod execution;
+mod resume;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,9 @@ use definition::Definition;
 /// Arguments of `bench run`.
 #[derive(clap::Args, Debug, Clone)]
 pub struct RunArgs {
+    /// Execute what is left of a run that was stopped: a folder, a unique prefix of an id in bench-runs, or `last`
+    #[arg(long, value_name = "RUN", exclusive = true)]
+    resume: Option<String>,
     /// Built-in suites, or suite files of your own (`mine.toml`), executed in one run
     #[arg(long, default_value = "io", value_delimiter = ',')]
     suite: Vec<String>,
@@ -80,13 +84,16 @@ fn target_size(text: &str) -> Result<u64, String> {
 
 /// Measure, or show the plan.
 pub fn run(args: &RunArgs) -> Result<i32> {
+    if let Some(name) = &args.resume {
+        return resume::run(name);
+    }
     let definition = Definition::resolve(args)?;
     if args.dry_run {
         output::print(&definition.describe());
         return Ok(0);
     }
     need_root("bench run", "it makes cgroups, namespaces, mounts and guests, and reads the CPU time of all of them")?;
-    execution::execute(args, &definition)
+    execution::execute(args, &definition, None)
 }
 
 /// Name of this run's folder.

@@ -1,0 +1,124 @@
+//! `bench run --resume RUN`: execute what is left of a run's own plan.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use bench_results::compare::differences;
+use bench_results::record::{Run, State};
+use bench_results::resume::{Round, break_before, left};
+use bench_results::store::{self, Record, RunFolder, find_run};
+use clap::Parser;
+
+use super::RunArgs;
+use super::definition::Definition;
+use super::execution;
+use crate::conductor::now;
+use crate::failure::need_root;
+use crate::{output, paths};
+
+/// A run that was stopped.
+pub struct Earlier {
+    /// What stands in its `run.json`.
+    pub run: Run,
+    folder: PathBuf,
+}
+
+/// `bench run`, as it stands in a record.
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    args: RunArgs,
+}
+
+/// Execute what is left of a run by name.
+pub fn run(name: &str) -> Result<i32> {
+    let folder = find_run(Path::new("bench-runs"), name)?;
+    let record = Record::load(&folder)?;
+    if left(&record.run.plan, &record.trials).is_empty() && record.run.state == State::Complete {
+        output::print_line(&format!("{} is complete: nothing left to do", record.run.id));
+        return Ok(0);
+    }
+    ensure!(folder.is_dir(), "{} is an archive: only a run in its folder can go on", folder.display());
+    need_root("bench run --resume", "it executes the rest of a run")?;
+    check_owner(&folder)?;
+    let earlier = Earlier { run: record.run, folder };
+    let args = earlier.arguments()?;
+    let definition = Definition::resolve(&args).context("understanding the run's command again")?.of_run(&earlier.run);
+    execution::execute(&args, &definition, Some(&earlier))
+}
+
+/// A record holds the commands that it executes: whose it is must be the one who asks, or root.
+fn check_owner(folder: &Path) -> Result<()> {
+    let owner = folder.metadata().with_context(|| format!("looking at {}", folder.display()))?.uid();
+    let asks = paths::Caller::behind_sudo().map_or(0, |caller| caller.uid);
+    ensure!(
+        owner == 0 || owner == asks,
+        "{} belongs to user {owner}: going on executes the commands in it as root; `chown` it if you trust it",
+        folder.display()
+    );
+    Ok(())
+}
+
+impl Earlier {
+    /// The arguments that the run was started with, for a folder that may have been moved.
+    fn arguments(&self) -> Result<RunArgs> {
+        let words = self.run.command.iter().skip(1);
+        let line = Line::try_parse_from(words).map_err(|e| {
+            anyhow::anyhow!(
+                "the run's command cannot be understood: {}",
+                e.to_string().lines().next().unwrap_or_default()
+            )
+        })?;
+        let mut args = line.args;
+        if let (Some(path), Some(target)) = (&mut args.target, &self.run.target) {
+            *path = PathBuf::from(&target.path);
+        }
+        args.out = std::path::absolute(&self.folder)?.parent().context("the run's folder has no parent")?.to_path_buf();
+        Ok(args)
+    }
+
+    /// Go on in the run's folder, if everything that its numbers depend on is as it was: `now` is the same run as it would
+    /// begin now. What stands in `run.json` from here on, the folder, and what is left.
+    pub fn go_on(&self, fresh: &Run) -> Result<(Run, RunFolder, Vec<Round>)> {
+        let changes = changes(&self.run, fresh);
+        if !changes.is_empty() {
+            bail!(
+                "{} cannot go on, since its blocks would not be comparable: {}; begin a new run",
+                self.run.id,
+                changes.join("; ")
+            );
+        }
+        let recorded = store::recorded(&self.folder, &self.run)?;
+        let rounds = left(&self.run.plan, &recorded);
+        let mut run = self.run.clone();
+        run.state = State::Running;
+        run.ended_at = None;
+        run.breaks.extend(break_before(&rounds, &recorded, &now()));
+        let folder = RunFolder::reopen(&self.folder, &run, &rounds)?;
+        Ok((run, folder, rounds))
+    }
+}
+
+/// What the numbers depend on and is not as it was, in words.
+fn changes(earlier: &Run, fresh: &Run) -> Vec<String> {
+    let said = |what: &str, was: Option<&String>, is: Option<&String>| {
+        let shown = |value: Option<&String>| value.map_or("absent".to_owned(), |value| format!("`{value}`"));
+        (was != is).then(|| format!("{what} was {} and is {}", shown(was), shown(is)))
+    };
+    let mut changes: Vec<String> = differences(earlier, fresh)
+        .iter()
+        .filter_map(|difference| said(&difference.fact, difference.base.as_ref(), difference.new.as_ref()))
+        .collect();
+    changes.extend(said("bench itself", Some(&earlier.bench.sha256), Some(&fresh.bench.sha256)));
+    for (was, is) in earlier.environments.iter().zip(&fresh.environments) {
+        let axes = was.sameness.keys().chain(is.sameness.keys().filter(|axis| !was.sameness.contains_key(*axis)));
+        let change =
+            |axis: &String| said(&format!("{axis} of {}", was.name), was.sameness.get(axis), is.sameness.get(axis));
+        changes.extend(axes.filter_map(change));
+    }
+    if changes.is_empty() && earlier.plan != fresh.plan {
+        changes.push("its command gives another plan now (was a suite file changed?)".to_owned());
+    }
+    changes
+}

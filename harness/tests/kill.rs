@@ -1,0 +1,130 @@
+//! Killed at any moment, `bench` leaves nothing that `bench clean` does not undo, and a run goes on where it was.
+//!
+//! `make soak` asks for more than `make test` does: `BENCH_SOAK_KILLS=50 BENCH_SOAK_RESUMES=5`. The moments follow from a seed,
+//! which is printed, and can be given again as `BENCH_SOAK_SEED`.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use rand::{Rng, SeedableRng};
+use support::{Machine, Stage, eventually, names, stage};
+
+/// What is killed, and within how many seconds from its start: suites, environments and phases.
+const VICTIMS: [(&str, f64); 8] = [
+    ("run --suite io --profile smoke --env native,container --only rand-read --size 64MiB --blocks 3", 9.0),
+    (
+        "run --suite io --profile smoke --env native,container,vm:accel=tcg --only rand-read,seq-write --size 64MiB",
+        14.0,
+    ),
+    ("run --suite network --profile smoke --env native,container:net=nat --only tcp-rr,tcp-stream-tx --blocks 2", 9.0),
+    ("run --suite network --profile smoke --env native,vm:net=nat:accel=tcg --only udp-rr --blocks 2", 14.0),
+    ("run --profile smoke --env native,container,vm:accel=tcg --blocks 2 -- sleep 0.5", 10.0),
+    ("container run --net nat -- sleep 5", 1.0),
+    ("container run --init --memory 64MiB -- sh -c sleep${IFS}5&sleep${IFS}5", 0.3),
+    ("vm run --options accel=tcg:net=nat -- sleep 5", 4.0),
+];
+/// One in so many victims has an empty cache, so that it is killed while the tree and the images are made.
+const FRESH_CACHE: u32 = 10;
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap())
+}
+
+/// Orphans come to this process, so that it can tell when none is left.
+fn assert_no_descendant() {
+    eventually("the end of all processes", || {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Err(Errno::ECHILD) => return true,
+                Ok(WaitStatus::StillAlive) => return false,
+                _ => {}
+            }
+        }
+    });
+}
+
+/// Start a victim, kill it after a while, clean, and look at the machine; the folder of its run, if it came so far.
+fn kill_once(stage: &Stage, victim: &str, after: Duration, cache: Option<&Path>, before: &Machine) -> Option<PathBuf> {
+    drop(fs::remove_dir_all(stage.path().join("bench-runs")));
+    let mut command = stage.bench(victim);
+    if let Some(cache) = cache {
+        command.env("BENCH_CACHE_DIR", cache);
+    }
+    let mut child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let pid = child.id();
+    std::thread::sleep(after);
+    // One that is faster than its moment has ended by itself, which must leave nothing either.
+    child.kill().ok();
+    child.wait().unwrap();
+    let (status, _, err) = stage.run("clean");
+    assert_eq!(status, 0, "{victim}: {err}");
+    assert_no_descendant();
+    stage.assert_clean(pid);
+    let runs = stage.path().join("bench-runs");
+    let left: Vec<_> = names(&runs).into_iter().map(|name| runs.join(name)).collect();
+    let found = Machine::now();
+    assert_eq!(found.differences(before), Vec::<String>::new(), "{victim}, killed after {after:?}");
+    left.into_iter().find(|run| run.join("run.json").exists())
+}
+
+/// The run goes on to its end, all its trials are there and valid, and it says that it was stopped.
+fn resume(stage: &Stage, run: &Path) -> bool {
+    let json =
+        |run: &Path| -> serde_json::Value { serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap() };
+    if json(run)["state"] == "complete" {
+        return false;
+    }
+    let (status, out, err) = stage.run("run --resume last");
+    assert_eq!(status, 0, "{out}{err}");
+    let record = json(run);
+    assert_eq!(record["state"], "complete");
+    let text = fs::read_to_string(run.join("trials.jsonl")).unwrap();
+    let trials: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let standing: Vec<_> = trials.iter().filter(|trial| trial["superseded"] == false).collect();
+    assert_eq!(standing.len(), record["plan"]["trials"].as_array().unwrap().len());
+    assert!(standing.iter().all(|trial| trial["failure"].is_null() && trial["invalid"] == serde_json::json!([])));
+    assert_eq!(record["breaks"].as_array().unwrap().len(), 1);
+    assert!(out.contains("the run was stopped"), "{out}");
+    assert_eq!(
+        stage.run("run --resume last").1.trim_end(),
+        format!("{} is complete: nothing left to do", record["id"].as_str().unwrap())
+    );
+    true
+}
+
+#[test]
+fn kills_at_random_moments_leave_nothing_and_runs_go_on() {
+    let Some(stage) = stage() else { return };
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
+    let (kills, resumes) = (number("BENCH_SOAK_KILLS", 5), number("BENCH_SOAK_RESUMES", 1));
+    let seed = number("BENCH_SOAK_SEED", rand::random::<u32>().into());
+    println!("kills: seed {seed}");
+    let mut random = rand_chacha::ChaCha12Rng::seed_from_u64(seed);
+    // Whatever is made once and kept is there before.
+    assert_eq!(stage.run("vm run --options accel=tcg -- true").0, 0);
+    let before = Machine::now();
+    let mut resumed = 0;
+    for number in 0..kills {
+        let (victim, seconds) = VICTIMS[(number as usize + random.random_range(0..VICTIMS.len())) % VICTIMS.len()];
+        let after = Duration::from_secs_f64(random.random_range(0.0..seconds));
+        let cache = random.random_ratio(1, FRESH_CACHE).then(|| tempfile::tempdir_in(stage.path()).unwrap());
+        let run = kill_once(&stage, victim, after, cache.as_ref().map(|cache| cache.path()), &before);
+        println!("kills: {} of {kills} after {:5.2} s: bench {victim}", number + 1, after.as_secs_f64());
+        if let Some(run) = run.filter(|_| resumed < resumes && cache.is_none()) {
+            resumed += u64::from(resume(&stage, &run));
+        }
+    }
+    // Chance may have killed too early or too late to leave anything to go on with.
+    while resumed < resumes {
+        let run = kill_once(&stage, VICTIMS[0].0, Duration::from_secs(4), None, &before);
+        resumed += run.map_or(0, |run| u64::from(resume(&stage, &run)));
+    }
+    assert_no_descendant();
+    assert_eq!(Machine::now().differences(&before), Vec::<String>::new());
+    println!("kills: {kills} survived, 0 leftovers, {resumed} runs resumed to their end");
+}
