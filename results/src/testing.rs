@@ -89,6 +89,13 @@ fn run(seed: u64, blocks: u32, emulated: bool, trials: Vec<PlannedTrial>) -> Run
             file_system: Some("ext4".into()),
             disk: Some("nvme0n1".into()),
         }),
+        baseline: Some(Baseline {
+            seconds: 1.0,
+            other_cpu_percent: 0.4,
+            busiest: Some("sshd".into()),
+            disk_bytes_per_s: Some(20e3),
+            steal_percent: Some(0.0),
+        }),
         settle: Some(Settle { steady: true, seconds: 6.0, iops: vec![60e3, 75e3, 82e3, 83e3, 84e3, 84e3] }),
         fingerprint: [
             ("cpu.model", "Example CPU"),
@@ -161,6 +168,7 @@ fn trial(planned: &PlannedTrial, emulated: bool, rng: &mut ChaCha12Rng) -> Trial
         accelerator,
         failure: None,
         invalid: Vec::new(),
+        remarks: Vec::new(),
         measurements: measurements.into_iter().filter_map(|(name, value)| measurement(name, value)).collect(),
         histograms: [("read".to_owned(), histogram)].into(),
         facts: BTreeMap::new(),
