@@ -6,10 +6,10 @@ use crate::claims::{ClaimResult, judge_claims};
 use crate::histogram::Histogram;
 use crate::metric::{self, Direction};
 use crate::record::{Environment, Trial};
+use crate::reportable::{self, Reportable};
 use crate::statistics::{self, Interval};
 use crate::store::Record;
 use crate::verdict::{Verdict, decide, edges};
-use crate::reportable::{self, Reportable};
 use crate::{paper, sentence};
 
 /// Fewer blocks give no verdict.

@@ -45,7 +45,11 @@ pub const RULES: [(&str, &str); 11] = [
     ("broken", "more than 10 % of the trials failed or are invalid"),
     ("pairs", "a comparison by a deciding metric lost more than a quarter of its blocks, or has fewer than 3"),
     ("remarks", "one check was remarked in more than 10 % of the trials"),
-    ("baseline", "others took more of the CPUs before the first block than `host.other_cpu_percent` allows in a trial"),
+    (
+        "baseline",
+        "before the first block others took more of the CPUs than `host.other_cpu_percent` allows in a trial, or moved more than \
+         1 MB/s on the target's disk",
+    ),
     ("control", "the whole interval of the control (A/A) is beyond the margin in a deciding metric"),
     ("cache", "a guest is faster than native in a storage workload, by more than the margin"),
     ("tools", "an environment executed another tool than the reference"),
@@ -125,9 +129,8 @@ impl<'a> About<'a> {
         let mut lost = Vec::new();
         for workload in &plan.workloads {
             for environment in self.run.environments.iter().filter(real).filter(|e| workload.runs_in(&e.name)) {
-                let of = |c: &&Comparison| {
-                    c.deciding && c.workload == workload.name && c.environment == environment.name
-                };
+                let of =
+                    |c: &&Comparison| c.deciding && c.workload == workload.name && c.environment == environment.name;
                 let has = self.comparisons.iter().find(of).map_or(0, |comparison| comparison.pairs.len());
                 if plan.profile.verdicts && planned >= LEAST_BLOCKS && (has as f64) < least {
                     lost.push((has, format!("{} in {}", workload.name, environment.name)));
@@ -156,17 +159,21 @@ impl<'a> About<'a> {
     fn baseline(&self) -> Option<String> {
         let baseline = self.run.baseline.as_ref()?;
         let check = validity::find("host.other_cpu_percent")?;
-        let said = || {
+        let mut said = Vec::new();
+        if !check.bound.holds(baseline.other_cpu_percent) {
             let whose = baseline.busiest.as_ref().map_or(String::new(), |name| format!(", most of it `{name}`"));
-            let took = check.figure_text(baseline.other_cpu_percent);
-            format!("before the first block others took {took} of the machine's CPUs{whose}; {}", check.advice)
-        };
-        (!check.bound.holds(baseline.other_cpu_percent)).then(said)
+            said.push(format!("took {} of the machine's CPUs{whose}", check.figure_text(baseline.other_cpu_percent)));
+        }
+        if let Some(moved) = baseline.disk_bytes_per_s.filter(|moved| *moved > validity::IDLE_DISK_BYTES_PER_S) {
+            said.push(format!("moved {:.0} MB/s on the target's disk", moved / 1e6));
+        }
+        (!said.is_empty()).then(|| format!("before the first block others {}; {}", said.join(" and "), check.advice))
     }
 
     fn control(&self) -> Option<String> {
         let beyond = |verdict| matches!(verdict, Some(Verdict::Better | Verdict::Worse));
-        let mut off = self.comparisons.iter().filter(|c| c.is_control && c.deciding && !c.emulated && beyond(c.verdict));
+        let mut off =
+            self.comparisons.iter().filter(|c| c.is_control && c.deciding && !c.emulated && beyond(c.verdict));
         let first = off.next()?;
         let (name, workload) = (&first.environment, &first.workload);
         let reference = &self.run.plan.reference;
@@ -193,7 +200,8 @@ impl<'a> About<'a> {
         let faster = |c: &&Comparison| {
             let guest = self.environment(&c.environment).is_some_and(|environment| environment.kind == Kind::Vm);
             let better = metric::find(&c.metric).map(|metric| metric.better);
-            let verdict = c.interval.zip(better).map(|(interval, better)| decide(interval, run.plan.profile.margin, better));
+            let verdict =
+                c.interval.zip(better).map(|(interval, better)| decide(interval, run.plan.profile.margin, better));
             let enough = run.plan.profile.verdicts && c.pairs.len() >= LEAST_BLOCKS;
             c.deciding && guest && enough && stores(&c.workload) && verdict == Some(Verdict::Better)
         };
@@ -211,7 +219,9 @@ impl<'a> About<'a> {
             if let Some(environment) = self.run.environments.iter().find(other) {
                 let tool = axis.trim_end_matches(" sha256");
                 let (name, reference) = (&environment.name, &reference.name);
-                return Some(format!("`{name}` executed another {tool} than `{reference}`: more differs than the environment"));
+                return Some(format!(
+                    "`{name}` executed another {tool} than `{reference}`: more differs than the environment"
+                ));
             }
         }
         None
@@ -225,7 +235,8 @@ impl<'a> About<'a> {
     }
 
     fn notes(&self) -> Vec<String> {
-        let emulated: Vec<_> = self.run.environments.iter().filter(|e| e.is_emulated()).map(Environment::label).collect();
+        let emulated: Vec<_> =
+            self.run.environments.iter().filter(|e| e.is_emulated()).map(Environment::label).collect();
         if emulated.is_empty() {
             return Vec::new();
         }
@@ -240,4 +251,17 @@ fn too_many(count: usize, all: usize) -> bool {
 /// The rules for the documentation, in Markdown.
 pub fn markdown() -> String {
     RULES.iter().map(|(name, what)| format!("- `{name}`: {what}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    /// `BLESS=1 cargo test -p bench-results` writes the list in the documentation anew.
+    #[test]
+    fn the_documentation_has_these_rules() {
+        crate::testing::documented(
+            "rules: written by a test of results/src/reportable.rs",
+            "/rules",
+            &super::markdown(),
+        );
+    }
 }

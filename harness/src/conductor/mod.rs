@@ -4,6 +4,7 @@ pub mod agent_client;
 mod container;
 pub mod environment;
 pub mod event;
+mod evidence;
 pub mod instance;
 pub mod interrupt;
 mod native;
@@ -54,6 +55,11 @@ impl<'a> Conductor<'a> {
             settle::fill(&mut driver.agent, place).await?;
             self.sync_target()?;
         }
+        if run.plan.profile.verdicts {
+            listener(Event::Phase("looking at what others do on the machine".into()));
+            sync_disk(folder.path())?;
+            run.baseline = Some(evidence::baseline(self.setting).await);
+        }
         let mut cost = Cost::begin();
         if let Some((driver, place)) = &mut driver {
             listener(Event::Phase("driving the target until it is steady".into()));
@@ -67,6 +73,10 @@ impl<'a> Conductor<'a> {
             if let (Some((driver, place)), 2..) = (&mut driver, block[0].block) {
                 settle::drive(&mut driver.agent, place, u64::from(block[0].block)).await?;
             }
+            if run.plan.profile.verdicts {
+                // What bench itself wrote, the last page above all, would be written in the middle of a trial.
+                sync_disk(folder.path())?;
+            }
             for planned in block {
                 let trial = self.execute(planned, run, folder, &mut instances, &mut cost).await?;
                 folder.append_trial(&trial)?;
@@ -74,7 +84,7 @@ impl<'a> Conductor<'a> {
             }
             for (environment, instance) in self.environments.iter().zip(instances) {
                 if let Ok(instance) = instance {
-                    stop(instance, &evidence(folder, block[0].block, &environment.name)?).await?;
+                    stop(instance, &evidence_folder(folder, block[0].block, &environment.name)?).await?;
                 }
             }
             run.overhead = Some(cost.overhead());
@@ -119,6 +129,7 @@ impl<'a> Conductor<'a> {
             workload: workload.with_context(|| format!("the plan names an unknown workload `{}`", planned.workload))?,
             environment: &self.environments[index],
             profile: &run.plan.profile,
+            baseline: run.baseline.as_ref(),
             raw: &raw,
         };
         let instance = match &mut instances[index] {
@@ -132,7 +143,7 @@ impl<'a> Conductor<'a> {
             // Its later trials of this block would only wait for the same silence.
             let why = format!("the instance broke in {}", planned.id);
             if let Ok(instance) = std::mem::replace(&mut instances[index], Err(why)) {
-                stop(instance, &evidence(folder, planned.block, &planned.environment)?).await?;
+                stop(instance, &evidence_folder(folder, planned.block, &planned.environment)?).await?;
             }
         }
         Ok(outcome.trial)
@@ -146,8 +157,14 @@ impl<'a> Conductor<'a> {
     }
 }
 
+/// syncfs(2) of the file system that holds this folder.
+fn sync_disk(folder: &Path) -> Result<()> {
+    let opened = std::fs::File::open(folder).and_then(|file| Ok(rustix::fs::syncfs(file)?));
+    opened.with_context(|| format!("syncing the file system of {}", folder.display()))
+}
+
 /// Where the evidence of an instance is kept.
-fn evidence(folder: &RunFolder, block: u32, environment: &str) -> Result<PathBuf> {
+fn evidence_folder(folder: &RunFolder, block: u32, environment: &str) -> Result<PathBuf> {
     Ok(folder.raw(&format!("b{block:02}-instance-{environment}"))?)
 }
 

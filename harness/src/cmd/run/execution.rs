@@ -248,6 +248,7 @@ fn new_run(plan: Plan, setting: &Setting, prepared: &Prepared, id: String) -> Re
         left_out: prepared.left_out.clone(),
         limits: Limits { cpus: cpus::format(&setting.cpus), memory_bytes: setting.memory_bytes },
         target: setting.target.as_ref().map(|checked| checked.target.clone()),
+        baseline: None,
         settle: None,
         fingerprint: prepared.fingerprint.clone(),
         warnings: prepared.warnings.clone(),
