@@ -10,7 +10,7 @@ use bench_results::verdict::Verdict;
 use bench_results::{Direction, Unit};
 
 use crate::report::{AbsoluteRow, ClaimRow, Outcome, Report, ResultRow};
-use crate::{facts, ladder, pictures};
+use crate::{facts, ladder, pictures, validity};
 
 /// A record and its analysis, with the look-ups that tables and figures share.
 pub(crate) struct Source<'a> {
@@ -89,6 +89,7 @@ impl Report {
             started_at: run.started_at.clone(),
             unfinished: facts::unfinished(record),
             headline: analysis.headline.clone(),
+            reportable: analysis.reportable.clone(),
             facts: facts::facts(run),
             reference: run.plan.reference.clone(),
             margin: run.plan.profile.verdicts.then_some(run.plan.profile.margin),
@@ -102,6 +103,8 @@ impl Report {
             left_out: facts::left_out(run),
             warnings: facts::warnings(record),
             troubles: facts::troubles(record),
+            remarks: validity::remarks(record),
+            checks: validity::checks(record),
             instances: facts::instances(record),
             fingerprint: run.fingerprint.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             command: facts::shell_line(&run.command),

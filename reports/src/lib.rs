@@ -17,6 +17,7 @@ mod pictures;
 mod report;
 mod terminal;
 mod units;
+mod validity;
 
 use std::path::{Path, PathBuf};
 

@@ -3,6 +3,7 @@
 use crate::figures::Table;
 use crate::report::{Outcome, Report, ResultRow};
 use crate::units;
+use crate::validity::RemarkRow;
 
 impl Report {
     /// The report as GitHub-flavoured Markdown; pictures are those beside it.
@@ -12,6 +13,10 @@ impl Report {
         if let Some(unfinished) = &self.unfinished {
             out.line(&format!("**Not finished: {}.**", escaped(unfinished)));
         }
+        out.line(&match self.reportable.reportable {
+            true => escaped(&self.reportable_line()),
+            false => format!("**{}.**", escaped(&self.reportable_line())),
+        });
         let facts: Vec<String> = self.facts.iter().map(|fact| escaped(fact)).collect();
         out.line(&facts.join(" · "));
         if let Some(answer) = self.figures.first() {
@@ -24,6 +29,8 @@ impl Report {
         out.section("Claims of the paper", &self.claims_table());
         out.section("Sameness", &self.sameness_table());
         out.section("Trials that failed or are invalid", &self.troubles_table());
+        out.list("Remarks on trials", self.remarks.iter().map(RemarkRow::line));
+        out.section("Checks", &self.checks_table());
         out.list("Left out", self.left_out.iter().map(|row| format!("{}: {}", row.environment, row.reason)));
         out.list("Warnings", self.warnings.iter().cloned());
         out.section("Cost of an instance", &self.instances_table());

@@ -1,9 +1,11 @@
 //! The model of a report: everything that any renderer shows, in the order in which it is shown.
 
+use bench_results::reportable::Reportable;
 use bench_results::{Direction, Unit};
 use serde::Serialize;
 
 use crate::figures::Figure;
+use crate::validity::{CheckRow, RemarkRow};
 
 /// One run, ready to be shown.
 ///
@@ -22,6 +24,8 @@ pub struct Report {
     pub(crate) unfinished: Option<String>,
     /// The answer in one sentence.
     pub(crate) headline: String,
+    /// Whether the run may be passed on, and why not.
+    pub(crate) reportable: Reportable,
     /// What the numbers belong to: machine, kernel, target, limits.
     pub(crate) facts: Vec<String>,
     /// Name of the environment that the others are divided by.
@@ -47,6 +51,10 @@ pub struct Report {
     pub(crate) warnings: Vec<String>,
     /// Trials that failed or are invalid.
     pub(crate) troubles: Vec<Trouble>,
+    /// What disturbed trials without making them invalid.
+    pub(crate) remarks: Vec<RemarkRow>,
+    /// Every check that has a figure in this run.
+    pub(crate) checks: Vec<CheckRow>,
     /// What an instance costs before it does anything.
     pub(crate) instances: Vec<InstanceRow>,
     /// What each step of the way behind NAT adds; empty where the run does not take it apart.

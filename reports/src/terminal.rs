@@ -15,6 +15,8 @@ impl Report {
         if let Some(unfinished) = &self.unfinished {
             out.wrapped(&format!("not finished: {unfinished}"), "", Style::Warning);
         }
+        let style = if self.reportable.reportable { Style::Good } else { Style::Warning };
+        out.wrapped(&self.reportable_line(), "    ", style);
         out.blank();
         out.results(&self.results, &self.reference);
         if !self.emulated.is_empty() {
@@ -30,10 +32,17 @@ impl Report {
         for row in &self.troubles {
             out.wrapped(&format!("{}: {}: {}", row.kind, row.trial, row.reason), "  ", Style::Warning);
         }
+        for row in &self.remarks {
+            out.wrapped(&format!("remark: {}", row.line()), "  ", Style::Warning);
+        }
         for warning in &self.warnings {
             out.wrapped(&format!("warning: {warning}"), "  ", Style::Warning);
         }
-        if !self.left_out.is_empty() || !self.troubles.is_empty() || !self.warnings.is_empty() {
+        if !(self.left_out.is_empty()
+            && self.troubles.is_empty()
+            && self.remarks.is_empty()
+            && self.warnings.is_empty())
+        {
             out.blank();
         }
         out.instances(&self.instances_table());

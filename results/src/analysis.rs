@@ -6,6 +6,7 @@ use crate::claims::{ClaimResult, judge_claims};
 use crate::histogram::Histogram;
 use crate::metric::{self, Direction};
 use crate::record::{Environment, Trial};
+use crate::reportable::{self, Reportable};
 use crate::statistics::{self, Interval};
 use crate::store::Record;
 use crate::verdict::{Verdict, decide, edges};
@@ -19,6 +20,8 @@ pub const LEAST_BLOCKS: usize = 3;
 pub struct Analysis {
     /// One sentence for the top of the page.
     pub headline: String,
+    /// Whether the run may be passed on.
+    pub reportable: Reportable,
     /// Environments against the reference, by workload, environment and metric in the record's order.
     pub comparisons: Vec<Comparison>,
     /// Values by workload, environment and metric.
@@ -116,6 +119,7 @@ pub fn analyse(record: &Record) -> Analysis {
     let comparisons = comparisons(record, &values);
     Analysis {
         headline: sentence::headline(record, &comparisons),
+        reportable: reportable::judge(record, &comparisons),
         cells: cells(record, &values, &distributions),
         claims: judge_claims(record, &values),
         broken: broken(record),

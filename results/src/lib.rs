@@ -12,12 +12,14 @@ pub mod metric;
 pub mod paper;
 pub mod policy;
 pub mod record;
+pub mod reportable;
 pub mod resume;
 pub mod schema;
 pub mod statistics;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod validity;
 pub mod verdict;
 
 mod histogram;

@@ -40,6 +40,9 @@ pub struct Run {
     pub limits: Limits,
     /// The storage under test; absent for suites without storage.
     pub target: Option<Target>,
+    /// The machine before anything was measured; absent in `smoke` runs, and in records of before it was looked at.
+    #[serde(default)]
+    pub baseline: Option<Baseline>,
     /// How the target was driven before the first block.
     pub settle: Option<Settle>,
     /// Facts of machine, kernel, tools and settings that a number depends on: dotted name to value
@@ -260,6 +263,21 @@ pub struct Target {
     pub disk: Option<String>,
 }
 
+/// What others did on the machine in an idle moment before the first block.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Baseline {
+    /// How long it was looked at.
+    pub seconds: f64,
+    /// CPU time of processes that do not belong to the run, in percent of the whole machine's.
+    pub other_cpu_percent: f64,
+    /// The busiest of them.
+    pub busiest: Option<String>,
+    /// Bytes that the disk beneath the target moved per second; absent without one.
+    pub disk_bytes_per_s: Option<f64>,
+    /// CPU time that a hypervisor beneath took away, in percent of the whole machine's.
+    pub steal_percent: Option<f64>,
+}
+
 /// How the target was driven before the first block.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Settle {
@@ -302,11 +320,14 @@ pub struct Trial {
     pub failure: Option<String>,
     /// Reasons for which a trial that did succeed must not be averaged in; empty: valid.
     pub invalid: Vec<String>,
+    /// What disturbed it without making it invalid.
+    #[serde(default)]
+    pub remarks: Vec<Remark>,
     /// What was measured.
     pub measurements: Vec<Measurement>,
     /// Completion latencies `read` and `write`; `round_trip`s over the network.
     pub histograms: BTreeMap<String, Histogram>,
-    /// Facts for which there is no threshold: dotted name to value (`fio.device_bytes_ratio`, `clock.offset_ns`).
+    /// What else is known of it: dotted name to value (`clock.offset_ns`); some are judged by [`crate::validity::CHECKS`].
     pub facts: BTreeMap<String, serde_json::Value>,
     /// Of the instance it was executed in.
     pub instance: Instance,
@@ -326,6 +347,15 @@ impl Trial {
     pub fn value(&self, metric: &str) -> Option<f64> {
         self.measurements.iter().find(|m| m.metric == metric).map(|m| m.value)
     }
+}
+
+/// A check that a trial did not pass and that does not make it invalid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Remark {
+    /// Name of the check.
+    pub check: String,
+    /// What it means, in words for people.
+    pub text: String,
 }
 
 /// One measured value.

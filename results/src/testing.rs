@@ -89,6 +89,13 @@ fn run(seed: u64, blocks: u32, emulated: bool, trials: Vec<PlannedTrial>) -> Run
             file_system: Some("ext4".into()),
             disk: Some("nvme0n1".into()),
         }),
+        baseline: Some(Baseline {
+            seconds: 1.0,
+            other_cpu_percent: 0.4,
+            busiest: Some("sshd".into()),
+            disk_bytes_per_s: Some(20e3),
+            steal_percent: Some(0.0),
+        }),
         settle: Some(Settle { steady: true, seconds: 6.0, iops: vec![60e3, 75e3, 82e3, 83e3, 84e3, 84e3] }),
         fingerprint: [
             ("cpu.model", "Example CPU"),
@@ -98,6 +105,7 @@ fn run(seed: u64, blocks: u32, emulated: bool, trials: Vec<PlannedTrial>) -> Run
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into(),
         warnings: vec!["this record is made up".into()],
+        breaks: Vec::new(),
         overhead: Some(Overhead { wall_s: 700.0, conductor_cpu: 0.004 }),
     }
 }
@@ -163,6 +171,7 @@ fn trial(planned: &PlannedTrial, emulated: bool, rng: &mut ChaCha12Rng) -> Trial
         accelerator,
         failure: None,
         invalid: Vec::new(),
+        remarks: Vec::new(),
         measurements: measurements.into_iter().filter_map(|(name, value)| measurement(name, value)).collect(),
         histograms: [("read".to_owned(), histogram)].into(),
         facts: BTreeMap::new(),
@@ -220,5 +229,25 @@ pub fn speed_up(record: &mut Record, workload: &str, environment: &str, factor: 
             let bins = histogram.bins().iter().map(|&(ns, count)| ((ns as f64 / factor) as u64, count));
             *histogram = Histogram::from_bins(bins);
         }
+    }
+}
+
+/// Compare what stands between two comments of docs/METHODOLOGY.md with what the code says; with `BLESS=1` it is written anew.
+#[cfg(test)]
+pub(crate) fn documented(begin: &str, end: &str, code: &str) {
+    // The tests of one process run side by side.
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/METHODOLOGY.md");
+    let (begin, end) = (format!("<!-- {begin} -->\n"), format!("<!-- {end} -->"));
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let parts = text.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?)));
+    let Some((before, (documented, after))) = parts else {
+        panic!("docs/METHODOLOGY.md has no place between {begin} and {end}");
+    };
+    if std::env::var_os("BLESS").is_some() {
+        assert!(std::fs::write(&path, format!("{before}{begin}{code}{end}{after}")).is_ok());
+    } else {
+        assert_eq!(documented, code, "docs/METHODOLOGY.md is not current; BLESS=1 writes it anew");
     }
 }

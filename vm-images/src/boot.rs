@@ -153,6 +153,11 @@ impl Guest {
     pub async fn block_nodes(&mut self) -> Result<Value, QmpError> {
         self.qmp.execute("query-named-block-nodes", json!({"flat": true})).await
     }
+
+    /// What QEMU moved for the guest's disks so far.
+    pub async fn block_stats(&mut self) -> Result<Value, QmpError> {
+        self.qmp.execute("query-blockstats", json!({})).await
+    }
 }
 
 /// Connect as soon as the socket is there.

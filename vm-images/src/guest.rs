@@ -13,6 +13,8 @@ use nix::mount::{MsFlags, mount};
 pub const TARGET_IN_GUEST: &str = "/target";
 /// Where its scheduler can be read inside: the root is the first disk, the target the second.
 pub const TARGET_SCHEDULER: &str = "/sys/block/vdb/queue/scheduler";
+/// Where its I/O counters can be read inside.
+pub const TARGET_STAT: &str = "/sys/block/vdb/stat";
 
 /// Serial number of the root disk.
 pub(crate) const ROOT_SERIAL: &str = "root";

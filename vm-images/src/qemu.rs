@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use crate::guest::{MARK, PORT, ROOT_SERIAL, TARGET_SERIAL};
 use crate::image::Image;
 
+/// QEMU's name of the target's block node.
+pub const TARGET_NODE: &str = "target";
+
 /// What executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accelerator {
@@ -156,7 +159,9 @@ pub fn argv(config: &Config) -> Vec<String> {
         let write_cache = if matches!(disk.cache.as_str(), "directsync" | "writethrough") { "off" } else { "on" };
         option(
             "device",
-            format!("virtio-blk-pci,drive=target,serial={TARGET_SERIAL},addr=0x5,write-cache={write_cache}{iothread}"),
+            format!(
+                "virtio-blk-pci,drive={TARGET_NODE},serial={TARGET_SERIAL},addr=0x5,write-cache={write_cache}{iothread}"
+            ),
         );
     }
     if let Some(tap) = &config.network {
@@ -201,7 +206,7 @@ fn target(disk: &Disk) -> Value {
         // Several guests of one block hold it open; the plan lets only one of them work.
         "locking": "off",
     });
-    json!({"driver": "raw", "node-name": "target", "size": disk.size_bytes, "cache": cache, "file": file})
+    json!({"driver": "raw", "node-name": TARGET_NODE, "size": disk.size_bytes, "cache": cache, "file": file})
 }
 
 /// `io_uring` where this QEMU and this kernel have it, else `native`: found out by opening a file so.

@@ -99,6 +99,7 @@ impl Exchange {
         let mut measured = Measured {
             work: Some(Work::PerSecond { unit: self.unit(), per_s }),
             rate_per_s: Some(per_s),
+            seconds: (None, Some(outcome.seconds)),
             raw: vec![("probe.json".to_owned(), text.clone())],
             ..Measured::default()
         };
@@ -120,14 +121,7 @@ fn round_trips(measured: &mut Measured, outcome: &Outcome) {
         }
     }
     let histogram = Histogram::from_bins(outcome.bins.iter().copied());
-    if histogram.count() != outcome.done {
-        measured.invalid.push(format!(
-            "the probe's histogram holds {} of {} round trips: its percentiles cannot be trusted",
-            histogram.count(),
-            outcome.done
-        ));
-    }
-    measured.histogram("round_trip", histogram);
+    measured.histogram("round_trip", histogram, outcome.done);
 }
 
 #[cfg(test)]
@@ -168,7 +162,7 @@ mod tests {
         assert_eq!(value("round_trip_latency_p50_ns"), Some(30_000.0));
         assert_eq!(value("round_trip_latency_p999_ns"), None, "4,000 do not bear it");
         assert_eq!(measured.facts["probe.lost_share"], json!(0.2));
-        assert!(measured.invalid.is_empty());
+        assert_eq!(measured.facts["histogram.missing"], 0);
     }
 
     #[test]
@@ -178,6 +172,6 @@ mod tests {
         assert!(exchange().measure(&output(&nothing)).unwrap_err().contains("9 were lost"));
         let torn = Outcome { done: 5, seconds: 1.0, bins: vec![(1, 4)], ..Outcome::default() };
         let measured = exchange().measure(&output(&serde_json::to_string(&torn).unwrap())).unwrap();
-        assert_eq!(measured.invalid.len(), 1);
+        assert_eq!(measured.facts["histogram.missing"], 1);
     }
 }

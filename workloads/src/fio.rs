@@ -13,6 +13,8 @@ use crate::workload::{Measured, Place, Work, exit_status, last_words};
 
 /// Name of the job whose output counts.
 const MEASURED: &str = "measured";
+/// Name of the job before it.
+const WARM_UP: &str = "warm-up";
 /// Name of the job file.
 const JOB_FILE: &str = "job.fio";
 
@@ -87,7 +89,7 @@ impl Fio {
         let seed = seed as u32;
         let mut sections = Vec::new();
         if profile.warmup_s > 0.0 {
-            sections.push(self.section(place, "warm-up", profile.warmup_s, !seed));
+            sections.push(self.section(place, WARM_UP, profile.warmup_s, !seed));
         }
         sections.push(self.section(place, MEASURED, profile.runtime_s, seed));
         let deadline_s = 3.0 * (profile.warmup_s + profile.runtime_s) + 30.0;
@@ -113,8 +115,12 @@ impl Fio {
                 latencies(&mut measured, name, traffic);
             }
         }
-        let runtime_ms = job.read.runtime_ms.max(job.write.runtime_ms);
-        measured.facts.insert("fio.runtime_s".into(), json!(runtime_ms as f64 / 1e3));
+        let seconds = |job: &fio_rs::JobOutput| job.read.runtime_ms.max(job.write.runtime_ms) as f64 / 1e3;
+        measured.seconds = (parsed.job(WARM_UP).map(seconds), Some(seconds(job)));
+        let all = |of: fn(&fio_rs::JobOutput) -> u64| parsed.jobs.iter().map(of).sum();
+        measured.moved_bytes = Some((all(|job| job.read.io_bytes), all(|job| job.write.io_bytes)));
+        measured.facts.insert("fio.runtime_s".into(), json!(seconds(job)));
+        measured.facts.insert("fio.major_faults".into(), json!(job.majf));
         measured.facts.insert("fio.depth_reached_percent".into(), json!(self.depth_reached(&job.iodepth_level)));
         measured.facts.insert("fio.ios".into(), json!(job.read.total_ios + job.write.total_ios));
         measured.facts.insert("fio.bytes".into(), json!(job.read.io_bytes + job.write.io_bytes));
@@ -165,12 +171,5 @@ fn latencies(measured: &mut Measured, name: &str, traffic: &Traffic) {
     let clat = &traffic.clat_ns;
     measured.put(&format!("{name}_latency_mean_ns"), clat.mean);
     measured.put(&format!("{name}_latency_max_ns"), clat.max as f64);
-    if histogram.count() != traffic.total_ios {
-        measured.invalid.push(format!(
-            "fio's {name} latency histogram holds {} of {} I/Os: its percentiles cannot be trusted",
-            histogram.count(),
-            traffic.total_ios
-        ));
-    }
-    measured.histogram(name, histogram);
+    measured.histogram(name, histogram, traffic.total_ios);
 }

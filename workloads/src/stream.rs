@@ -104,6 +104,7 @@ impl Stream {
         let mut measured = Measured {
             work: Some(Work::PerSecond { unit: "byte", per_s: received }),
             rate_per_s: Some(received),
+            seconds: (None, Some(report.end.sum_received.seconds)),
             raw: vec![("iperf3.json".to_owned(), output.stdout.0.clone())],
             ..Measured::default()
         };
@@ -112,11 +113,8 @@ impl Stream {
             measured.facts.insert("iperf3.retransmits".to_owned(), json!(retransmits));
         }
         measured.facts.insert("iperf3.seconds".to_owned(), json!(report.end.sum_received.seconds));
-        if let Some(asked) = self.bytes_per_s.filter(|asked| received < 0.9 * asked) {
-            measured.invalid.push(format!(
-                "the paced stream reached {:.0} % of its rate: its CPU cost is that of another load",
-                100.0 * received / asked
-            ));
+        if let Some(asked) = self.bytes_per_s {
+            measured.facts.insert("pace.reached_percent".to_owned(), json!(100.0 * received / asked));
         }
         Ok(measured)
     }

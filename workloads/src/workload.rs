@@ -89,10 +89,12 @@ pub struct Measured {
     pub measurements: Vec<Measurement>,
     /// Latencies: `read`, `write`, `round_trip`.
     pub histograms: BTreeMap<String, Histogram>,
-    /// Facts without a threshold.
+    /// What else the tool said; some of it is judged by `bench_results::validity`.
     pub facts: BTreeMap<String, serde_json::Value>,
-    /// Reasons for which the values must not be averaged in.
-    pub invalid: Vec<String>,
+    /// Seconds of warm-up and of the measured part, as the tool counted them; absent where it does not tell.
+    pub seconds: (Option<f64>, Option<f64>),
+    /// Bytes that the tool says it read from the target and wrote to it, with the warm-up's; absent without a target.
+    pub moved_bytes: Option<(u64, u64)>,
     /// By what CPU cost is divided; absent where it is not.
     pub work: Option<Work>,
     /// Units of work per second, for workloads that can be paced.
@@ -111,8 +113,12 @@ impl Measured {
         }
     }
 
-    /// Keep a latency histogram, and the percentiles that it bears.
-    pub(crate) fn histogram(&mut self, direction: &str, histogram: Histogram) {
+    /// Keep a latency histogram of what took place `expected` times, and the percentiles that it bears.
+    pub(crate) fn histogram(&mut self, direction: &str, histogram: Histogram, expected: u64) {
+        for (name, number) in [("missing", histogram.count().abs_diff(expected)), ("expected", expected)] {
+            let fact = self.facts.entry(format!("histogram.{name}")).or_insert(0.into());
+            *fact = (fact.as_u64().unwrap_or(0) + number).into();
+        }
         for (label, q) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
             if let Some(value) = histogram.percentile_ns(q) {
                 self.put(&format!("{direction}_latency_{label}_ns"), value as f64);

@@ -4,6 +4,7 @@ pub mod agent_client;
 mod container;
 pub mod environment;
 pub mod event;
+mod evidence;
 pub mod instance;
 pub mod interrupt;
 mod native;
@@ -61,6 +62,11 @@ impl<'a> Conductor<'a> {
             settle::fill(&mut driver.agent, place).await?;
             self.sync_target()?;
         }
+        if run.plan.profile.verdicts {
+            listener(Event::Phase("looking at what others do on the machine".into()));
+            sync_disk(folder.path())?;
+            run.baseline = Some(evidence::baseline(self.setting).await);
+        }
         let mut cost = Cost::begin(run, folder)?;
         if let Some((driver, place)) = &mut driver {
             listener(Event::Phase("driving the target until it is steady".into()));
@@ -74,6 +80,10 @@ impl<'a> Conductor<'a> {
             if let (Some((driver, place)), 1..) = (&mut driver, index) {
                 settle::drive(&mut driver.agent, place, u64::from(round.block)).await?;
             }
+            if run.plan.profile.verdicts {
+                // What bench itself wrote, the last page above all, would be written in the middle of a trial.
+                sync_disk(folder.path())?;
+            }
             for planned in &round.trials {
                 let trial = self.execute(planned, round.attempt, run, folder, &mut instances, &mut cost).await?;
                 folder.append_trial(&trial)?;
@@ -81,7 +91,7 @@ impl<'a> Conductor<'a> {
             }
             for (environment, instance) in self.environments.iter().zip(instances) {
                 if let Ok(instance) = instance {
-                    stop(instance, &evidence(folder, round.block, round.attempt, &environment.name)?).await?;
+                    stop(instance, &evidence_folder(folder, round.block, round.attempt, &environment.name)?).await?;
                 }
             }
             run.overhead = Some(cost.overhead());
@@ -128,6 +138,7 @@ impl<'a> Conductor<'a> {
             workload: workload.with_context(|| format!("the plan names an unknown workload `{}`", planned.workload))?,
             environment: &self.environments[index],
             profile: &run.plan.profile,
+            baseline: run.baseline.as_ref(),
             raw: &raw,
         };
         let instance = match &mut instances[index] {
@@ -141,7 +152,7 @@ impl<'a> Conductor<'a> {
             // Its later trials of this block would only wait for the same silence.
             let why = format!("the instance broke in {}", planned.id);
             if let Ok(instance) = std::mem::replace(&mut instances[index], Err(why)) {
-                stop(instance, &evidence(folder, planned.block, attempt, &planned.environment)?).await?;
+                stop(instance, &evidence_folder(folder, planned.block, attempt, &planned.environment)?).await?;
             }
         }
         Ok(outcome.trial)
@@ -155,8 +166,14 @@ impl<'a> Conductor<'a> {
     }
 }
 
+/// syncfs(2) of the file system that holds this folder.
+fn sync_disk(folder: &Path) -> Result<()> {
+    let opened = std::fs::File::open(folder).and_then(|file| Ok(rustix::fs::syncfs(file)?));
+    opened.with_context(|| format!("syncing the file system of {}", folder.display()))
+}
+
 /// Where the evidence of an instance is kept.
-fn evidence(folder: &RunFolder, block: u32, attempt: u32, environment: &str) -> Result<PathBuf> {
+fn evidence_folder(folder: &RunFolder, block: u32, attempt: u32, environment: &str) -> Result<PathBuf> {
     Ok(folder.raw(&format!("b{block:02}-instance-{environment}"), attempt)?)
 }
 

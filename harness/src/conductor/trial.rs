@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use bench_agent::{Job, JobOutput, clock_ns};
 use bench_container::Cgroup;
-use bench_results::metric;
-use bench_results::record::{self, Measurement, PlannedTrial, Profile, Trial};
+use bench_results::record::{self, Baseline, Measurement, PlannedTrial, Profile, Trial};
+use bench_results::{metric, validity};
 use bench_workloads::{Measured, TrialJobs, Work, Workload};
 use serde_json::json;
 
 use super::agent_client::ClockComparison;
 use super::environment::Environment;
+use super::evidence::{self, Look};
 use super::instance::{Instance, Setting};
-use crate::host::sampler::{Sample, Sampler, Window};
+use crate::host::sampler::{Sample, Sampler, Window, lowest_frequency_percent};
 use crate::netlab::Counters;
 
 /// What a trial is about.
@@ -30,6 +32,8 @@ pub struct Subject<'a> {
     pub environment: &'a Environment,
     /// For how long.
     pub profile: &'a Profile,
+    /// What others did before the first block; absent where it was not looked at.
+    pub baseline: Option<&'a Baseline>,
     /// Where raw tool output goes.
     pub raw: &'a Path,
 }
@@ -40,6 +44,7 @@ pub struct Executed {
     pub output: JobOutput,
     samples: Vec<Sample>,
     clocks: [ClockComparison; 2],
+    looks: [Look; 2],
     elapsed_ns: u64,
     /// Of the cgroup while the job was executed; absent where the kernel cannot tell.
     memory_peak_bytes: Option<u64>,
@@ -92,13 +97,12 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
     if let Some(target) = &setting.target {
         sync(Path::new(&target.target.path))?;
     }
-    judge(&mut trial, instance, setting);
+    host_facts(&mut trial, instance, setting);
     if let (Some(before), Some(after)) = (before, counters(instance, &mut trial)) {
         trial.facts.extend(after.facts_since(&before));
-        if after.rules_since(&before) == Some(0) && trial.failure.is_none() && jobs.server.is_some() {
-            trial.invalid.push("the lab's nftables rule saw no packet: the work did not take its path".to_owned());
-        }
+        keep_what_can_be_judged(&mut trial, jobs.server.is_some());
     }
+    validity::apply(&mut trial, subject.profile.verdicts);
     Ok(Outcome { trial, broken })
 }
 
@@ -118,6 +122,7 @@ fn blank(subject: &Subject<'_>, instance: &record::Instance) -> Trial {
         accelerator: subject.environment.accelerator(),
         failure: None,
         invalid: Vec::new(),
+        remarks: Vec::new(),
         measurements: Vec::new(),
         histograms: BTreeMap::new(),
         facts: BTreeMap::new(),
@@ -163,20 +168,22 @@ pub async fn run_jobs(
 
 async fn run_job(job: &Job, instance: &mut Instance<'_>, setting: &Setting) -> Result<Executed> {
     instance.resume().await?;
-    let before = instance.agent.compare_clocks().await?;
     let peak = instance.ground.cgroup.memory_peak();
     let mut samples = Vec::new();
-    let began = clock_ns();
+    let look = Look::before(instance, setting).await?;
+    let clock = instance.agent.compare_clocks().await?;
     let sampler = sampler(&instance.ground.cgroup, setting)?;
+    let began = clock_ns();
     let output = tokio::select! {
         output = instance.agent.execute(job) => output?,
         () = sampler.sample_into(&mut samples) => unreachable!("the sampler never ends by itself"),
     };
     let elapsed_ns = clock_ns() - began;
-    let after = instance.agent.compare_clocks().await?;
+    let clocks = [clock, instance.agent.compare_clocks().await?];
     let memory_peak_bytes = peak.and_then(|peak| peak.bytes());
+    let looks = [look, Look::after(instance, setting).await?];
     instance.pause().await?;
-    Ok(Executed { output, samples, clocks: [before, after], elapsed_ns, memory_peak_bytes })
+    Ok(Executed { output, samples, clocks, looks, elapsed_ns, memory_peak_bytes })
 }
 
 fn fill(
@@ -193,15 +200,25 @@ fn fill(
     trial.measurements = measured.measurements;
     trial.histograms = measured.histograms;
     trial.facts = measured.facts;
-    trial.invalid = measured.invalid;
-    clock_facts(trial, executed);
+    let inside = executed.output.ended_ns.saturating_sub(executed.output.started_ns);
+    trial.facts.insert("job.elapsed_inside_ns".into(), json!(inside));
+    trial.facts.insert("job.major_faults".into(), json!(executed.output.rusage.major_faults));
+    trial.facts.extend(evidence::clock_facts(executed.clocks, executed.elapsed_ns));
+    let (warmup_s, runtime_s) = subject.workload.seconds(subject.profile);
+    trial.facts.extend(evidence::time_facts("warmup", warmup_s, measured.seconds.0));
+    trial.facts.extend(evidence::time_facts("runtime", runtime_s, measured.seconds.1));
+    let idle = subject.baseline.and_then(|baseline| baseline.disk_bytes_per_s).unwrap_or(0.0);
+    let [before, after] = &executed.looks;
+    trial.facts.extend(evidence::facts(before, after, measured.moved_bytes, idle));
+    if let Some(frequency) = lowest_frequency_percent(&executed.samples) {
+        trial.facts.insert("cpu.frequency_percent".into(), json!(frequency));
+    }
     if let Some(peak) = executed.memory_peak_bytes {
         trial.measurements.retain(|measurement| measurement.metric != "memory_peak_bytes");
         put(trial, "memory_peak_bytes", peak as f64);
     }
     if let Some(work) = measured.work {
         let ended_ns = executed.output.ended_ns.saturating_add_signed(-executed.clocks[1].offset_ns);
-        let (_, runtime_s) = subject.workload.seconds(subject.profile);
         if let Some(window) = sampler(&instance.ground.cgroup, setting)?.window(&executed.samples, ended_ns, runtime_s)
         {
             cost(trial, work, &window);
@@ -211,7 +228,7 @@ fn fill(
 }
 
 fn sampler<'a>(cgroup: &'a Cgroup, setting: &Setting) -> Result<Sampler<'a>> {
-    Sampler::open(cgroup, setting.target.as_ref().and_then(|target| target.disk.as_ref()))
+    Sampler::open(cgroup, setting.target.as_ref().and_then(|target| target.disk.as_ref()), &setting.cpus)
 }
 
 /// CPU time per unit of work in the window; absent where the work in it cannot be counted.
@@ -227,30 +244,39 @@ fn cost(trial: &mut Trial, work: Work, window: &Window) {
     trial.facts.insert("cpu.window_ns".into(), json!(window.length_ns));
 }
 
-fn clock_facts(trial: &mut Trial, executed: &Executed) {
-    let [before, after] = executed.clocks;
-    let inside = executed.output.ended_ns.saturating_sub(executed.output.started_ns);
-    trial.facts.insert("clock.offset_ns".into(), json!(after.offset_ns));
-    trial.facts.insert("clock.round_trip_ns".into(), json!(after.round_trip_ns));
-    trial.facts.insert("clock.drift_ns".into(), json!(after.offset_ns - before.offset_ns));
-    trial.facts.insert("job.elapsed_inside_ns".into(), json!(inside));
-}
-
-/// Hard reasons that only the host can see: limits not in force, an out-of-memory kill.
-fn judge(trial: &mut Trial, instance: &Instance<'_>, setting: &Setting) {
-    match instance.ground.cgroup.verify() {
-        Ok(broken) => trial.invalid.extend(broken),
-        Err(e) => trial.invalid.push(format!("the limits could not be read back: {e}")),
+/// What only the host can see when the job is over: limits that are not in force, an out-of-memory kill, the guest's memory.
+fn host_facts(trial: &mut Trial, instance: &Instance<'_>, setting: &Setting) {
+    let broken = match instance.ground.cgroup.verify() {
+        Ok(broken) => broken,
+        Err(e) => vec![format!("the limits could not be read back: {e}")],
+    };
+    let mut put = |name: &str, value| drop(trial.facts.insert(name.to_owned(), value));
+    put("limits.broken", json!(broken.len()));
+    if !broken.is_empty() {
+        put("limits.said", json!(broken.join("; ")));
     }
-    if instance.ground.cgroup.oom_kills().is_ok_and(|kills| kills > 0) {
-        let mib = setting.memory_bytes >> 20;
-        trial
-            .invalid
-            .push(format!("the memory limit of {mib} MiB was met and a process was killed; give a larger --memory"));
+    if let Ok(kills) = instance.ground.cgroup.oom_kills() {
+        put("memory.oom_kills", json!(kills));
+        put("memory.limit_mib", json!(setting.memory_bytes >> 20));
+    }
+    if let Some(ns) = instance.facts.clock_read_ns {
+        put("clock.read_ns", json!(ns));
+        put("clock.source", json!(instance.facts.clock_source.as_deref().unwrap_or("unknown")));
     }
     if let Some(resident) = instance.resident() {
         trial.facts.insert("vmm.memory_bytes".into(), json!(resident.rest_bytes));
         trial.facts.insert("guest.memory_bytes".into(), json!(resident.guest_ram_bytes));
+    }
+}
+
+/// Take away what says nothing of this trial: the rule counts only what goes to a peer, and a packet flood is as fast as packets
+/// are lost. A trial that failed may have sent nothing.
+fn keep_what_can_be_judged(trial: &mut Trial, has_server: bool) {
+    if !has_server || trial.failure.is_some() {
+        trial.facts.remove("net.rule_packets");
+    }
+    if trial.value("packets_per_s").is_some() {
+        trial.facts.remove("net.dropped_per_million");
     }
 }
 
@@ -278,7 +304,12 @@ fn describe(job: &Job, output: &JobOutput) -> serde_json::Value {
 
 fn write_raw(folder: &Path, name: &str, content: &[u8]) -> Result<()> {
     let path = folder.join(name);
-    fs::write(&path, content).with_context(|| format!("writing {}", path.display()))
+    // Synced: what waits in memory would be written during a later trial.
+    let written = fs::File::create(&path).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_data()
+    });
+    written.with_context(|| format!("writing {}", path.display()))
 }
 
 /// fdatasync(2) on the target, from the host.

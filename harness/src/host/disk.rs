@@ -81,20 +81,44 @@ pub struct Counters {
     file: File,
 }
 
-impl Counters {
-    /// Bytes read and written so far.
-    pub fn bytes(&self) -> std::io::Result<u64> {
-        let mut buffer = [0; 512];
-        let length = self.file.read_at(&mut buffer, 0)?;
-        parse_stat(&String::from_utf8_lossy(&buffer[..length]))
-            .ok_or_else(|| std::io::Error::other("the device's stat file has another form"))
+/// Bytes in both directions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// From the device.
+    pub read_bytes: u64,
+    /// To the device.
+    pub written_bytes: u64,
+}
+
+impl Moved {
+    /// Bytes of a device by its `stat` file: fields 3 and 7 are sectors read and written (kernel: block/stat.rst).
+    pub fn parse(stat: &str) -> Option<Moved> {
+        let fields: Vec<u64> = stat.split_whitespace().map_while(|field| field.parse().ok()).collect();
+        Some(Moved { read_bytes: fields.get(2)? * SECTOR_BYTES, written_bytes: fields.get(6)? * SECTOR_BYTES })
+    }
+
+    /// What was added since `before`.
+    pub fn since(self, before: Moved) -> Moved {
+        Moved {
+            read_bytes: self.read_bytes.saturating_sub(before.read_bytes),
+            written_bytes: self.written_bytes.saturating_sub(before.written_bytes),
+        }
+    }
+
+    /// Both directions together.
+    pub fn bytes(self) -> u64 {
+        self.read_bytes + self.written_bytes
     }
 }
 
-/// Fields 3 and 7 are sectors read and written (kernel: block/stat.rst).
-fn parse_stat(text: &str) -> Option<u64> {
-    let fields: Vec<u64> = text.split_whitespace().map_while(|field| field.parse().ok()).collect();
-    Some((fields.get(2)? + fields.get(6)?) * SECTOR_BYTES)
+impl Counters {
+    /// What was moved so far.
+    pub fn moved(&self) -> std::io::Result<Moved> {
+        let mut buffer = [0; 512];
+        let length = self.file.read_at(&mut buffer, 0)?;
+        Moved::parse(&String::from_utf8_lossy(&buffer[..length]))
+            .ok_or_else(|| std::io::Error::other("the device's stat file has another form"))
+    }
 }
 
 #[cfg(test)]
@@ -102,11 +126,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sectors_read_and_written_are_summed() {
+    fn sectors_read_and_written_are_bytes() {
         let text =
             "    4451      112   345000     2110    91822     3310  1120016    40211        0    51212    44321\n";
-        assert_eq!(parse_stat(text), Some((345_000 + 1_120_016) * 512));
-        assert_eq!(parse_stat("1 2 3"), None);
+        let moved = Moved::parse(text).unwrap();
+        assert_eq!((moved.read_bytes, moved.written_bytes), (345_000 * 512, 1_120_016 * 512));
+        assert_eq!(moved.since(Moved { read_bytes: 512, written_bytes: 512 }).bytes(), (345_000 + 1_120_016 - 2) * 512);
+        assert_eq!(Moved::parse("1 2 3"), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod fingerprint;
 pub mod packages;
 pub mod sampler;
 pub mod target;
+pub mod witness;
 
 use std::path::Path;
 

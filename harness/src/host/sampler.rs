@@ -4,13 +4,14 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bench_agent::clock_ns;
 use bench_container::Cgroup;
 
-use super::disk::{Counters, Disk};
+use super::disk::{Counters, Disk, Moved};
 
 /// Time between two samples.
 pub const PERIOD: Duration = Duration::from_millis(100);
@@ -29,6 +30,9 @@ pub struct Sample {
     idle_ns: u64,
     /// Bytes that the disk moved; absent without a disk.
     disk_bytes: Option<u64>,
+    /// Lowest frequency of the watched CPUs, of the highest that they can have; only in every tenth sample, and where cpufreq
+    /// tells it.
+    frequency_percent: Option<f64>,
 }
 
 /// Reads the counters of one instance, and of a disk if there is one.
@@ -38,6 +42,8 @@ pub struct Sampler<'a> {
     stat: File,
     tick_ns: u64,
     cpus: u64,
+    /// Folders of cpufreq of the CPUs that are watched.
+    frequencies: Vec<PathBuf>,
 }
 
 /// What was counted in a window inside the measured job.
@@ -54,8 +60,9 @@ pub struct Window {
 }
 
 impl<'a> Sampler<'a> {
-    /// Open everything that is read.
-    pub fn open(cgroup: &'a Cgroup, disk: Option<&Disk>) -> Result<Sampler<'a>> {
+    /// Open everything that is read; `watched`: the CPUs of the instance.
+    pub fn open(cgroup: &'a Cgroup, disk: Option<&Disk>, watched: &[usize]) -> Result<Sampler<'a>> {
+        let frequency = |cpu: &usize| PathBuf::from(format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq"));
         let stat = File::open("/proc/stat").context("opening /proc/stat")?;
         let ticks = rustix::param::clock_ticks_per_second();
         let online = super::read("/sys/devices/system/cpu/online").context("reading which CPUs are online")?;
@@ -66,6 +73,7 @@ impl<'a> Sampler<'a> {
             stat,
             tick_ns: 1_000_000_000 / ticks.max(1),
             cpus,
+            frequencies: watched.iter().map(frequency).filter(|folder| folder.exists()).collect(),
         })
     }
 
@@ -77,7 +85,8 @@ impl<'a> Sampler<'a> {
             at_ns: clock_ns(),
             cgroup_cpu_ns: self.cgroup.usage().ok()?.cpu_ns,
             idle_ns: idle_ticks(&String::from_utf8_lossy(&buffer[..length]))? * self.tick_ns,
-            disk_bytes: self.disk.as_ref().and_then(|disk| disk.bytes().ok()),
+            frequency_percent: None,
+            disk_bytes: self.disk.as_ref().and_then(|disk| disk.moved().ok()).map(Moved::bytes),
         })
     }
 
@@ -87,7 +96,11 @@ impl<'a> Sampler<'a> {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             interval.tick().await;
-            samples.extend(self.sample());
+            let mut sample = self.sample();
+            if let Some(sample) = sample.as_mut().filter(|_| samples.len() % 10 == 5) {
+                sample.frequency_percent = lowest_frequency(&self.frequencies);
+            }
+            samples.extend(sample);
         }
     }
 
@@ -95,6 +108,18 @@ impl<'a> Sampler<'a> {
     pub fn window(&self, samples: &[Sample], ended_ns: u64, runtime_s: f64) -> Option<Window> {
         window(samples, ended_ns, runtime_s, self.cpus)
     }
+}
+
+/// The lowest frequency that was seen during a job, in percent of the CPU's highest.
+pub fn lowest_frequency_percent(samples: &[Sample]) -> Option<f64> {
+    samples.iter().filter_map(|sample| sample.frequency_percent).reduce(f64::min)
+}
+
+/// Of CPUs by their folders of cpufreq (kernel: admin-guide/pm/cpufreq.rst).
+fn lowest_frequency(folders: &[PathBuf]) -> Option<f64> {
+    let khz = |folder: &PathBuf, name: &str| super::read(folder.join(name))?.parse::<f64>().ok();
+    let share = |folder| Some(100.0 * khz(folder, "scaling_cur_freq")? / khz(folder, "cpuinfo_max_freq")?);
+    folders.iter().filter_map(share).reduce(f64::min)
 }
 
 fn window(samples: &[Sample], ended_ns: u64, runtime_s: f64, cpus: u64) -> Option<Window> {
@@ -125,7 +150,7 @@ mod tests {
 
     fn samples() -> Vec<Sample> {
         // 100 ms apart; before 500 ms (warm-up) everything is ten times as expensive.
-        let mut total = Sample { at_ns: 0, cgroup_cpu_ns: 0, idle_ns: 0, disk_bytes: Some(0) };
+        let mut total = Sample { at_ns: 0, cgroup_cpu_ns: 0, idle_ns: 0, disk_bytes: Some(0), frequency_percent: None };
         let mut all = vec![total];
         for step in 1..=25 {
             total.at_ns += 100_000_000;
@@ -151,6 +176,24 @@ mod tests {
         assert_eq!(window(&[], 2_500_000_000, 2.0, 2), None);
         assert_eq!(window(&samples()[..1], 2_500_000_000, 2.0, 2), None);
         assert_eq!(window(&samples(), 99_000_000_000, 2.0, 2), None);
+    }
+
+    #[test]
+    fn the_slowest_cpu_tells_the_frequency() {
+        let folder = tempfile::tempdir().unwrap();
+        let cpu = |name: &str, now: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join("scaling_cur_freq"), now).unwrap();
+            std::fs::write(path.join("cpuinfo_max_freq"), "4000000\n").unwrap();
+            path
+        };
+        let folders = [cpu("0", "3900000\n"), cpu("1", "1000000\n")];
+        assert_eq!(lowest_frequency(&folders), Some(25.0));
+        assert_eq!(lowest_frequency(&[folder.path().join("none")]), None);
+        let mut samples = samples();
+        (samples[5].frequency_percent, samples[15].frequency_percent) = (Some(90.0), Some(25.0));
+        assert_eq!(lowest_frequency_percent(&samples), Some(25.0));
     }
 
     #[test]

@@ -13,8 +13,12 @@ use crate::host::packages;
 pub struct Counters {
     /// Packets dropped by devices of the host's and the peer's namespace.
     pub dropped: u64,
+    /// Packets that these devices moved.
+    pub packets: u64,
     /// TCP segments sent again by work in the host's or the container's namespace, and by the peer. A guest's are its own.
     pub retransmitted: u64,
+    /// TCP segments that they sent.
+    pub segments: u64,
     /// Packets that the lab's nftables rule saw.
     pub rule_packets: Option<u64>,
     /// Connections being tracked.
@@ -32,7 +36,9 @@ pub(super) fn read(lab: &Lab) -> Result<Counters> {
     })?;
     let mut add = |other: Counters| {
         counters.dropped += other.dropped;
+        counters.packets += other.packets;
         counters.retransmitted += other.retransmitted;
+        counters.segments += other.segments;
     };
     add(lab.in_peer(here)?);
     if let Some(inside) = &lab.inside {
@@ -47,27 +53,30 @@ fn here() -> Result<Counters> {
         let file = format!("/proc/thread-self/net/{name}");
         std::fs::read_to_string(&file).with_context(|| format!("reading {file}"))
     };
+    let (dev, snmp) = (text("dev")?, text("snmp")?);
     Ok(Counters {
-        dropped: dropped(&text("dev")?),
-        retransmitted: retransmitted(&text("snmp")?).unwrap_or(0),
+        dropped: column_pairs(&dev, [3, 11]),
+        packets: column_pairs(&dev, [1, 9]),
+        retransmitted: tcp(&snmp, "RetransSegs").unwrap_or(0),
+        segments: tcp(&snmp, "OutSegs").unwrap_or(0),
         ..Counters::default()
     })
 }
 
-/// The columns `drop` of both directions in `/proc/net/dev`, summed over devices.
-fn dropped(dev: &str) -> u64 {
+/// A column of both directions in `/proc/net/dev`, summed over devices.
+fn column_pairs(dev: &str, columns: [usize; 2]) -> u64 {
     let of_line = |line: &str| {
         let values: Vec<u64> = line.split_once(':')?.1.split_whitespace().map(|v| v.parse().unwrap_or(0)).collect();
-        Some(values.get(3)? + values.get(11)?)
+        Some(values.get(columns[0])? + values.get(columns[1])?)
     };
     dev.lines().filter_map(of_line).sum()
 }
 
-/// `RetransSegs` of the two `Tcp:` lines of `/proc/net/snmp`.
-fn retransmitted(snmp: &str) -> Option<u64> {
+/// A count of the two `Tcp:` lines of `/proc/net/snmp`, by its name.
+fn tcp(snmp: &str, wanted: &str) -> Option<u64> {
     let mut lines = snmp.lines().filter(|line| line.starts_with("Tcp:"));
     let (names, values) = (lines.next()?, lines.next()?);
-    let at = names.split_whitespace().position(|name| name == "RetransSegs")?;
+    let at = names.split_whitespace().position(|name| name == wanted)?;
     values.split_whitespace().nth(at)?.parse().ok()
 }
 
@@ -89,6 +98,17 @@ impl Counters {
             ("net.dropped_packets".to_owned(), json!(self.dropped.saturating_sub(before.dropped))),
             ("net.retransmitted_segments".to_owned(), json!(self.retransmitted.saturating_sub(before.retransmitted))),
         ]);
+        for (name, count, all) in [
+            ("dropped", self.dropped.saturating_sub(before.dropped), self.packets.saturating_sub(before.packets)),
+            (
+                "retransmitted",
+                self.retransmitted.saturating_sub(before.retransmitted),
+                self.segments.saturating_sub(before.segments),
+            ),
+        ] {
+            let of_a_million = 1e6 * count as f64 / all.max(1) as f64;
+            facts.insert(format!("net.{name}_per_million"), json!(of_a_million));
+        }
         if let Some(seen) = self.rules_since(before) {
             facts.insert("net.rule_packets".to_owned(), json!(seen));
         }
@@ -112,14 +132,14 @@ mod tests {
     fn drops_of_both_directions_count() {
         let text = "Inter-|   Receive                |  Transmit\n face |bytes packets errs drop fifo frame compressed multicast|bytes\n\
             eth0: 10 1 0 3 0 0 0 0 20 2 0 4 0 0 0 0\n  lo: 1 1 0 0 0 0 0 0 1 1 0 1 0 0 0 0\n";
-        assert_eq!(dropped(text), 8);
+        assert_eq!((column_pairs(text, [3, 11]), column_pairs(text, [1, 9])), (8, 5));
     }
 
     #[test]
     fn segments_sent_again_are_found_by_name() {
         let text =
             "Ip: Forwarding\nIp: 1\nTcp: RtoAlgorithm OutSegs RetransSegs InErrs\nTcp: 1 100 7 0\nUdp: A\nUdp: 1\n";
-        assert_eq!(retransmitted(text), Some(7));
-        assert_eq!(retransmitted("Ip: x"), None);
+        assert_eq!((tcp(text, "RetransSegs"), tcp(text, "OutSegs")), (Some(7), Some(100)));
+        assert_eq!(tcp("Ip: x", "OutSegs"), None);
     }
 }

@@ -233,6 +233,10 @@ fn notes(sides: Sides<'_>) -> Vec<String> {
             let total = record.trials.len();
             notes.push(format!("{id}: {broken} of {total} trials failed or are invalid, and are in no number"));
         }
+        // What is said of it above is not said again.
+        let reasons = crate::analysis::analyse(record).reportable.reasons.into_iter();
+        let reasons: Vec<_> = reasons.filter(|reason| !matches!(reason.rule, "complete" | "broken")).collect();
+        notes.extend(reasons.into_iter().map(|reason| format!("{id} is not reportable: {}", reason.text)));
     }
     notes
 }

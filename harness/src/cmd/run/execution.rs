@@ -265,6 +265,7 @@ fn new_run(definition: &Definition, setting: &Setting, prepared: &Prepared, id: 
         left_out: prepared.left_out.clone(),
         limits: Limits { cpus: cpus::format(&setting.cpus), memory_bytes: setting.memory_bytes },
         target: setting.target.as_ref().map(|checked| checked.target.clone()),
+        baseline: None,
         settle: None,
         fingerprint: prepared.fingerprint.clone(),
         warnings: prepared.warnings.clone(),

@@ -1,0 +1,244 @@
+//! What tells whether a trial measured what it was meant to: looks at host, guest and QEMU before and after the job, and the
+//! figures that `bench_results::validity` judges.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use bench_results::record::Baseline;
+use bench_results::validity;
+use serde_json::{Value, json};
+
+use super::agent_client::ClockComparison;
+use super::instance::{Instance, Setting};
+use crate::host::disk::Moved;
+use crate::host::witness::{Kernel, Witness};
+
+/// How long the machine is looked at before the first block.
+const BASELINE: Duration = Duration::from_secs(1);
+
+/// Facts of a trial.
+pub type Facts = BTreeMap<String, Value>;
+
+/// One look from all sides.
+pub struct Look {
+    host: Witness,
+    guest: Option<GuestLook>,
+}
+
+struct GuestLook {
+    kernel: Kernel,
+    /// The target as the guest's kernel counts it.
+    disk: Option<Moved>,
+    /// The target as QEMU counts it.
+    qmp: Option<Moved>,
+    /// `on`, `off` of `cache.direct`, as QEMU says.
+    direct: Option<bool>,
+}
+
+impl Look {
+    /// Before the job: the host last, so that the look at the guest is not in it.
+    pub async fn before(instance: &mut Instance<'_>, setting: &Setting) -> Result<Look> {
+        let guest = GuestLook::take(instance, setting).await?;
+        Ok(Look { host: look_at_host(instance, setting), guest })
+    }
+
+    /// After the job: the host first.
+    pub async fn after(instance: &mut Instance<'_>, setting: &Setting) -> Result<Look> {
+        let host = look_at_host(instance, setting);
+        Ok(Look { host, guest: GuestLook::take(instance, setting).await? })
+    }
+}
+
+fn look_at_host(instance: &Instance<'_>, setting: &Setting) -> Witness {
+    Witness::look(Some(&instance.ground.cgroup), setting.target.as_ref().and_then(|target| target.disk.as_ref()))
+}
+
+impl GuestLook {
+    /// Only for guests.
+    async fn take(instance: &mut Instance<'_>, setting: &Setting) -> Result<Option<GuestLook>> {
+        let Some(guest) = &mut instance.guest else { return Ok(None) };
+        let (mut qmp, mut direct) = (None, None);
+        if setting.target.is_some() {
+            qmp = moved_by_qemu(&guest.block_stats().await?);
+            direct = opened_directly(&guest.block_nodes().await?);
+        }
+        let paths = ["/proc/stat", "/proc/vmstat", bench_vm::TARGET_STAT].map(str::to_owned).to_vec();
+        let texts = instance.agent.texts(paths).await?;
+        let text = |at: usize| texts.get(at).cloned().flatten().unwrap_or_default();
+        let disk = Moved::parse(&text(2)).filter(|_| setting.target.is_some());
+        Ok(Some(GuestLook { kernel: Kernel::parse(&text(0), &text(1)), disk, qmp, direct }))
+    }
+}
+
+/// The bytes of the target's node in the answer to `query-blockstats`.
+fn moved_by_qemu(stats: &Value) -> Option<Moved> {
+    let node = stats.as_array()?.iter().find(|node| node["node-name"] == bench_vm::TARGET_NODE)?;
+    let bytes = |name: &str| node["stats"][name].as_u64();
+    Some(Moved { read_bytes: bytes("rd_bytes")?, written_bytes: bytes("wr_bytes")? })
+}
+
+/// Whether the target's node goes past the host's page cache, in the answer to `query-named-block-nodes`.
+fn opened_directly(nodes: &Value) -> Option<bool> {
+    let node = nodes.as_array()?.iter().find(|node| node["node-name"] == bench_vm::TARGET_NODE)?;
+    node["cache"]["direct"].as_bool()
+}
+
+/// What happened between two looks, and how the bytes of the tool, reads and writes, compare with what each layer saw.
+/// `idle_bytes_per_s`: what the disk moves without us.
+pub fn facts(before: &Look, after: &Look, tool: Option<(u64, u64)>, idle_bytes_per_s: f64) -> Facts {
+    let mut facts = after.host.facts_since(&before.host);
+    let seconds = after.host.seconds_since(&before.host);
+    let tool = tool.map(|(read_bytes, written_bytes)| Moved { read_bytes, written_bytes });
+    moved_facts(&mut facts, "fio", tool);
+    let disk = since(after.host.disk, before.host.disk);
+    moved_facts(&mut facts, "disk", disk);
+    // A kernel that accounts nothing where nothing is throttled (v1) says 0.
+    let group = since(after.host.group, before.host.group).filter(|group| group.bytes() > 0);
+    moved_facts(&mut facts, "cgroup", group);
+    if let (Some(tool), Some(group)) = (tool, group) {
+        put(&mut facts, "cgroup.io_missing_percent", missing_percent(tool, group));
+        put(&mut facts, "cgroup.io_extra_percent", extra_percent(tool, group, tool.bytes()));
+    }
+    if let (Some(tool), Some(disk)) = (tool, disk) {
+        let ours = tool.bytes().max(group.map_or(0, Moved::bytes));
+        let idle = (idle_bytes_per_s.min(validity::IDLE_DISK_BYTES_PER_S) * seconds) as u64;
+        put(&mut facts, "disk.missing_percent", missing_percent(tool, disk));
+        put(&mut facts, "disk.extra_percent", extra_percent(tool, disk, ours + idle));
+    }
+    if let (Some(before), Some(after)) = (&before.guest, &after.guest) {
+        guest_facts(&mut facts, before, after, tool);
+    }
+    facts
+}
+
+fn guest_facts(facts: &mut Facts, before: &GuestLook, after: &GuestLook, tool: Option<Moved>) {
+    facts.extend(after.kernel.facts_since(&before.kernel, "guest"));
+    for (name, moved) in [("guest", since(after.disk, before.disk)), ("qmp", since(after.qmp, before.qmp))] {
+        moved_facts(facts, name, moved);
+        if let (Some(tool), Some(moved)) = (tool, moved) {
+            let off = tool.read_bytes.abs_diff(moved.read_bytes) + tool.written_bytes.abs_diff(moved.written_bytes);
+            facts.insert(format!("{name}.disk_off_bytes"), json!(off));
+        }
+    }
+    if let Some(direct) = after.direct {
+        facts.insert("qmp.host_cached".into(), json!(u8::from(!direct)));
+    }
+}
+
+fn since(now: Option<Moved>, before: Option<Moved>) -> Option<Moved> {
+    Some(now?.since(before?))
+}
+
+fn put(facts: &mut Facts, name: &str, value: Option<f64>) {
+    facts.extend(value.map(|value| (name.to_owned(), json!(value))));
+}
+
+fn moved_facts(facts: &mut Facts, whose: &str, moved: Option<Moved>) {
+    let Some(moved) = moved else { return };
+    facts.insert(format!("{whose}.read_bytes"), json!(moved.read_bytes));
+    facts.insert(format!("{whose}.written_bytes"), json!(moved.written_bytes));
+}
+
+/// What of the tool's bytes was not seen, in percent, of the direction that lacks more; absent when it moved nothing.
+fn missing_percent(tool: Moved, seen: Moved) -> Option<f64> {
+    let directions = [(tool.read_bytes, seen.read_bytes), (tool.written_bytes, seen.written_bytes)];
+    let moved = directions.into_iter().filter(|(tool, _)| *tool > 0);
+    moved.map(|(tool, seen)| 100.0 * tool.saturating_sub(seen) as f64 / tool as f64).reduce(f64::max)
+}
+
+/// What was seen beyond these bytes, in percent of the tool's; absent when it moved nothing.
+fn extra_percent(tool: Moved, seen: Moved, known_bytes: u64) -> Option<f64> {
+    let extra = seen.bytes().saturating_sub(known_bytes);
+    (tool.bytes() > 0).then(|| 100.0 * extra as f64 / tool.bytes() as f64)
+}
+
+/// How the clock inside went against the host's.
+pub fn clock_facts(clocks: [ClockComparison; 2], elapsed_ns: u64) -> Facts {
+    let [before, after] = clocks;
+    let drift_ns = after.offset_ns - before.offset_ns;
+    let uncertain_ns = (before.round_trip_ns + after.round_trip_ns) / 2;
+    let certain_ns = drift_ns.unsigned_abs().saturating_sub(uncertain_ns);
+    [
+        ("clock.offset_ns", json!(after.offset_ns)),
+        ("clock.round_trip_ns", json!(after.round_trip_ns)),
+        ("clock.drift_ns", json!(drift_ns)),
+        ("clock.off_percent", json!(100.0 * certain_ns as f64 / elapsed_ns.max(1) as f64)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// How the time that the tool counted compares with the time asked for: `runtime` or `warmup`.
+pub fn time_facts(name: &str, asked_s: f64, measured_s: Option<f64>) -> Facts {
+    let Some(measured_s) = measured_s.filter(|_| asked_s > 0.0) else { return Facts::new() };
+    let off = 100.0 * (measured_s - asked_s).abs() / asked_s;
+    [("asked_s", asked_s), ("measured_s", measured_s), ("off_percent", off)]
+        .map(|(what, value)| (format!("{name}.{what}"), json!(value)))
+        .into()
+}
+
+/// Look at the machine while nothing of ours works.
+pub async fn baseline(setting: &Setting) -> Baseline {
+    let disk = setting.target.as_ref().and_then(|target| target.disk.as_ref());
+    let before = Witness::look(None, disk);
+    tokio::time::sleep(BASELINE).await;
+    let after = Witness::look(None, disk);
+    let seconds = after.seconds_since(&before);
+    let (other_cpu_percent, busiest) = after.other_cpu_since(&before);
+    Baseline {
+        seconds,
+        other_cpu_percent,
+        busiest,
+        disk_bytes_per_s: since(after.disk, before.disk).map(|moved| moved.bytes() as f64 / seconds),
+        steal_percent: after.steal_since(&before),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moved(read_bytes: u64, written_bytes: u64) -> Moved {
+        Moved { read_bytes, written_bytes }
+    }
+
+    #[test]
+    fn reads_that_never_came_are_missing_even_when_somebody_wrote_as_much() {
+        assert_eq!(missing_percent(moved(1000, 0), moved(990, 10)), Some(1.0));
+        assert_eq!(missing_percent(moved(1000, 500), moved(1000, 250)), Some(50.0));
+        assert_eq!(missing_percent(moved(1000, 0), moved(2000, 7)), Some(0.0));
+        assert_eq!(missing_percent(moved(0, 0), moved(5, 5)), None);
+    }
+
+    #[test]
+    fn what_is_known_to_be_moved_is_not_extra() {
+        assert_eq!(extra_percent(moved(1000, 0), moved(1000, 30), 1010), Some(2.0));
+        assert_eq!(extra_percent(moved(1000, 0), moved(1000, 5), 1010), Some(0.0));
+        assert_eq!(extra_percent(moved(0, 0), moved(5, 5), 0), None);
+    }
+
+    #[test]
+    fn a_clock_is_off_only_beyond_what_round_trips_leave_uncertain() {
+        let clock = |offset_ns, round_trip_ns| ClockComparison { offset_ns, round_trip_ns };
+        let off = |facts: Facts| facts["clock.off_percent"].as_f64().unwrap();
+        assert_eq!(off(clock_facts([clock(5, 1000), clock(905, 1000)], 1_000_000)), 0.0);
+        assert_eq!(off(clock_facts([clock(0, 1000), clock(-11_000, 1000)], 1_000_000)), 1.0);
+    }
+
+    #[test]
+    fn time_is_compared_with_what_was_asked() {
+        assert_eq!(time_facts("runtime", 2.0, Some(2.5))["runtime.off_percent"], 25.0);
+        assert!(time_facts("warmup", 0.0, Some(0.1)).is_empty() && time_facts("runtime", 2.0, None).is_empty());
+    }
+
+    #[test]
+    fn the_targets_node_is_found_among_qemus() {
+        let stats = json!([{"node-name": "root", "stats": {"rd_bytes": 1, "wr_bytes": 2}},
+            {"node-name": "target", "stats": {"rd_bytes": 4096, "wr_bytes": 512}}]);
+        assert_eq!(moved_by_qemu(&stats), Some(moved(4096, 512)));
+        assert_eq!(moved_by_qemu(&json!([])), None);
+        let nodes = json!([{"node-name": "target", "cache": {"direct": false}}]);
+        assert_eq!(opened_directly(&nodes), Some(false));
+    }
+}

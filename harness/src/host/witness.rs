@@ -1,0 +1,364 @@
+//! What the kernel counts that tells whether something disturbed a trial: read before and after, outside of what is measured.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::path::Path;
+
+use bench_agent::clock_ns;
+use bench_container::Cgroup;
+use serde_json::{Value, json};
+
+use super::disk::{Disk, Moved};
+use super::read;
+
+/// `PF_KTHREAD` of the kernel's sched.h: a thread of the kernel, which works for whoever asked.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+/// Bytes of a page in the kernel's swap counters.
+const PAGE: u64 = 4096;
+
+/// One look at the machine.
+pub struct Witness {
+    at_ns: u64,
+    /// Texts of `/proc/stat` and `/proc/vmstat`, digested.
+    kernel: Kernel,
+    /// Microseconds that all work waited for memory, and that some waited for I/O or a CPU; absent without PSI.
+    stalled_us: [Option<u64>; 3],
+    others: Others,
+    /// How often CPUs slowed themselves down for their temperature.
+    throttle_events: Option<u64>,
+    /// What the disk beneath the target moved.
+    pub disk: Option<Moved>,
+    /// What the instance's cgroup moved on it.
+    pub group: Option<Moved>,
+    throttled_ns: Option<u64>,
+}
+
+/// PSI: name of the fact, file, and which line of it.
+const PRESSURE: [(&str, &str, &str); 3] = [
+    ("host.memory_stalled_percent", "memory", "full"),
+    ("host.io_pressure_percent", "io", "some"),
+    ("host.cpu_pressure_percent", "cpu", "some"),
+];
+
+impl Witness {
+    /// Look now. `cgroup` and `disk`: of the instance, where there is one.
+    pub fn look(cgroup: Option<&Cgroup>, disk: Option<&Disk>) -> Witness {
+        let text = |path: &str| read(path).unwrap_or_default();
+        let number = disk.and_then(Disk::number);
+        let in_group = |name: &str| cgroup.and_then(|group| group_file(group, name));
+        Witness {
+            kernel: Kernel::parse(&text("/proc/stat"), &text("/proc/vmstat")),
+            stalled_us: PRESSURE.map(|(_, file, line)| stalled_us(&text(&format!("/proc/pressure/{file}")), line)),
+            others: Others::look(std::process::id()),
+            throttle_events: throttle_events(Path::new("/sys/devices/system/cpu")),
+            disk: disk.and_then(|disk| disk.counters().ok()?.moved().ok()),
+            group: number.and_then(|number| {
+                let v2 = in_group("io.stat").map(|text| moved_v2(&text, number));
+                v2.or_else(|| Some(moved_v1(&in_group("blkio.throttle.io_service_bytes_recursive")?, number)))
+            }),
+            throttled_ns: in_group("cpu.stat").and_then(|text| throttled_ns(&text)),
+            at_ns: clock_ns(),
+        }
+    }
+
+    /// Seconds since `before`.
+    pub fn seconds_since(&self, before: &Witness) -> f64 {
+        self.at_ns.saturating_sub(before.at_ns) as f64 / 1e9
+    }
+
+    /// What happened since `before`, as facts of a trial.
+    pub fn facts_since(&self, before: &Witness) -> BTreeMap<String, Value> {
+        let ns = self.at_ns.saturating_sub(before.at_ns).max(1) as f64;
+        let mut facts = self.kernel.facts_since(&before.kernel, "host");
+        let mut put = |name: &str, value: Option<f64>| {
+            facts.extend(value.map(|value| (name.to_owned(), json!(value))));
+        };
+        for (at, (name, ..)) in PRESSURE.iter().enumerate() {
+            let since = self.stalled_us[at].zip(before.stalled_us[at]).map(|(now, then)| now.saturating_sub(then));
+            put(name, since.map(|us| 100.0 * us as f64 * 1e3 / ns));
+        }
+        put("cgroup.throttled_percent", since(self.throttled_ns, before.throttled_ns).map(|spent| 100.0 * spent / ns));
+        put("cpu.throttle_events", since(self.throttle_events, before.throttle_events));
+        let (percent, busiest) = self.other_cpu_since(before);
+        put("host.other_cpu_percent", Some(percent));
+        facts.extend(busiest.map(|name| ("host.other_busiest".to_owned(), json!(name))));
+        facts
+    }
+
+    /// CPU time of processes that are not ours since `before`, in percent of the machine's, and the busiest of them.
+    pub fn other_cpu_since(&self, before: &Witness) -> (f64, Option<String>) {
+        let (ticks, busiest) = self.others.since(&before.others);
+        let machine = self.seconds_since(before) * self.kernel.cpus.max(1) as f64;
+        let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+        (100.0 * seconds / machine.max(1e-9), busiest)
+    }
+
+    /// CPU time that a hypervisor beneath took away since `before`, in percent of the machine's.
+    pub fn steal_since(&self, before: &Witness) -> Option<f64> {
+        self.kernel.steal_since(&before.kernel)
+    }
+}
+
+fn since(now: Option<u64>, before: Option<u64>) -> Option<f64> {
+    Some(now?.saturating_sub(before?) as f64)
+}
+
+/// What `/proc/stat` and `/proc/vmstat` say, of the host or of a guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kernel {
+    cpus: usize,
+    /// All columns of the first line, which add up to the time of all CPUs.
+    ticks: Vec<u64>,
+    swapped_bytes: Option<u64>,
+    major_faults: Option<u64>,
+}
+
+impl Kernel {
+    /// From the two texts; what they do not say is absent.
+    pub fn parse(stat: &str, vmstat: &str) -> Kernel {
+        let is_cpu =
+            |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        let all = stat.lines().next().and_then(|line| line.strip_prefix("cpu "));
+        // The last two columns (guest time) are in the first two already.
+        let ticks = all.map(|line| line.split_whitespace().take(8).map_while(|word| word.parse().ok()).collect());
+        let number = |name: &str| {
+            vmstat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse::<u64>().ok())
+        };
+        Kernel {
+            cpus: stat.lines().filter(is_cpu).count(),
+            ticks: ticks.unwrap_or_default(),
+            swapped_bytes: number("pswpin").zip(number("pswpout")).map(|(into, out)| (into + out) * PAGE),
+            major_faults: number("pgmajfault"),
+        }
+    }
+
+    fn steal_since(&self, before: &Kernel) -> Option<f64> {
+        let passed: Vec<u64> =
+            self.ticks.iter().zip(&before.ticks).map(|(now, then)| now.saturating_sub(*then)).collect();
+        let all: u64 = passed.iter().sum();
+        Some(100.0 * *passed.get(7)? as f64 / all.max(1) as f64)
+    }
+
+    /// Steal, swap and major faults since `before`, under names that begin with `whose`.
+    pub fn facts_since(&self, before: &Kernel, whose: &str) -> BTreeMap<String, Value> {
+        let values = [
+            ("steal_percent", self.steal_since(before)),
+            ("swapped_bytes", since(self.swapped_bytes, before.swapped_bytes)),
+            ("major_faults", since(self.major_faults, before.major_faults)),
+        ];
+        values.into_iter().filter_map(|(name, value)| Some((format!("{whose}.{name}"), json!(value?)))).collect()
+    }
+}
+
+/// CPU time of all processes that neither are ours nor belong to the kernel.
+struct Others {
+    /// With that of their ended children: who ends in between is in its parent's.
+    ticks: u64,
+    /// By process id and start time: own ticks, name.
+    each: HashMap<(u32, u64), (u64, String)>,
+}
+
+/// What is used of `/proc/PID/stat` (proc_pid_stat(5)).
+struct Process {
+    pid: u32,
+    parent: u32,
+    name: String,
+    flags: u64,
+    own_ticks: u64,
+    childrens_ticks: u64,
+    started: u64,
+}
+
+impl Process {
+    fn parse(stat: &str) -> Option<Process> {
+        // The name in parentheses may hold anything.
+        let (before, after) = stat.rsplit_once(')')?;
+        let (pid, name) = before.split_once(" (")?;
+        let fields: Vec<&str> = after.split_whitespace().collect();
+        let number = |at: usize| fields.get(at - 3)?.parse::<u64>().ok();
+        Some(Process {
+            pid: pid.parse().ok()?,
+            parent: number(4)? as u32,
+            name: name.to_owned(),
+            flags: number(9)?,
+            own_ticks: number(14)? + number(15)?,
+            childrens_ticks: number(16)? + number(17)?,
+            started: number(22)?,
+        })
+    }
+}
+
+impl Others {
+    fn look(own: u32) -> Others {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let is_process = |name: &String| name.starts_with(|c: char| c.is_ascii_digit());
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_process);
+        let texts = names.filter_map(|name| fs::read(format!("/proc/{name}/stat")).ok());
+        Others::among(texts.filter_map(|text| Process::parse(&String::from_utf8_lossy(&text))).collect(), own)
+    }
+
+    fn among(all: Vec<Process>, own: u32) -> Others {
+        let mut ours = HashSet::from([own]);
+        // A child can have a smaller id than its parent: repeat until nothing is added.
+        while all.iter().filter(|process| ours.contains(&process.parent) && ours.insert(process.pid)).count() > 0 {}
+        let mut others = Others { ticks: 0, each: HashMap::new() };
+        for process in all {
+            if process.flags & KERNEL_THREAD == 0 && !ours.contains(&process.pid) {
+                others.ticks += process.own_ticks + process.childrens_ticks;
+                others.each.insert((process.pid, process.started), (process.own_ticks, process.name));
+            }
+        }
+        others
+    }
+
+    /// Ticks since `before`, and the name of who took most of them.
+    fn since(&self, before: &Others) -> (u64, Option<String>) {
+        let earlier = |key: &(u32, u64)| before.each.get(key).map_or(0, |(ticks, _)| *ticks);
+        let took = self.each.iter().map(|(key, (ticks, name))| (ticks.saturating_sub(earlier(key)), name));
+        let busiest = took.max_by_key(|(ticks, _)| *ticks).filter(|(ticks, _)| *ticks > 0);
+        (self.ticks.saturating_sub(before.ticks), busiest.map(|(_, name)| name.clone()))
+    }
+}
+
+/// `total` of a line of a PSI file (kernel: psi.rst), in microseconds.
+fn stalled_us(text: &str, line: &str) -> Option<u64> {
+    let words = text.lines().find_map(|all| all.strip_prefix(line))?;
+    words.split_whitespace().find_map(|word| word.strip_prefix("total=")?.parse().ok())
+}
+
+/// A file of a group, in whichever of its folders it is.
+fn group_file(group: &Cgroup, name: &str) -> Option<String> {
+    group.paths().iter().find_map(|folder| read(folder.join(name)))
+}
+
+/// cgroup v1: `254:0 Read 4096`.
+fn moved_v1(text: &str, (major, minor): (u64, u64)) -> Moved {
+    let device = format!("{major}:{minor} ");
+    let bytes = |word: &str| {
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(&device)?.strip_prefix(word));
+        lines.next().and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+    };
+    Moved { read_bytes: bytes("Read"), written_bytes: bytes("Write") }
+}
+
+/// cgroup v2: `254:0 rbytes=4096 wbytes=0 ...`.
+fn moved_v2(text: &str, (major, minor): (u64, u64)) -> Moved {
+    let device = format!("{major}:{minor} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&device)).unwrap_or_default();
+    let bytes = |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)?.parse().ok()).unwrap_or(0);
+    Moved { read_bytes: bytes("rbytes="), written_bytes: bytes("wbytes=") }
+}
+
+/// Time that a CPU quota kept the group from running (v1 in ns, v2 in µs).
+fn throttled_ns(text: &str) -> Option<u64> {
+    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok());
+    value("throttled_time ").or_else(|| Some(value("throttled_usec ")? * 1000))
+}
+
+/// The counters of all CPUs in sysfs (x86: therm_throt.c); absent where there are none.
+fn throttle_events(cpus: &Path) -> Option<u64> {
+    let folders = fs::read_dir(cpus).ok()?.flatten().map(|entry| entry.path().join("thermal_throttle"));
+    let counts = folders.filter_map(|folder| {
+        let count = |name: &str| read(folder.join(name))?.parse::<u64>().ok();
+        Some(count("core_throttle_count")? + count("package_throttle_count").unwrap_or(0))
+    });
+    counts.fold(None, |sum, count| Some(sum.unwrap_or(0) + count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steal_is_a_share_of_all_time_and_swap_is_in_bytes() {
+        let stat = |steal: u64| format!("cpu  10 0 10 {} 0 0 0 {steal} 3 0\ncpu0 1\ncpu1 1\nintr 5\n", 180 - steal);
+        let vmstat = |pages: u64| format!("pswpin {pages}\npswpout 1\npgmajfault {pages}\npgmajfault_x 9\n");
+        let before = Kernel::parse("cpu  0 0 0 0 0 0 0 0 0 0\ncpu0 0\ncpu1 0\n", &vmstat(0));
+        let facts = Kernel::parse(&stat(20), &vmstat(3)).facts_since(&before, "guest");
+        assert_eq!(facts["guest.steal_percent"], 10.0);
+        assert_eq!(facts["guest.swapped_bytes"], 3.0 * 4096.0);
+        assert_eq!(facts["guest.major_faults"], 3.0);
+        assert_eq!(before.cpus, 2);
+        assert!(Kernel::parse("", "").facts_since(&before, "x").is_empty(), "what is not said is absent");
+    }
+
+    fn process(pid: u32, parent: u32, flags: u64, own_ticks: u64, childrens_ticks: u64) -> Process {
+        Process { pid, parent, name: format!("p{pid}"), flags, own_ticks, childrens_ticks, started: 1 }
+    }
+
+    #[test]
+    fn ours_and_the_kernels_are_not_others_and_who_ends_is_not_counted_twice() {
+        let before = vec![
+            process(1, 0, 0, 5, 0),
+            process(2, 0, KERNEL_THREAD, 100, 0),
+            process(30, 1, 0, 7, 0),
+            process(20, 40, 0, 1, 0),
+            process(40, 10, 0, 1, 0),
+            process(10, 1, 0, 1, 0),
+        ];
+        // 30 ended after three more ticks, which are its parent's now; ours (10 > 40 > 20) and the kernel's worked a lot.
+        let after = vec![
+            process(1, 0, 0, 6, 10),
+            process(2, 0, KERNEL_THREAD, 900, 0),
+            process(20, 40, 0, 500, 0),
+            process(40, 10, 0, 500, 9),
+            process(10, 1, 0, 500, 9),
+        ];
+        let (ticks, busiest) = Others::among(after, 10).since(&Others::among(before, 10));
+        assert_eq!((ticks, busiest.as_deref()), (4, Some("p1")));
+    }
+
+    #[test]
+    fn a_process_with_an_odd_name_is_read() {
+        let stat = "77 (a) b (c) R 5 77 77 0 -1 4194304 1 2 3 4 10 20 30 40 20 0 1 0 999 0 0";
+        let process = Process::parse(stat).unwrap();
+        assert_eq!((process.pid, process.parent, process.own_ticks, process.childrens_ticks), (77, 5, 30, 70));
+        assert_eq!((process.started, process.name.as_str()), (999, "a) b (c"));
+    }
+
+    #[test]
+    fn accounting_of_both_cgroup_versions_is_read() {
+        let v1 = "7:0 Read 1\n254:0 Read 4096\n254:0 Write 512\n254:0 Sync 4608\n254:0 Total 4608\nTotal 4609";
+        let moved = Moved { read_bytes: 4096, written_bytes: 512 };
+        assert_eq!(moved_v1(v1, (254, 0)), moved);
+        assert_eq!(moved_v2("7:0 rbytes=1\n254:0 rbytes=4096 wbytes=512 rios=1 wios=1", (254, 0)), moved);
+        assert_eq!(moved_v2("", (254, 0)), Moved { read_bytes: 0, written_bytes: 0 });
+        assert_eq!(throttled_ns("nr_periods 5\nnr_throttled 2\nthrottled_time 7000"), Some(7000));
+        assert_eq!(throttled_ns("usage_usec 9\nnr_throttled 2\nthrottled_usec 7"), Some(7000));
+        assert_eq!(throttled_ns(""), None);
+    }
+
+    #[test]
+    fn pressure_is_read_by_line() {
+        let text = "some avg10=0.17 avg60=0.30 avg300=0.24 total=898\nfull avg10=0.00 avg60=0.00 avg300=0.06 total=69";
+        assert_eq!((stalled_us(text, "some"), stalled_us(text, "full")), (Some(898), Some(69)));
+        assert_eq!(stalled_us("", "full"), None);
+    }
+
+    #[test]
+    fn cpus_that_slowed_down_for_heat_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(throttle_events(folder.path()), None);
+        for (cpu, count) in [("cpu0", "3"), ("cpu1", "4")] {
+            let counters = folder.path().join(cpu).join("thermal_throttle");
+            fs::create_dir_all(&counters).unwrap();
+            fs::write(counters.join("core_throttle_count"), count).unwrap();
+        }
+        assert_eq!(throttle_events(folder.path()), Some(7));
+    }
+
+    #[test]
+    fn a_process_of_somebody_else_is_seen_by_name() {
+        // The child of a child of nobody's: as seen by a process that is not its ancestor.
+        let mut spinner = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let stranger = 1_u32 << 30;
+        let before = Others::look(stranger);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let seen = Others::look(stranger).since(&before);
+        let ours = Others::look(std::process::id()).each.keys().any(|(pid, _)| *pid == spinner.id());
+        spinner.kill().unwrap();
+        spinner.wait().unwrap();
+        assert!(seen.0 >= 5 && seen.1.is_some(), "{seen:?}");
+        assert!(!ours, "a child of ours is ours");
+    }
+}

@@ -1,0 +1,250 @@
+//! Real disturbances of real trials: each must be found, named, and kept out of the numbers, and a clean trial must pass.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use support::{Stage, cgroups, eventually, finish, stage, wait};
+
+/// A suite whose trials are short and yet judged.
+const SUITE: &str = r#"
+name = "mine"
+title = "for tests"
+environments = ["native"]
+
+[[workload]]
+name = "rand-read"
+title = "random read"
+deciding = "iops"
+pattern = "random-read"
+block-size = "4KiB"
+iodepth = 16
+jobs = 2
+
+[[profile]]
+name = "short"
+blocks = 1
+runtime = "RUNTIME"
+warm-up = "200ms"
+settle = "0s"
+size = "32MiB"
+margin = "10%"
+verdicts = true
+"#;
+
+fn suite(stage: &Stage, runtime: &str) -> String {
+    fs::write(stage.path().join("mine.toml"), SUITE.replace("RUNTIME", runtime)).unwrap();
+    "run --suite ./mine.toml --profile short --no-control".to_owned()
+}
+
+/// A fio that changes its job file by this sed script first.
+fn changed_fio(stage: &Stage, name: &str, script: &str) -> String {
+    let path = stage.path().join(name);
+    fs::write(&path, format!("#!/bin/sh\nsed -i '{script}' job.fio\nexec fio \"$@\"\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{name}=native:fio={}", path.display())
+}
+
+/// The only trial of each environment of the only run.
+struct Trials(Vec<serde_json::Value>);
+
+impl Trials {
+    fn of(stage: &Stage) -> Trials {
+        let text = fs::read_to_string(stage.only_run().join("trials.jsonl")).unwrap();
+        Trials(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    }
+
+    fn of_environment(&self, name: &str) -> &serde_json::Value {
+        self.0.iter().find(|trial| trial["environment"] == name).unwrap()
+    }
+
+    fn fact(&self, environment: &str, name: &str) -> f64 {
+        let facts = &self.of_environment(environment)["facts"];
+        facts[name].as_f64().unwrap_or_else(|| panic!("{environment} has no {name}: {facts:#}"))
+    }
+
+    /// Every one of these words must be in a reason for which the trial is invalid.
+    fn assert_invalid(&self, environment: &str, words: &[&str]) {
+        let trial = self.of_environment(environment);
+        let reasons = trial["invalid"].to_string();
+        for word in words {
+            assert!(reasons.contains(word), "{environment}: `{word}` is not in {reasons}; {:#}", trial["facts"]);
+        }
+    }
+
+    fn assert_valid(&self, environment: &str) {
+        let trial = self.of_environment(environment);
+        assert!(trial["failure"].is_null(), "{trial:#}");
+        assert_eq!(trial["invalid"], serde_json::json!([]), "{:#}", trial["facts"]);
+    }
+
+    fn assert_remarked(&self, environment: &str, check: &str) {
+        let remarks = self.of_environment(environment)["remarks"].as_array().unwrap();
+        assert!(remarks.iter().any(|remark| remark["check"] == check), "{check} is not in {remarks:?}");
+    }
+}
+
+/// The process of this name, with this word among its arguments, in a cgroup of `bench`.
+fn process(bench: u32, name: &str, argument: &str) -> Option<i32> {
+    let groups = cgroups(bench);
+    let text: String = groups.iter().filter_map(|path| fs::read_to_string(path.join("cgroup.procs")).ok()).collect();
+    let is_it = |pid: &i32| {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        comm.trim() == name && String::from_utf8_lossy(&line).split('\0').any(|word| word == argument)
+    };
+    text.lines().filter_map(|line| line.parse().ok()).find(is_it)
+}
+
+#[test]
+fn a_job_that_is_not_the_one_that_was_asked_for_is_invalid() {
+    let Some(stage) = stage() else { return };
+    let fios = [
+        changed_fio(&stage, "buffered", "s/direct=1/direct=0/"),
+        changed_fio(&stage, "longer", "s/runtime=1000ms/runtime=1300ms/; s/runtime=200ms/runtime=400ms/"),
+        changed_fio(&stage, "mapped", "s/direct=1/direct=0/; s/ioengine=libaio/ioengine=mmap/"),
+    ];
+    let (status, out, err) = stage.run(&format!("{} --env native,{}", suite(&stage, "1s"), fios.join(",")));
+    assert_eq!(status, 3, "{err}");
+    let trials = Trials::of(&stage);
+    trials.assert_valid("native");
+    assert!(trials.fact("native", "disk.missing_percent") == 0.0 && trials.fact("native", "limits.broken") == 0.0);
+    trials.assert_invalid("buffered", &["never reached the disk", "not in the accounting of its cgroup"]);
+    trials.assert_invalid("longer", &["measured part took 1.3 s and not 1 s", "warm-up took 0.4 s and not 0.2 s"]);
+    assert!(trials.fact("longer", "runtime.off_percent") > 25.0);
+    trials.assert_invalid("mapped", &["found the asked queue depth"]);
+    trials.assert_remarked("mapped", "fio.major_faults");
+    assert!(out.contains("not reportable:") && out.contains("executed another fio than `native`"), "{out}");
+    let page = fs::read_to_string(stage.only_run().join("report/index.html")).unwrap();
+    let first = page.find("Not reportable").unwrap();
+    assert!(first < page.find("<main>").unwrap(), "it stands on the first screen");
+}
+
+#[test]
+fn a_guest_moves_exactly_fios_bytes_unless_the_hosts_cache_is_in_its_path() {
+    let Some(stage) = stage() else { return };
+    let environments = "native,vm:accel=tcg,cached=vm:accel=tcg:cache=writeback";
+    let (status, out, err) = stage.run(&format!("{} --env {environments}", suite(&stage, "1s")));
+    assert_eq!(status, 3, "{err}");
+    let trials = Trials::of(&stage);
+    trials.assert_valid("vm");
+    for fact in ["guest.disk_off_bytes", "qmp.disk_off_bytes", "qmp.host_cached", "disk.missing_percent"] {
+        assert_eq!(trials.fact("vm", fact), 0.0, "{fact}");
+    }
+    assert_eq!(trials.fact("vm", "qmp.read_bytes"), trials.fact("vm", "fio.read_bytes"));
+    trials.assert_invalid("cached", &["host's page cache is in the guest's path", "never reached the disk"]);
+    assert!(out.contains("invalid: b01-rand-read-cached"), "{out}");
+}
+
+/// Ends what a test started, also when it fails.
+struct Disturbers(Vec<Child>);
+
+impl Drop for Disturbers {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn disturber(folder: &Path, script: &str) -> Child {
+    Command::new("sh").args(["-c", script]).current_dir(folder).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// The file of the innermost group of the trial with this name.
+fn limit(groups: &[PathBuf], name: &str) -> PathBuf {
+    groups.iter().map(|group| group.join(name)).find(|path| path.exists()).unwrap_or_else(|| panic!("no {name}"))
+}
+
+#[test]
+fn other_load_other_io_a_quota_and_changed_limits_are_seen_while_a_trial_runs() {
+    let Some(stage) = stage() else { return };
+    let child = stage.spawn(&format!("{} --env native", suite(&stage, "2s")));
+    let pid = child.id();
+    // Instances: 0 is preflight's, 1 drives, 2 measures.
+    let groups =
+        || cgroups(pid).into_iter().filter(|path| path.ends_with(format!("bench-{pid}-2"))).collect::<Vec<_>>();
+    let measuring = || {
+        let text: String =
+            groups().iter().filter_map(|path| fs::read_to_string(path.join("cgroup.procs")).ok()).collect();
+        text.lines().any(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "fio"))
+    };
+    eventually("the measured fio", measuring);
+    let others = Disturbers(vec![
+        disturber(stage.path(), "while :; do :; done"),
+        disturber(stage.path(), "dd if=/dev/zero of=other bs=1M count=64 oflag=direct"),
+    ]);
+    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        fs::write(limit(&groups(), "cpu.max"), "30000 100000").unwrap();
+        fs::write(limit(&groups(), "memory.max"), "2147483648").unwrap();
+    } else {
+        fs::write(limit(&groups(), "cpu.cfs_quota_us"), "30000").unwrap();
+        fs::write(limit(&groups(), "memory.limit_in_bytes"), "2147483648").unwrap();
+    }
+    let (status, out, err) = wait(child);
+    drop(others);
+    assert_eq!(status, 3, "{err}");
+    let trials = Trials::of(&stage);
+    trials.assert_invalid("native", &["the limit of memory was", "a CPU quota stopped the instance"]);
+    trials.assert_remarked("native", "host.other_cpu_percent");
+    trials.assert_remarked("native", "disk.extra_percent");
+    assert!(trials.fact("native", "disk.extra_percent") > 1.0);
+    assert!(out.contains("other processes took") && out.contains("others used it meanwhile"), "{out}");
+}
+
+#[test]
+fn a_guest_whose_clock_goes_wrong_is_invalid() {
+    let Some(stage) = stage() else { return };
+    let mut command = stage.bench("run --profile quick --blocks 1 --no-control --env vm:accel=tcg -- sh -c");
+    // Only the guest's own clock: it is the only environment.
+    command.arg("adjtimex -t 9000 && sleep 1");
+    let (status, _, err) = finish(command);
+    assert_eq!(status, 3, "{err}");
+    let trials = Trials::of(&stage);
+    trials.assert_invalid("vm", &["the clock inside went"]);
+    let off = trials.fact("vm", "clock.off_percent");
+    assert!((5.0..15.0).contains(&off), "a tick of 9,000 instead of 10,000 is a tenth: {off}");
+}
+
+#[test]
+fn segments_that_are_lost_on_the_way_are_remarked() {
+    let Some(stage) = stage() else { return };
+    let run = "run --suite network --only tcp-stream-tx --env native --no-control --profile quick --blocks 1";
+    let child = stage.spawn(run);
+    let pid = child.id();
+    eventually("the stream", || process(pid, "iperf3", "-c").is_some());
+    let peer = process(pid, "iperf3", "-s").unwrap();
+    let rules = "add table ip loss; add chain ip loss in { type filter hook input priority 0; }; \
+        add rule ip loss in tcp dport != 0 numgen random mod 200 < 1 drop";
+    let mut nft = Command::new("nsenter");
+    nft.arg(format!("--net=/proc/{peer}/ns/net")).args(["nft", rules]);
+    let (status, _, said) = finish(nft);
+    assert_eq!(status, 0, "{said}");
+    let (status, _, err) = wait(child);
+    assert_eq!(status, 0, "{err}");
+    let trials = Trials::of(&stage);
+    trials.assert_valid("native");
+    trials.assert_remarked("native", "net.retransmitted_per_million");
+}
+
+#[test]
+fn a_fio_that_is_another_file_inside_is_refused_before_anything_is_measured() {
+    let Some(stage) = stage() else { return };
+    let fio = stage.path().join("fio");
+    fs::copy(Path::new("/usr/bin/fio"), &fio).unwrap();
+    // The rate of the paced stream is found out in `native` first: time to change the file that was copied for the container.
+    let child = stage.spawn(&format!(
+        "run --suite network --only tcp-stream-paced-tx --profile smoke --env native,changed=container:net=nat:fio={}",
+        fio.display()
+    ));
+    let pid = child.id();
+    eventually("the first instance", || !cgroups(pid).is_empty());
+    fs::write(&fio, "#!/bin/sh\necho another file\n").unwrap();
+    let (status, _, err) = wait(child);
+    assert_eq!(status, 69, "{err}");
+    assert!(err.contains("is another file than"), "{err}");
+}

@@ -1,0 +1,267 @@
+//! The verdict on a run itself: whether its numbers may be passed on.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::analysis::{Comparison, LEAST_BLOCKS};
+use crate::metric;
+use crate::record::{Environment, Kind, Run, State, Trial};
+use crate::sentence::{percent, plural};
+use crate::store::Record;
+use crate::validity;
+use crate::verdict::{Verdict, decide};
+
+/// Share of trials that may fail or be invalid, and that may have the same remark.
+const SHARE: f64 = 0.10;
+/// Share of its blocks that a comparison may lose.
+const LOST_BLOCKS: f64 = 0.25;
+
+/// A run is reportable, or these are the reasons why not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Reportable {
+    /// True without reasons.
+    pub reportable: bool,
+    /// What speaks against it.
+    pub reasons: Vec<Reason>,
+    /// What does not, but limits what can be said.
+    pub notes: Vec<String>,
+}
+
+/// Why a run is not reportable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// Name of the rule: one of [`RULES`].
+    pub rule: &'static str,
+    /// In words for people.
+    pub text: String,
+}
+
+/// All rules: name, and what makes a run not reportable.
+pub const RULES: [(&str, &str); 11] = [
+    ("profile", "the profile gives no verdicts: `smoke` exists to show that everything works"),
+    ("complete", "not every planned trial was executed"),
+    ("blocks", "fewer than 3 blocks were planned"),
+    ("broken", "more than 10 % of the trials failed or are invalid"),
+    ("pairs", "a comparison by a deciding metric lost more than a quarter of its blocks, or has fewer than 3"),
+    ("remarks", "one check was remarked in more than 10 % of the trials"),
+    (
+        "baseline",
+        "before the first block others took more of the CPUs than `host.other_cpu_percent` allows in a trial, or moved more than \
+         1 MB/s on the target's disk",
+    ),
+    ("control", "the whole interval of the control (A/A) is beyond the margin in a deciding metric"),
+    ("cache", "a guest is faster than native in a storage workload, by more than the margin"),
+    ("tools", "an environment executed another tool than the reference"),
+    ("fingerprint", "the record does not say on which CPU, kernel and tools it was measured"),
+];
+
+/// Judge a run. Emulated guests are left out: their rows are not judged anyway, and say so.
+pub fn judge(record: &Record, comparisons: &[Comparison]) -> Reportable {
+    let about = About { record, run: &record.run, comparisons };
+    let complete = about.run.state == State::Complete;
+    let mut reasons = Vec::new();
+    let mut add = |rule, text: Option<String>| reasons.extend(text.map(|text| Reason { rule, text }));
+    add("profile", about.profile());
+    add("complete", about.complete());
+    add("blocks", about.blocks());
+    add("broken", about.broken());
+    add("pairs", about.pairs().filter(|_| complete));
+    for text in about.remarks() {
+        add("remarks", Some(text));
+    }
+    add("baseline", about.baseline());
+    add("control", about.control());
+    add("cache", about.cache());
+    add("tools", about.tools());
+    add("fingerprint", about.fingerprint());
+    Reportable { reportable: reasons.is_empty(), reasons, notes: about.notes() }
+}
+
+struct About<'a> {
+    record: &'a Record,
+    run: &'a Run,
+    comparisons: &'a [Comparison],
+}
+
+impl<'a> About<'a> {
+    fn environment(&self, name: &str) -> Option<&'a Environment> {
+        self.run.environments.iter().find(|environment| environment.name == name)
+    }
+
+    /// Trials that can make the run not reportable: those of environments that are not emulated.
+    fn trials(&self) -> impl Iterator<Item = &'a Trial> {
+        let real = |trial: &&Trial| {
+            self.environment(&trial.planned.environment).is_none_or(|environment| !environment.is_emulated())
+        };
+        self.record.trials.iter().filter(real)
+    }
+
+    fn profile(&self) -> Option<String> {
+        let profile = &self.run.plan.profile;
+        let text = || format!("a `{}` run exists to show that everything works", profile.name);
+        (!profile.verdicts).then(text)
+    }
+
+    fn complete(&self) -> Option<String> {
+        let (done, planned) = (self.record.trials.len(), self.run.plan.trials.len());
+        let text = || format!("the run is not complete: {done} of {planned} trials were executed");
+        (self.run.state != State::Complete).then(text)
+    }
+
+    fn blocks(&self) -> Option<String> {
+        let blocks = self.run.plan.profile.blocks as usize;
+        let text = || format!("it has {blocks} block{}, and needs {LEAST_BLOCKS}", plural(blocks));
+        (self.run.plan.profile.verdicts && blocks < LEAST_BLOCKS).then(text)
+    }
+
+    fn broken(&self) -> Option<String> {
+        let (broken, all) = (self.trials().filter(|trial| !trial.is_valid()).count(), self.trials().count());
+        too_many(broken, all).then(|| format!("{broken} of {all} trials failed or are invalid"))
+    }
+
+    /// Deciding comparisons that lost too many blocks, the worst of them by name.
+    fn pairs(&self) -> Option<String> {
+        let plan = &self.run.plan;
+        let planned = plan.profile.blocks as usize;
+        let least = ((1.0 - LOST_BLOCKS) * planned as f64).max(LEAST_BLOCKS as f64);
+        let real = |environment: &&Environment| environment.name != plan.reference && !environment.is_emulated();
+        let mut lost = Vec::new();
+        for workload in &plan.workloads {
+            for environment in self.run.environments.iter().filter(real).filter(|e| workload.runs_in(&e.name)) {
+                let of =
+                    |c: &&Comparison| c.deciding && c.workload == workload.name && c.environment == environment.name;
+                let has = self.comparisons.iter().find(of).map_or(0, |comparison| comparison.pairs.len());
+                if plan.profile.verdicts && planned >= LEAST_BLOCKS && (has as f64) < least {
+                    lost.push((has, format!("{} in {}", workload.name, environment.name)));
+                }
+            }
+        }
+        let reference = self.environment(&plan.reference).is_some_and(Environment::is_emulated);
+        let (has, worst) = lost.iter().filter(|_| !reference).min_by_key(|(has, _)| *has)?;
+        let others = match lost.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} other comparison{} lost too many)", plural(more)),
+        };
+        Some(format!("{worst} has {has} of {planned} blocks{others}"))
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let mut counts: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+        for remark in self.trials().flat_map(|trial| &trial.remarks) {
+            counts.entry(&remark.check).or_insert((0, &remark.text)).0 += 1;
+        }
+        let all = self.trials().count();
+        let counts = counts.into_values().filter(|&(count, _)| too_many(count, all));
+        counts.map(|(count, text)| format!("in {count} of {all} trials, such as: {text}")).collect()
+    }
+
+    fn baseline(&self) -> Option<String> {
+        let baseline = self.run.baseline.as_ref()?;
+        let check = validity::find("host.other_cpu_percent")?;
+        let mut said = Vec::new();
+        if !check.bound.holds(baseline.other_cpu_percent) {
+            let whose = baseline.busiest.as_ref().map_or(String::new(), |name| format!(", most of it `{name}`"));
+            said.push(format!("took {} of the machine's CPUs{whose}", check.figure_text(baseline.other_cpu_percent)));
+        }
+        if let Some(moved) = baseline.disk_bytes_per_s.filter(|moved| *moved > validity::IDLE_DISK_BYTES_PER_S) {
+            said.push(format!("moved {:.0} MB/s on the target's disk", moved / 1e6));
+        }
+        (!said.is_empty()).then(|| format!("before the first block others {}; {}", said.join(" and "), check.advice))
+    }
+
+    fn control(&self) -> Option<String> {
+        let beyond = |verdict| matches!(verdict, Some(Verdict::Better | Verdict::Worse));
+        let mut off =
+            self.comparisons.iter().filter(|c| c.is_control && c.deciding && !c.emulated && beyond(c.verdict));
+        let first = off.next()?;
+        let (name, workload) = (&first.environment, &first.workload);
+        let reference = &self.run.plan.reference;
+        let more = match off.count() {
+            0 => String::new(),
+            more => format!(" and {more} other workload{}", plural(more)),
+        };
+        let margin = percent(self.run.plan.profile.margin);
+        Some(format!(
+            "`{name}` is the same as `{reference}`, yet differs by more than {margin} in {workload}{more}: the machine drifts"
+        ))
+    }
+
+    fn cache(&self) -> Option<String> {
+        let run = self.run;
+        if run.target.is_none() || self.environment(&run.plan.reference)?.kind != Kind::Native {
+            return None;
+        }
+        let stores = |name: &str| {
+            let workload = run.plan.workloads.iter().find(|workload| workload.name == name);
+            let engine = workload.and_then(|workload| workload.parameters.get("engine"));
+            engine.is_some_and(|engine| engine.starts_with("libaio"))
+        };
+        let faster = |c: &&Comparison| {
+            let guest = self.environment(&c.environment).is_some_and(|environment| environment.kind == Kind::Vm);
+            let better = metric::find(&c.metric).map(|metric| metric.better);
+            let verdict =
+                c.interval.zip(better).map(|(interval, better)| decide(interval, run.plan.profile.margin, better));
+            let enough = run.plan.profile.verdicts && c.pairs.len() >= LEAST_BLOCKS;
+            c.deciding && guest && enough && stores(&c.workload) && verdict == Some(Verdict::Better)
+        };
+        let found = self.comparisons.iter().find(faster)?;
+        Some(format!(
+            "`{}` is faster than native in {}: a guest that beats the machine it runs on has a cache in its path",
+            found.environment, found.workload
+        ))
+    }
+
+    fn tools(&self) -> Option<String> {
+        let reference = self.environment(&self.run.plan.reference)?;
+        for (axis, expected) in reference.sameness.iter().filter(|(axis, _)| axis.ends_with(" sha256")) {
+            let other = |e: &&Environment| e.sameness.get(axis).is_some_and(|found| found != expected);
+            if let Some(environment) = self.run.environments.iter().find(other) {
+                let tool = axis.trim_end_matches(" sha256");
+                let (name, reference) = (&environment.name, &reference.name);
+                return Some(format!(
+                    "`{name}` executed another {tool} than `{reference}`: more differs than the environment"
+                ));
+            }
+        }
+        None
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        let has = |prefix: &str| self.run.fingerprint.keys().any(|name| name.starts_with(prefix));
+        let missing: Vec<_> = ["cpu.", "kernel.", "tool."].into_iter().filter(|prefix| !has(prefix)).collect();
+        let text = || format!("its fingerprint has no facts of {}", missing.join(", ").replace('.', ""));
+        (!missing.is_empty()).then(text)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let emulated: Vec<_> =
+            self.run.environments.iter().filter(|e| e.is_emulated()).map(Environment::label).collect();
+        if emulated.is_empty() {
+            return Vec::new();
+        }
+        vec![format!("rows of {} say nothing about KVM, whatever the rest is worth", emulated.join(", "))]
+    }
+}
+
+fn too_many(count: usize, all: usize) -> bool {
+    count as f64 > SHARE * all as f64
+}
+
+/// The rules for the documentation, in Markdown.
+pub fn markdown() -> String {
+    RULES.iter().map(|(name, what)| format!("- `{name}`: {what}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    /// `BLESS=1 cargo test -p bench-results` writes the list in the documentation anew.
+    #[test]
+    fn the_documentation_has_these_rules() {
+        crate::testing::documented(
+            "rules: written by a test of results/src/reportable.rs",
+            "/rules",
+            &super::markdown(),
+        );
+    }
+}
