@@ -6,8 +6,22 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use support::{Stage, cgroups, eventually, finish, stage, wait};
+use support::{Stage, cgroups, eventually, finish, wait};
+
+/// These tests count bytes on the disk and time on the CPUs that they share: one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn stage() -> Option<(MutexGuard<'static, ()>, Stage)> {
+    let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    support::stage().map(|stage| (guard, stage))
+}
+
+/// What was printed, without its line breaks.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
 
 /// A suite whose trials are short and yet judged.
 const SUITE: &str = r#"
@@ -101,7 +115,7 @@ fn process(bench: u32, name: &str, argument: &str) -> Option<i32> {
 
 #[test]
 fn a_job_that_is_not_the_one_that_was_asked_for_is_invalid() {
-    let Some(stage) = stage() else { return };
+    let Some((_alone, stage)) = stage() else { return };
     let fios = [
         changed_fio(&stage, "buffered", "s/direct=1/direct=0/"),
         changed_fio(&stage, "longer", "s/runtime=1000ms/runtime=1300ms/; s/runtime=200ms/runtime=400ms/"),
@@ -117,7 +131,8 @@ fn a_job_that_is_not_the_one_that_was_asked_for_is_invalid() {
     assert!(trials.fact("longer", "runtime.off_percent") > 25.0);
     trials.assert_invalid("mapped", &["found the asked queue depth"]);
     trials.assert_remarked("mapped", "fio.major_faults");
-    assert!(out.contains("not reportable:") && out.contains("executed another fio than `native`"), "{out}");
+    let said = words(&out);
+    assert!(said.contains("not reportable:") && said.contains("executed another fio than `native`"), "{out}");
     let page = fs::read_to_string(stage.only_run().join("report/index.html")).unwrap();
     let first = page.find("Not reportable").unwrap();
     assert!(first < page.find("<main>").unwrap(), "it stands on the first screen");
@@ -125,7 +140,7 @@ fn a_job_that_is_not_the_one_that_was_asked_for_is_invalid() {
 
 #[test]
 fn a_guest_moves_exactly_fios_bytes_unless_the_hosts_cache_is_in_its_path() {
-    let Some(stage) = stage() else { return };
+    let Some((_alone, stage)) = stage() else { return };
     let environments = "native,vm:accel=tcg,cached=vm:accel=tcg:cache=writeback";
     let (status, out, err) = stage.run(&format!("{} --env {environments}", suite(&stage, "1s")));
     assert_eq!(status, 3, "{err}");
@@ -135,7 +150,8 @@ fn a_guest_moves_exactly_fios_bytes_unless_the_hosts_cache_is_in_its_path() {
         assert_eq!(trials.fact("vm", fact), 0.0, "{fact}");
     }
     assert_eq!(trials.fact("vm", "qmp.read_bytes"), trials.fact("vm", "fio.read_bytes"));
-    trials.assert_invalid("cached", &["host's page cache is in the guest's path", "never reached the disk"]);
+    trials
+        .assert_invalid("cached", &["host's page cache is in the guest's path", "not in the accounting of its cgroup"]);
     assert!(out.contains("invalid: b01-rand-read-cached"), "{out}");
 }
 
@@ -162,7 +178,7 @@ fn limit(groups: &[PathBuf], name: &str) -> PathBuf {
 
 #[test]
 fn other_load_other_io_a_quota_and_changed_limits_are_seen_while_a_trial_runs() {
-    let Some(stage) = stage() else { return };
+    let Some((_alone, stage)) = stage() else { return };
     let child = stage.spawn(&format!("{} --env native", suite(&stage, "2s")));
     let pid = child.id();
     // Instances: 0 is preflight's, 1 drives, 2 measures.
@@ -193,12 +209,24 @@ fn other_load_other_io_a_quota_and_changed_limits_are_seen_while_a_trial_runs() 
     trials.assert_remarked("native", "host.other_cpu_percent");
     trials.assert_remarked("native", "disk.extra_percent");
     assert!(trials.fact("native", "disk.extra_percent") > 1.0);
-    assert!(out.contains("other processes took") && out.contains("others used it meanwhile"), "{out}");
+    let said = words(&out);
+    assert!(said.contains("other processes took") && said.contains("others used it meanwhile"), "{out}");
+}
+
+#[test]
+fn a_process_that_was_killed_for_want_of_memory_makes_its_trial_invalid() {
+    let Some((_alone, stage)) = stage() else { return };
+    let mut command = stage.bench("run --profile smoke --memory 64MiB --no-control --env native -- sh -c");
+    // tail keeps what has no line end; the shell that outlives it reports success.
+    command.arg("head -c 200M /dev/zero | tail > /dev/null; true");
+    let (status, _, err) = finish(command);
+    assert_eq!(status, 3, "{err}");
+    Trials::of(&stage).assert_invalid("native", &["the memory limit of 64 MiB was met and a process was killed"]);
 }
 
 #[test]
 fn a_guest_whose_clock_goes_wrong_is_invalid() {
-    let Some(stage) = stage() else { return };
+    let Some((_alone, stage)) = stage() else { return };
     let mut command = stage.bench("run --profile quick --blocks 1 --no-control --env vm:accel=tcg -- sh -c");
     // Only the guest's own clock: it is the only environment.
     command.arg("adjtimex -t 9000 && sleep 1");
@@ -212,7 +240,7 @@ fn a_guest_whose_clock_goes_wrong_is_invalid() {
 
 #[test]
 fn segments_that_are_lost_on_the_way_are_remarked() {
-    let Some(stage) = stage() else { return };
+    let Some((_alone, stage)) = stage() else { return };
     let run = "run --suite network --only tcp-stream-tx --env native --no-control --profile quick --blocks 1";
     let child = stage.spawn(run);
     let pid = child.id();
@@ -233,7 +261,7 @@ fn segments_that_are_lost_on_the_way_are_remarked() {
 
 #[test]
 fn a_fio_that_is_another_file_inside_is_refused_before_anything_is_measured() {
-    let Some(stage) = stage() else { return };
+    let Some((_alone, stage)) = stage() else { return };
     let fio = stage.path().join("fio");
     fs::copy(Path::new("/usr/bin/fio"), &fio).unwrap();
     // The rate of the paced stream is found out in `native` first: time to change the file that was copied for the container.

@@ -112,7 +112,7 @@ impl Report {
         let verdict = &self.reportable;
         let reasons: Vec<&str> = verdict.reasons.iter().map(|reason| reason.text.as_str()).collect();
         let said = match verdict.reportable {
-            true => "reportable: complete, undisturbed, and its control agrees".to_owned(),
+            true => "reportable: it is complete, and no check speaks against it".to_owned(),
             false => format!("not reportable: {}", reasons.join("; ")),
         };
         verdict.notes.iter().fold(said, |said, note| format!("{said} ({note})"))

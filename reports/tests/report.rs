@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bench_reports::{Report, write_all, write_page};
 use bench_results::analysis::analyse;
-use bench_results::record::State;
+use bench_results::record::{Remark, State};
 use bench_results::store::Record;
 use bench_results::testing::record;
 use support::{HOSTILE, assert_well_formed, golden};
@@ -101,6 +101,7 @@ fn hostile() -> Record {
         rename(&mut trial.planned.id);
         if trial.planned.block == 1 {
             trial.invalid.push(HOSTILE.to_owned());
+            trial.remarks.push(Remark { check: HOSTILE.to_owned(), text: HOSTILE.to_owned() });
         }
         trial.instance.kernel_release = Some(HOSTILE.to_owned());
     }
@@ -266,4 +267,54 @@ fn a_narrow_terminal_keeps_ratio_and_verdict() {
     let text = report(&six_environments()).terminal(60, false, None);
     let row = text.lines().find(|line| line.starts_with("rand-read ") && line.contains("container ")).unwrap();
     assert!(row.contains('[') && row.contains("equivalent"), "{row}");
+}
+
+#[test]
+fn the_first_lines_say_whether_the_run_is_reportable() {
+    let quiet = report(&record(1, 8, false));
+    let line = |text: String| text.lines().nth(2).unwrap_or_default().to_owned();
+    assert!(line(quiet.terminal(200, false, None)).is_empty(), "one line of headline, one of verdict");
+    assert!(quiet.terminal(200, false, None).lines().nth(1).unwrap().starts_with("reportable: "));
+    let mut noisy = record(1, 8, false);
+    noisy.run.baseline.as_mut().unwrap().other_cpu_percent = 40.0;
+    let noisy = report(&noisy);
+    assert!(
+        noisy.terminal(200, false, None).lines().nth(1).unwrap().starts_with("not reportable: before the first block")
+    );
+    assert!(noisy.markdown().lines().nth(2).unwrap().starts_with("**not reportable: "));
+    let html = noisy.html().unwrap();
+    let head = &html[..html.find("</header>").unwrap()];
+    assert!(head.contains("Not reportable") && head.contains("most of it `sshd`"), "{head}");
+    let value: serde_json::Value = serde_json::from_str(&noisy.json().unwrap()).unwrap();
+    assert_eq!(
+        (&value["reportable"]["reportable"], &value["reportable"]["reasons"][0]["rule"]),
+        (&false.into(), &"baseline".into())
+    );
+}
+
+#[test]
+fn every_check_is_shown_with_its_worst_figure_and_remarks_are_told_once() {
+    let mut noisy = record(1, 4, false);
+    for (at, trial) in noisy.trials.iter_mut().enumerate() {
+        trial.facts.insert("fio.depth_reached_percent".into(), (if at == 5 { 91.5 } else { 99.9 }).into());
+        trial.facts.insert("host.other_cpu_percent".into(), (if at < 3 { 6 + at } else { 0 }).into());
+        if at < 3 {
+            trial.planned.environment = "native".into();
+            trial.remarks.push(Remark { check: "host.other_cpu_percent".into(), text: format!("others took {at}") });
+        }
+    }
+    let report = report(&noisy);
+    let value: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    let row =
+        |check: &str| value["checks"].as_array().unwrap().iter().find(|row| row["check"] == check).cloned().unwrap();
+    let depth = row("fio.depth_reached_percent");
+    assert_eq!((&depth["worst_text"], &depth["beyond"], &depth["trials"]), (&"91.5 %".into(), &0.into(), &112.into()));
+    assert_eq!(depth["trial"], noisy.trials[5].planned.id);
+    let load = row("host.other_cpu_percent");
+    assert_eq!(
+        (&load["worst_text"], &load["beyond"], &load["bound"]),
+        (&"8 %".into(), &3.into(), &"at most 5 %".into())
+    );
+    assert!(report.terminal(200, false, None).contains("remark: native, 3 trials, such as: others took 0"));
+    assert!(report.html().unwrap().contains("Without a figure in this run: limits.broken, "));
 }

@@ -67,6 +67,16 @@ fn the_same_revision_twice_passes() {
 }
 
 #[test]
+fn a_run_that_is_not_reportable_is_compared_and_noted() {
+    let mut new = another(2, 8, false);
+    new.run.baseline.as_mut().unwrap().other_cpu_percent = 50.0;
+    let judgement = judge(&base(), &new);
+    assert_eq!(judgement.outcome, Outcome::Pass, "{}", judgement.headline);
+    let said = format!("{} is not reportable: before the first block others took 50 %", new.run.id);
+    assert!(judgement.notes.iter().any(|note| note.starts_with(&said)), "{:?}", judgement.notes);
+}
+
+#[test]
 fn a_planted_slowdown_fails_naming_the_workload() {
     let judgement = judge(&base(), &slower());
     assert_eq!(judgement.outcome, Outcome::Fail);

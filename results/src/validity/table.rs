@@ -156,7 +156,7 @@ pub const CHECKS: &[Check] = &[
         Soft,
         [
             "1 where QEMU holds the target open with the host's page cache in the path (QMP `query-named-block-nodes`)",
-            "the host's page cache is in the guest's path (cache={qmp.cache}): it can be faster than native and measures memory",
+            "the host's page cache is in the guest's path: it can be faster than native, and measures memory",
             "use cache=none",
         ],
     ),
