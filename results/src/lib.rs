@@ -11,8 +11,10 @@ pub mod compare;
 pub mod metric;
 pub mod paper;
 pub mod policy;
+pub mod power;
 pub mod record;
 pub mod schema;
+pub mod simulation;
 pub mod statistics;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]

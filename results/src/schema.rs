@@ -1,4 +1,4 @@
-//! The JSON Schema of the record and of comparisons, which are a public contract: `results/schema`.
+//! The JSON Schema of the record, of comparisons and of power, which are a public contract: `results/schema`.
 
 /// Schema of `run.json`.
 pub fn run() -> String {
@@ -13,6 +13,11 @@ pub fn trial() -> String {
 /// Schema of what `bench compare --format json` prints.
 pub fn compare() -> String {
     pretty(&schemars::schema_for!(crate::compare::Judgement))
+}
+
+/// Schema of what `bench power --format json` prints.
+pub fn power() -> String {
+    pretty(&schemars::schema_for!(crate::power::Power))
 }
 
 fn pretty(schema: &schemars::Schema) -> String {
@@ -32,6 +37,7 @@ mod tests {
             ("run.schema.json", super::run()),
             ("trial.schema.json", super::trial()),
             ("compare.schema.json", super::compare()),
+            ("power.schema.json", super::power()),
         ];
         for (name, text) in schemas {
             let path = folder.join(name);
