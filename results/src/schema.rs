@@ -15,6 +15,11 @@ pub fn compare() -> String {
     pretty(&schemars::schema_for!(crate::compare::Judgement))
 }
 
+/// Schema of the files of recorded residuals: `results/reference/residuals-*.json`.
+pub fn residuals() -> String {
+    pretty(&schemars::schema_for!(crate::calibration::Residuals))
+}
+
 /// Schema of what `bench power --format json` prints.
 pub fn power() -> String {
     pretty(&schemars::schema_for!(crate::power::Power))
@@ -37,6 +42,7 @@ mod tests {
             ("run.schema.json", super::run()),
             ("trial.schema.json", super::trial()),
             ("compare.schema.json", super::compare()),
+            ("residuals.schema.json", super::residuals()),
             ("power.schema.json", super::power()),
         ];
         for (name, text) in schemas {

@@ -55,17 +55,7 @@ pub fn run(args: &PowerArgs) -> Result<i32> {
 }
 
 fn text(told: &Power) -> String {
-    let head = [
-        "workload",
-        "environment",
-        "blocks",
-        "spread",
-        "needed",
-        "equal: right",
-        "wrong",
-        "2 × margin: found",
-        "edge: worse",
-    ];
+    let head = ["workload", "environment", "blocks", "spread [95 %]", "needed", "right", "wrong", "found", "edge"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(told.rows.iter().map(cells));
     let mut text = format!(
