@@ -1,5 +1,7 @@
 # make run    install what is missing, build, measure, report
 # make test   everything that is tested, in the real environments (as root, or with sudo)
+# make calibrate   error rates of the verdicts on this machine, from how its blocks scatter (15 minutes; nothing else may run)
+# make planted     differences that are known by design, and equal sides, measured for real (20 minutes; nothing else may run)
 # make lint   formatting and lints
 
 CARGO ?= cargo
@@ -8,7 +10,7 @@ BENCH := target/release/bench
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo --preserve-env=BENCH_CACHE_DIR,BENCH_STATE_DIR,NO_COLOR")
 ARGS ?= --suite io
 
-.PHONY: run build setup test lint clean
+.PHONY: run build setup test calibrate planted lint clean
 
 run: build
 	$(SUDO) $(BENCH) doctor --install
@@ -29,6 +31,18 @@ setup:
 test: setup
 	$(CARGO) test --workspace --all-features --no-run
 	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" "RUSTUP_HOME=$${RUSTUP_HOME:-$$HOME/.rustup}" "CARGO_HOME=$${CARGO_HOME:-$$HOME/.cargo}" $(CARGO) test --workspace --all-features -q
+
+# Residuals of other machines stay: the file has the date in its name.
+CALIBRATION := target/calibration
+calibrate: build
+	$(SUDO) $(BENCH) run --suite io --profile quick --blocks $${BLOCKS:-12} --env native,container --out $(CALIBRATION)
+	file=results/reference/residuals-$$(date -u +%Y-%m-%d).json && \
+	$(CARGO) run -q --release -p bench-results --example calibrate record $(CALIBRATION) last $$file && \
+	$(CARGO) run -q --release -p bench-results --example calibrate replay $$file
+
+planted: build
+	$(CARGO) build --release -p bench --example planted
+	$(SUDO) target/release/examples/planted
 
 lint:
 	$(CARGO) fmt --all --check

@@ -27,6 +27,8 @@ enum Command {
     Report(cmd::report::ReportArgs),
     /// Compare two runs, or two environments of one, and fail where it got worse
     Compare(cmd::compare::CompareArgs),
+    /// Say how many blocks would see the margin, by simulation from a run's own blocks
+    Power(cmd::power::PowerArgs),
     /// Make one archive of a run, which `report` and `compare` read like its folder
     Export(cmd::export::ExportArgs),
     /// List suites, workloads, environments or runs
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => (cmd::run::run(&args), None),
         Command::Report(args) => (cmd::report::run(&args), None),
         Command::Compare(args) => (cmd::compare::run(&args), None),
+        Command::Power(args) => (cmd::power::run(&args), None),
         Command::Export(args) => (cmd::export::run(&args), None),
         Command::List(args) => (cmd::list::run(&args), None),
         Command::Doctor(args) => (cmd::doctor::run(&args), None),

@@ -9,7 +9,7 @@ use crate::record::{Environment, Trial};
 use crate::reportable::{self, Reportable};
 use crate::statistics::{self, Interval};
 use crate::store::Record;
-use crate::verdict::{Verdict, decide, edges};
+use crate::verdict::{Verdict, edges, judge};
 use crate::{paper, sentence};
 
 /// Fewer blocks give no verdict.
@@ -274,8 +274,8 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
     let emulated = about.environment.is_emulated() || about.reference.is_emulated();
     let why_no_verdict = why_no_verdict(about, ratios.len(), emulated);
     let interval = estimate.map(|estimate| estimate.interval);
-    let verdict = match (&why_no_verdict, interval) {
-        (None, Some(interval)) => Some(decide(interval, margin, about.metric.better)),
+    let verdict = match (&why_no_verdict, &estimate) {
+        (None, Some(estimate)) => judge(estimate, margin, about.metric.better),
         _ => None,
     };
     let is_control = plan.control.as_deref() == Some(&about.environment.name);

@@ -6,15 +6,18 @@
 
 pub mod analysis;
 pub mod archive;
+pub mod calibration;
 pub mod claims;
 pub mod compare;
 pub mod metric;
 pub mod paper;
 pub mod policy;
+pub mod power;
 pub mod record;
 pub mod reportable;
 pub mod resume;
 pub mod schema;
+pub mod simulation;
 pub mod statistics;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]

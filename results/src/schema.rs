@@ -1,4 +1,4 @@
-//! The JSON Schema of the record and of comparisons, which are a public contract: `results/schema`.
+//! The JSON Schema of the record, of comparisons and of power, which are a public contract: `results/schema`.
 
 /// Schema of `run.json`.
 pub fn run() -> String {
@@ -13,6 +13,16 @@ pub fn trial() -> String {
 /// Schema of what `bench compare --format json` prints.
 pub fn compare() -> String {
     pretty(&schemars::schema_for!(crate::compare::Judgement))
+}
+
+/// Schema of the files of recorded residuals: `results/reference/residuals-*.json`.
+pub fn residuals() -> String {
+    pretty(&schemars::schema_for!(crate::calibration::Residuals))
+}
+
+/// Schema of what `bench power --format json` prints.
+pub fn power() -> String {
+    pretty(&schemars::schema_for!(crate::power::Power))
 }
 
 fn pretty(schema: &schemars::Schema) -> String {
@@ -32,6 +42,8 @@ mod tests {
             ("run.schema.json", super::run()),
             ("trial.schema.json", super::trial()),
             ("compare.schema.json", super::compare()),
+            ("residuals.schema.json", super::residuals()),
+            ("power.schema.json", super::power()),
         ];
         for (name, text) in schemas {
             let path = folder.join(name);

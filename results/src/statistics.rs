@@ -35,6 +35,18 @@ fn student(freedom: f64) -> Option<StudentsT> {
     StudentsT::new(0.0, 1.0, freedom).ok()
 }
 
+/// The upper quantile of Student's distribution. The last one is kept: it is found by iteration, and a simulation asks for the
+/// same one thousands of times.
+fn upper_quantile(freedom: f64, tail: f64) -> Option<f64> {
+    thread_local!(static LAST: std::cell::Cell<Option<([f64; 2], f64)>> = const { std::cell::Cell::new(None) });
+    if let Some((_, quantile)) = LAST.get().filter(|(asked, _)| *asked == [freedom, tail]) {
+        return Some(quantile);
+    }
+    let quantile = student(freedom)?.inverse_cdf(1.0 - tail);
+    LAST.set(Some(([freedom, tail], quantile)));
+    Some(quantile)
+}
+
 /// Logarithms of positive, finite ratios; `None` when one of them is neither.
 pub fn logs(ratios: &[f64]) -> Option<Vec<f64>> {
     ratios.iter().map(|&ratio| (ratio.is_finite() && ratio > 0.0).then(|| ratio.ln())).collect()
@@ -84,7 +96,7 @@ impl Effect {
 
     /// How far, on the log scale, the limit of a one-sided test at the level `tail` is from the ratio.
     pub fn reach(&self, tail: f64) -> Option<f64> {
-        Some(student(self.freedom)?.inverse_cdf(1.0 - tail) * self.error).filter(|reach| reach.is_finite())
+        Some(upper_quantile(self.freedom, tail)? * self.error).filter(|reach| reach.is_finite())
     }
 
     /// The 95 % interval; absent where its ends are no numbers.
@@ -111,7 +123,7 @@ impl Effect {
 /// The 95 % Student interval of the mean of plain differences, on their own scale. Needs two.
 pub fn mean_interval(values: &[f64]) -> Option<Interval> {
     let (mean, sd) = moments(values)?;
-    let half = student(values.len() as f64 - 1.0)?.inverse_cdf(1.0 - TAIL) * sd / (values.len() as f64).sqrt();
+    let half = upper_quantile(values.len() as f64 - 1.0, TAIL)? * sd / (values.len() as f64).sqrt();
     Some(Interval { low: mean - half, high: mean + half })
 }
 
@@ -175,7 +187,7 @@ pub fn blocks_needed(sd_log: f64, margin: f64) -> Option<u32> {
 
 /// Half the width of the 95 % interval on the log scale.
 pub fn half_width(sd_log: f64, n: u32) -> Option<f64> {
-    let quantile = student(f64::from(n.checked_sub(1)?))?.inverse_cdf(1.0 - TAIL);
+    let quantile = upper_quantile(f64::from(n.checked_sub(1)?), TAIL)?;
     Some(quantile * sd_log / f64::from(n).sqrt())
 }
 

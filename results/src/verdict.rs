@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::analysis::LEAST_BLOCKS;
 use crate::metric::Direction;
-use crate::statistics::Interval;
+use crate::statistics::{Estimate, Interval};
 
 /// What a comparison says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -61,6 +62,11 @@ pub fn decide(interval: Interval, margin: f64, better: Direction) -> Verdict {
     } else {
         Verdict::Inconclusive
     }
+}
+
+/// The verdict on blocks; absent where they are fewer than [`LEAST_BLOCKS`]. Real runs and simulated ones are judged by this.
+pub fn judge(estimate: &Estimate, margin: f64, better: Direction) -> Option<Verdict> {
+    (estimate.n >= LEAST_BLOCKS).then(|| decide(estimate.interval, margin, better))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod export;
 pub mod image;
 pub mod list;
+pub mod power;
 pub mod probe;
 pub mod report;
 pub mod run;

@@ -1,0 +1,68 @@
+//! `bench power` by the real binary, on made-up records: what it says is tested in the library, here how it says it.
+
+use std::path::Path;
+use std::process::Command;
+
+use bench_results::store::{Record, RunFolder};
+use bench_results::testing;
+
+/// Store a record; its id.
+fn store(folder: &Path, record: &Record) -> String {
+    let mut written = RunFolder::create(folder, &record.run).unwrap();
+    for trial in &record.trials {
+        written.append_trial(trial).unwrap();
+    }
+    record.run.id.clone()
+}
+
+fn power(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .arg("power")
+        .args(arguments)
+        .arg("--out")
+        .arg(folder)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn text_and_json_say_the_same_and_say_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = store(folder.path(), &testing::record(1, 8, true));
+    let (status, text, _) = power(folder.path(), &[&id, "--margin", "1%"]);
+    assert_eq!(status, 0);
+    assert!(text.starts_with(&format!("{id}: margin 1.0 %, power 95 %, 10000 simulated runs")), "{text}");
+    assert!(text.contains("left out: vm: an emulated guest is never judged (seq-write, "), "{text}");
+    let widest = text.lines().filter(|line| !line.starts_with("left out")).map(|line| line.chars().count()).max();
+    assert!(widest.unwrap() <= 110, "{text}");
+    let (status, json, _) = power(folder.path(), &[&id, "--margin", "1%", "--format", "json"]);
+    assert_eq!(status, 0);
+    let told: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let row = &told["rows"][0];
+    let line = text.lines().find(|line| line.starts_with("seq-write")).unwrap();
+    let needed = row["blocks_needed"].to_string();
+    assert!(line.split_whitespace().any(|word| word == needed), "{line}: {row}");
+    assert_eq!(power(folder.path(), &[&id, "--margin", "1%", "--format", "json"]).1, json);
+}
+
+#[test]
+fn what_cannot_be_told_is_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let few = store(folder.path(), &testing::another(1, 4, false));
+    let mut smoke = testing::record(2, 8, false);
+    smoke.run.id = "20260103T000000Z-io-000003".into();
+    smoke.run.plan.profile.verdicts = false;
+    let smoke = store(folder.path(), &smoke);
+    for (arguments, reason) in [
+        (vec![few.as_str()], "4 of the 5 blocks"),
+        (vec![&smoke], "gives no verdicts"),
+        (vec!["nothing"], "no run `nothing`"),
+        (vec![&few, "--margin", "0%"], "such as 5%"),
+        (vec![&few, "--power", "95"], "such as 0.95"),
+    ] {
+        let (status, out, err) = power(folder.path(), &arguments);
+        assert!(status == 2 && out.is_empty() && err.contains(reason), "{arguments:?}: {status} {out} {err}");
+    }
+}

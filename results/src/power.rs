@@ -1,0 +1,253 @@
+//! What a run could have told, and how many blocks would tell more: by simulation from the run's own blocks.
+//!
+//! *To see the margin* means both: sides that are truly equal are called `equivalent`, and one that is truly worse by twice the
+//! margin (the square of its edge) is called `worse`, each with the power asked. The truth is then as far from the edge that
+//! decides on either side. Nearer to an edge more blocks are needed, and on it no number of blocks is enough.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::analysis::{Comparison, LEAST_BLOCKS, analyse};
+use crate::metric;
+use crate::simulation::{Judged, LEAST_RESIDUALS, Noise, RUNS, Rates, worse_by};
+use crate::statistics::Interval;
+use crate::store::Record;
+use crate::verdict::Verdict;
+
+/// More blocks than this are not looked for: the run would take days.
+pub const MOST_BLOCKS: u32 = 1000;
+
+/// Power cannot be computed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PowerError {
+    /// There is nothing that could be wrong.
+    #[error(
+        "run {run} has the profile `{profile}`, which gives no verdicts: measure with another (`bench run --profile quick`)"
+    )]
+    NoVerdicts {
+        /// Id of the run.
+        run: String,
+        /// Name of its profile.
+        profile: String,
+    },
+    /// Every comparison is left out.
+    #[error("run {run} has no comparison to simulate: {}", if .reasons.is_empty() { "nothing was compared" } else { .reasons })]
+    Nothing {
+        /// Id of the run.
+        run: String,
+        /// Why each is left out.
+        reasons: String,
+    },
+}
+
+/// What simulation says about every deciding comparison of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Power {
+    /// Id of the run.
+    pub run: String,
+    /// The margin: 0.05 is 5 %.
+    pub margin: f64,
+    /// The power asked: 0.95 is 95 %.
+    pub power: f64,
+    /// Simulated runs behind each rate.
+    pub simulated_runs: u32,
+    /// By workload and environment, in the record's order.
+    pub rows: Vec<PowerRow>,
+    /// Comparisons that could not be simulated, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// One environment against the reference, by the workload's deciding metric.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct PowerRow {
+    /// Name of the workload.
+    pub workload: String,
+    /// Name of the environment.
+    pub environment: String,
+    /// True when it is the second copy of the reference.
+    pub is_control: bool,
+    /// Name of the deciding metric.
+    pub metric: String,
+    /// Standard deviation of the log-ratios from block to block.
+    pub sd_log: f64,
+    /// Its 95 % interval: so well is it known from so few blocks.
+    pub sd_interval: Option<Interval>,
+    /// What this many blocks can tell: as many as the run has.
+    pub now: Told,
+    /// Blocks with which truly equal sides are called `equivalent`; absent beyond [`MOST_BLOCKS`].
+    pub blocks_for_equivalent: Option<u32>,
+    /// Blocks with which one that is worse by twice the margin is called `worse`; absent beyond [`MOST_BLOCKS`].
+    pub blocks_for_worse: Option<u32>,
+    /// Blocks that see the margin: the larger of the two.
+    pub blocks_needed: Option<u32>,
+    /// What that many blocks can tell.
+    pub then: Option<Told>,
+}
+
+/// How often runs of so many blocks end how, by what is true.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Told {
+    /// Blocks of a run.
+    pub blocks: u32,
+    /// The sides are equal: `better` and `worse` are false alarms.
+    pub equal: Rates,
+    /// The environment is worse by exactly the margin: `worse` and `equivalent` are each wrong as often as they are right.
+    pub at_the_edge: Rates,
+    /// The environment is worse by twice the margin.
+    pub twice_the_margin: Rates,
+}
+
+/// A comparison that could not be simulated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LeftOut {
+    /// Name of the workload.
+    pub workload: String,
+    /// Name of the environment.
+    pub environment: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Simulate every deciding comparison of a run. `margin`: the run's own where absent; `power` between 0 and 1.
+pub fn power(record: &Record, margin: Option<f64>, power: f64) -> Result<Power, PowerError> {
+    let run = &record.run;
+    let profile = &run.plan.profile;
+    if !profile.verdicts {
+        return Err(PowerError::NoVerdicts { run: run.id.clone(), profile: profile.name.clone() });
+    }
+    let margin = margin.unwrap_or(profile.margin);
+    let (mut rows, mut left_out) = (Vec::new(), Vec::new());
+    for comparison in analyse(record).comparisons.iter().filter(|comparison| comparison.deciding) {
+        match simulate(comparison, margin, power) {
+            Ok(row) => rows.push(row),
+            Err(reason) => left_out.push(LeftOut {
+                workload: comparison.workload.clone(),
+                environment: comparison.environment.clone(),
+                reason,
+            }),
+        }
+    }
+    if rows.is_empty() {
+        let mut reasons: Vec<_> = left_out.into_iter().map(|row| row.reason).collect();
+        reasons.sort();
+        reasons.dedup();
+        return Err(PowerError::Nothing { run: run.id.clone(), reasons: reasons.join("; ") });
+    }
+    Ok(Power { run: run.id.clone(), margin, power, simulated_runs: RUNS, rows, left_out })
+}
+
+fn simulate(comparison: &Comparison, margin: f64, power: f64) -> Result<PowerRow, String> {
+    if comparison.emulated {
+        return Err("an emulated guest is never judged".to_owned());
+    }
+    let metric = metric::find(&comparison.metric)
+        .ok_or_else(|| format!("this bench does not know the metric `{}`", comparison.metric))?;
+    let ratios: Vec<f64> = comparison.pairs.iter().map(|&(_, ratio)| ratio).collect();
+    let blocks = ratios.len() as u32;
+    let noise = Noise::of(&ratios).ok_or_else(|| {
+        format!("{blocks} of the {LEAST_RESIDUALS} blocks that are needed to see how blocks scatter: use more --blocks")
+    })?;
+    let judged = |blocks| Judged { blocks, margin, better: metric.better };
+    let worse = |factor: f64| worse_by(factor, metric.better);
+    let (edge, twice) = (worse(1.0 + margin), worse((1.0 + margin).powi(2)));
+    let told = |blocks| Told {
+        blocks,
+        equal: noise.rates(1.0, judged(blocks), RUNS),
+        at_the_edge: noise.rates(edge, judged(blocks), RUNS),
+        twice_the_margin: noise.rates(twice, judged(blocks), RUNS),
+    };
+    let needed = |truth, verdict| least(|blocks| noise.rates(truth, judged(blocks), RUNS).of(verdict) >= power);
+    let blocks_for_equivalent = needed(1.0, Verdict::Equivalent);
+    let blocks_for_worse = needed(twice, Verdict::Worse);
+    let blocks_needed = blocks_for_equivalent.zip(blocks_for_worse).map(|(a, b)| a.max(b));
+    Ok(PowerRow {
+        workload: comparison.workload.clone(),
+        environment: comparison.environment.clone(),
+        is_control: comparison.is_control,
+        metric: comparison.metric.clone(),
+        sd_log: noise.sd_log,
+        sd_interval: noise.sd_interval(),
+        now: told(blocks),
+        blocks_for_equivalent,
+        blocks_for_worse,
+        blocks_needed,
+        then: blocks_needed.map(told),
+    })
+}
+
+/// The least number of blocks that is enough, if more are enough as well.
+fn least(is_enough: impl Fn(u32) -> bool) -> Option<u32> {
+    let mut high = LEAST_BLOCKS as u32;
+    let mut low = high;
+    while !is_enough(high) {
+        if high == MOST_BLOCKS {
+            return None;
+        }
+        low = high + 1;
+        high = (high * 2).min(MOST_BLOCKS);
+    }
+    while low < high {
+        let middle = low.midpoint(high);
+        if is_enough(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    Some(high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn the_least_that_is_enough_is_found() {
+        for wanted in [3, 4, 7, 12, 100, 999, 1000] {
+            assert_eq!(least(|blocks| blocks >= wanted), Some(wanted));
+        }
+        assert_eq!(least(|_| false), None);
+        assert_eq!(least(|_| true), Some(3));
+    }
+
+    #[test]
+    fn the_blocks_named_are_enough_and_fewer_are_not() {
+        let record = testing::record(3, 10, false);
+        let told = power(&record, Some(0.01), 0.9).unwrap();
+        assert_eq!(told.rows.len(), 7 * 3, "container, vm and the control in each workload");
+        assert_eq!(told.rows.iter().filter(|row| row.is_control).count(), 7);
+        for row in &told.rows {
+            let (needed, then) = (row.blocks_needed.unwrap(), row.then.as_ref().unwrap());
+            assert_eq!(needed, row.blocks_for_equivalent.max(row.blocks_for_worse).unwrap());
+            assert_eq!((then.blocks, row.now.blocks), (needed, 10));
+            assert!(then.equal.equivalent >= 0.9 && then.twice_the_margin.worse >= 0.9, "{row:?}");
+            assert!(needed <= 10 || row.now.equal.equivalent < 0.9 || row.now.twice_the_margin.worse < 0.9, "{row:?}");
+            assert!(row.now.equal.worse + row.now.equal.better < 0.02, "{row:?}");
+            assert!(row.now.at_the_edge.better == 0.0 && row.now.at_the_edge.worse < 0.08, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_wider_margin_needs_fewer_blocks() {
+        let record = testing::record(3, 10, false);
+        let needed = |margin| power(&record, Some(margin), 0.95).unwrap().rows[0].blocks_needed.unwrap();
+        let all = [0.005, 0.01, 0.02, 0.1].map(needed);
+        assert!(all.is_sorted_by(|a, b| a >= b) && all[0] > all[3], "{all:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_simulated_is_said() {
+        let emulated = power(&testing::record(1, 8, true), None, 0.95).unwrap();
+        assert!(emulated.rows.iter().all(|row| row.environment != "vm"));
+        assert!(emulated.left_out.iter().all(|row| row.reason.contains("emulated")) && emulated.left_out.len() == 7);
+        let few = power(&testing::record(1, 4, false), None, 0.95).unwrap_err().to_string();
+        assert!(few.contains("4 of the 5 blocks"), "{few}");
+        let mut smoke = testing::record(1, 8, false);
+        smoke.run.plan.profile.verdicts = false;
+        assert!(matches!(power(&smoke, None, 0.95), Err(PowerError::NoVerdicts { .. })));
+        let mut empty = testing::record(1, 8, false);
+        empty.trials.clear();
+        assert!(power(&empty, None, 0.95).unwrap_err().to_string().contains("nothing was compared"));
+    }
+}
