@@ -1,14 +1,16 @@
 # make run    install what is missing, build, measure, report
 # make test   everything that is tested, in the real environments (as root, or with sudo)
 # make lint   formatting and lints
+# make fuzz   every parser of foreign bytes, SECONDS each (needs a nightly compiler)
 
 CARGO ?= cargo
 BENCH := target/release/bench
 # Only what needs root gets it; files and cache stay the caller's.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo --preserve-env=BENCH_CACHE_DIR,BENCH_STATE_DIR,NO_COLOR")
 ARGS ?= --suite io
+SECONDS ?= 60
 
-.PHONY: run build setup test lint clean
+.PHONY: run build setup test lint fuzz clean
 
 run: build
 	$(SUDO) $(BENCH) doctor --install
@@ -33,6 +35,9 @@ test: setup
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+
+fuzz:
+	fuzz/run.sh $(SECONDS)
 
 clean:
 	$(CARGO) clean

@@ -74,10 +74,15 @@ fn write(folder: &Path, id: &str, files: &[PathBuf], to: &Path) -> Result<(), St
 /// `run.json` and `trials.jsonl` of an archive. Nothing is unpacked to disk, and all the same every path in it is checked: an
 /// archive that would write outside of its folder is not ours.
 pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+    let file = File::open(path).map_err(io("opening", path))?;
+    read_tar(path, GzDecoder::new(std::io::BufReader::new(file)))
+}
+
+/// The same of a tar archive that is decompressed already; `path` is its name for errors.
+pub fn read_tar(path: &Path, tar: impl Read) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
     let refused = |reason: String| StoreError::Archive { file: path.display().to_string(), reason };
     let unreadable = |e: std::io::Error| refused(format!("it is no compressed tar archive, or is cut off ({e})"));
-    let file = File::open(path).map_err(io("opening", path))?;
-    let mut archive = Archive::new(GzDecoder::new(std::io::BufReader::new(file)));
+    let mut archive = Archive::new(tar);
     let (mut run, mut trials, mut root) = (None, None, None);
     for entry in archive.entries().map_err(unreadable)? {
         let mut entry = entry.map_err(unreadable)?;

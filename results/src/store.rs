@@ -174,7 +174,7 @@ impl Record {
     pub fn load(folder: &Path) -> Result<Record, StoreError> {
         if folder.is_file() {
             let (run, trials) = archive::read(folder)?;
-            return Record::of(folder, parse_run(&folder.join(RUN), &run)?, &trials);
+            return Record::parse(folder, &run, &trials);
         }
         let path = folder.join(RUN);
         let run = match fs::read(&path) {
@@ -189,7 +189,11 @@ impl Record {
         Record::of(folder, run, &trials)
     }
 
-    /// From the two files of the record, which were read from `folder`.
+    /// From the bytes of `run.json` and `trials.jsonl`, which were found in `folder`. Nothing is read from there.
+    pub fn parse(folder: &Path, run: &[u8], trials: &[u8]) -> Result<Record, StoreError> {
+        Record::of(folder, parse_run(&folder.join(RUN), run)?, trials)
+    }
+
     fn of(folder: &Path, run: Run, trials: &[u8]) -> Result<Record, StoreError> {
         let mut notes = Vec::new();
         let trials = parse_trials(&folder.join(TRIALS), trials, &run, &mut notes)?;

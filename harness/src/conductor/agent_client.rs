@@ -27,6 +27,18 @@ pub struct ClockComparison {
     pub round_trip_ns: u64,
 }
 
+impl ClockComparison {
+    /// How much the offset changed since an earlier comparison, in nanoseconds. A clock inside may say anything.
+    pub fn drift_ns(&self, earlier: ClockComparison) -> i64 {
+        self.offset_ns.wrapping_sub(earlier.offset_ns)
+    }
+
+    /// A time of the agent's clock on ours.
+    pub fn ours_ns(&self, theirs_ns: u64) -> u64 {
+        theirs_ns.saturating_add_signed(self.offset_ns.saturating_neg())
+    }
+}
+
 impl AgentClient {
     /// Wait for the greeting and check that both speak the same protocol.
     pub async fn greet(
@@ -61,7 +73,7 @@ impl AgentClient {
             let round_trip_ns = clock_ns() - before;
             let ours = (before + round_trip_ns / 2) as i64;
             if best.is_none_or(|best| round_trip_ns < best.round_trip_ns) {
-                best = Some(ClockComparison { offset_ns: theirs as i64 - ours, round_trip_ns });
+                best = Some(ClockComparison { offset_ns: (theirs as i64).wrapping_sub(ours), round_trip_ns });
             }
         }
         best.context("no round trip was made")

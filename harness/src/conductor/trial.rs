@@ -196,7 +196,7 @@ fn fill(
         put(trial, "memory_peak_bytes", peak as f64);
     }
     if let Some(work) = measured.work {
-        let ended_ns = executed.output.ended_ns.saturating_add_signed(-executed.clocks[1].offset_ns);
+        let ended_ns = executed.clocks[1].ours_ns(executed.output.ended_ns);
         let (_, runtime_s) = subject.workload.seconds(subject.profile);
         if let Some(window) = sampler(&instance.ground.cgroup, setting)?.window(&executed.samples, ended_ns, runtime_s)
         {
@@ -228,7 +228,7 @@ fn clock_facts(trial: &mut Trial, executed: &Executed) {
     let inside = executed.output.ended_ns.saturating_sub(executed.output.started_ns);
     trial.facts.insert("clock.offset_ns".into(), json!(after.offset_ns));
     trial.facts.insert("clock.round_trip_ns".into(), json!(after.round_trip_ns));
-    trial.facts.insert("clock.drift_ns".into(), json!(after.offset_ns - before.offset_ns));
+    trial.facts.insert("clock.drift_ns".into(), json!(after.drift_ns(before)));
     trial.facts.insert("job.elapsed_inside_ns".into(), json!(inside));
 }
 
