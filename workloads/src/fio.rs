@@ -116,8 +116,8 @@ impl Fio {
         let runtime_ms = job.read.runtime_ms.max(job.write.runtime_ms);
         measured.facts.insert("fio.runtime_s".into(), json!(runtime_ms as f64 / 1e3));
         measured.facts.insert("fio.depth_reached_percent".into(), json!(self.depth_reached(&job.iodepth_level)));
-        measured.facts.insert("fio.ios".into(), json!(job.read.total_ios + job.write.total_ios));
-        measured.facts.insert("fio.bytes".into(), json!(job.read.io_bytes + job.write.io_bytes));
+        measured.facts.insert("fio.ios".into(), json!(job.read.total_ios.saturating_add(job.write.total_ios)));
+        measured.facts.insert("fio.bytes".into(), json!(job.read.io_bytes.saturating_add(job.write.io_bytes)));
         if !parsed.diagnostics.is_empty() {
             measured.facts.insert("fio.diagnostics".into(), json!(parsed.diagnostics));
         }
