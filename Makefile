@@ -3,14 +3,16 @@
 # make calibrate   error rates of the verdicts on this machine, from how its blocks scatter (15 minutes; nothing else may run)
 # make planted     differences that are known by design, and equal sides, measured for real (20 minutes; nothing else may run)
 # make lint   formatting and lints
+# make fuzz   every parser of foreign bytes, SECONDS each (needs a nightly compiler)
 
 CARGO ?= cargo
 BENCH := target/release/bench
 # Only what needs root gets it; files and cache stay the caller's.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo --preserve-env=BENCH_CACHE_DIR,BENCH_STATE_DIR,NO_COLOR")
 ARGS ?= --suite io
+SECONDS ?= 60
 
-.PHONY: run build setup test calibrate planted lint clean
+.PHONY: run build setup test calibrate planted fuzz lint clean
 
 run: build
 	$(SUDO) $(BENCH) doctor --install
@@ -47,6 +49,9 @@ planted: build
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+
+fuzz:
+	fuzz/run.sh $(SECONDS)
 
 clean:
 	$(CARGO) clean

@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(status) => code(status),
         Err(e) => {
-            eprintln!("bench: {}", chain(&e));
+            eprintln!("bench: {}", crate::output::plain(&chain(&e)));
             code(own_failure.unwrap_or_else(|| failure::exit_code(&e)))
         }
     }

@@ -1,9 +1,32 @@
 //! Writing to the user: results on standard output, the rest on standard error.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
+
+/// Text for a terminal: what came from inside an environment, or from a stranger's record, could otherwise move the cursor, name
+/// the window or type for the user. Lines, tabs and colours remain.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        let is_colour = || {
+            let rest = text[at..].strip_prefix("\x1b[").unwrap_or_default();
+            rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m')
+        };
+        if !c.is_control() || matches!(c, '\n' | '\t') || is_colour() {
+            plain.push(c);
+        } else {
+            plain.push('\u{fffd}');
+        }
+    }
+    Cow::Owned(plain)
+}
 
 /// Print a result. A reader that went away (`| head`) is not an error.
 pub fn print(text: &str) {
+    let text = plain(text);
     let mut stdout = std::io::stdout().lock();
     drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
 }
@@ -69,6 +92,15 @@ mod tests {
         assert_eq!(bytes(12), "12 bytes");
         assert_eq!(duration(59.6), "1 min 00 s");
         assert_eq!(duration(3720.0), "1 h 02 min");
+    }
+
+    #[test]
+    fn only_lines_tabs_and_colours_reach_a_terminal() {
+        assert_eq!(plain("a\tb\nç \x1b[1;31mred\x1b[0m"), "a\tb\nç \x1b[1;31mred\x1b[0m");
+        assert_eq!(
+            plain("\x1b]0;title\x07 \x1b[2J \r\u{9b}5n"),
+            "\u{fffd}]0;title\u{fffd} \u{fffd}[2J \u{fffd}\u{fffd}5n"
+        );
     }
 
     #[test]

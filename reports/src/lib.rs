@@ -19,6 +19,7 @@ mod terminal;
 mod units;
 mod validity;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use bench_results::analysis::analyse;
@@ -78,6 +79,7 @@ fn write_figures(figures: &[figures::Figure], folder: &Path) -> Result<Vec<PathB
         let path = folder.join(format!("{}.png", figure.name));
         // plotters chooses the format by the ending.
         let temporary = folder.join(format!(".{}.tmp.png", figure.name));
+        drop(std::fs::remove_file(&temporary));
         figure.write_png(&temporary)?;
         rename(&temporary, &path)?;
         written.push(path);
@@ -85,19 +87,23 @@ fn write_figures(figures: &[figures::Figure], folder: &Path) -> Result<Vec<PathB
     Ok(written)
 }
 
+/// In a run that came from a stranger the folder may be there already, as a link to somewhere else.
 fn make_folder(folder: &Path) -> Result<(), ReportError> {
     let failed = |source| ReportError::Io { action: "making the folder", path: folder.to_owned(), source };
+    if std::fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_symlink()) {
+        let source = std::io::Error::other("it is a link, and what it leads to may not be this run's; remove it");
+        return Err(failed(source));
+    }
     std::fs::create_dir_all(folder).map_err(failed)
 }
 
 /// A reader sees the old file or the new one, never half of one.
 fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, ReportError> {
     let temporary = folder.join(format!(".{name}.tmp"));
-    std::fs::write(&temporary, text).map_err(|source| ReportError::Io {
-        action: "writing",
-        path: temporary.clone(),
-        source,
-    })?;
+    // What is there may be a link to somewhere else.
+    drop(std::fs::remove_file(&temporary));
+    let written = std::fs::File::create_new(&temporary).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|source| ReportError::Io { action: "writing", path: temporary.clone(), source })?;
     let path = folder.join(name);
     rename(&temporary, &path)?;
     Ok(path)

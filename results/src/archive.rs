@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use flate2::Compression;
@@ -9,12 +10,12 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use tar::{Archive, Builder, EntryType, Header};
 
-use crate::store::{RUN, Record, StoreError, TRIALS, io};
+use crate::store::{MOST_BYTES, RUN, Record, StoreError, TRIALS, io};
 
 /// How the names of archives end.
 pub const ENDING: &str = ".tar.gz";
-/// The largest file of a record that is read from an archive: a few kilobytes can unpack to any size.
-const MOST_BYTES: u64 = 2 << 30;
+/// Longest name in an archive, and longest extended header that is skipped: a few kilobytes can unpack to any size.
+const MOST_NAME_BYTES: u64 = 4 << 10;
 
 /// Write a run's folder to the archive `to`, wholly or not at all: its record and raw output, without the report, which is
 /// made from them. The same folder gives the same bytes.
@@ -35,7 +36,8 @@ pub fn export(folder: &Path, to: &Path) -> Result<(), StoreError> {
 /// The files below `folder/below`, sorted.
 fn collect(folder: &Path, below: &Path, files: &mut Vec<PathBuf>) -> Result<(), StoreError> {
     let path = folder.join(below);
-    if !path.exists() {
+    // A link would lead out of the folder.
+    if !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
         return Ok(());
     }
     let entries = fs::read_dir(&path).map_err(io("reading the folder", &path))?;
@@ -55,7 +57,8 @@ fn collect(folder: &Path, below: &Path, files: &mut Vec<PathBuf>) -> Result<(), 
 
 fn write(folder: &Path, id: &str, files: &[PathBuf], to: &Path) -> Result<(), StoreError> {
     let failed = |e| io("writing the archive", to)(e);
-    let file = File::create(to).map_err(failed)?;
+    drop(fs::remove_file(to));
+    let file = File::create_new(to).map_err(failed)?;
     let mut builder = Builder::new(GzEncoder::new(file, Compression::default()));
     for name in files {
         let path = folder.join(name);
@@ -74,34 +77,56 @@ fn write(folder: &Path, id: &str, files: &[PathBuf], to: &Path) -> Result<(), St
 /// `run.json` and `trials.jsonl` of an archive. Nothing is unpacked to disk, and all the same every path in it is checked: an
 /// archive that would write outside of its folder is not ours.
 pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+    let file = File::open(path).map_err(io("opening", path))?;
+    read_tar(path, GzDecoder::new(std::io::BufReader::new(file)))
+}
+
+/// The same of a tar archive that is decompressed already; `path` is its name for errors.
+pub fn read_tar(path: &Path, tar: impl Read) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
     let refused = |reason: String| StoreError::Archive { file: path.display().to_string(), reason };
     let unreadable = |e: std::io::Error| refused(format!("it is no compressed tar archive, or is cut off ({e})"));
-    let file = File::open(path).map_err(io("opening", path))?;
-    let mut archive = Archive::new(GzDecoder::new(std::io::BufReader::new(file)));
-    let (mut run, mut trials, mut root) = (None, None, None);
-    for entry in archive.entries().map_err(unreadable)? {
+    let mut archive = Archive::new(tar);
+    let (mut run, mut trials, mut root, mut long_name) = (None, None, None, None);
+    // Raw: what extends a header is an entry of its own, which is not read into memory whatever its size.
+    for entry in archive.entries().map_err(unreadable)?.raw(true) {
         let mut entry = entry.map_err(unreadable)?;
-        let name = entry.path().map_err(unreadable)?.into_owned();
         let kind = entry.header().entry_type();
+        if kind.is_gnu_longname() || kind.is_pax_local_extensions() || kind.is_pax_global_extensions() {
+            let content = limited(&mut entry, MOST_NAME_BYTES).map_err(unreadable)?;
+            let content = content.ok_or_else(|| refused("a header in it is longer than 4 KiB".to_owned()))?;
+            if kind.is_gnu_longname() {
+                let name = content.strip_suffix(b"\0").unwrap_or(&content);
+                long_name = Some(PathBuf::from(std::ffi::OsStr::from_bytes(name)));
+            }
+            continue;
+        }
+        let name = match long_name.take() {
+            Some(name) => name,
+            None => entry.path().map_err(unreadable)?.into_owned(),
+        };
         let (first, rest) = plain(&name, kind).map_err(refused)?;
         if root.get_or_insert_with(|| first.clone()) != &first {
             return Err(refused(format!("it holds several folders, and `{first}` is not the first")));
         }
-        let wanted = match rest.to_str() {
-            Some(RUN) => &mut run,
-            Some(TRIALS) => &mut trials,
+        let (wanted, most) = match rest.to_str() {
+            Some(RUN) => (&mut run, MOST_BYTES[0]),
+            Some(TRIALS) => (&mut trials, MOST_BYTES[1]),
             _ => continue,
         };
-        let mut content = Vec::new();
-        let read = (&mut entry).take(MOST_BYTES + 1).read_to_end(&mut content).map_err(unreadable)?;
-        if read as u64 > MOST_BYTES {
-            return Err(refused(format!("`{}` in it is larger than {} GiB", name.display(), MOST_BYTES >> 30)));
-        }
-        if wanted.replace(content).is_some() {
+        let content = limited(&mut entry, most).map_err(unreadable)?;
+        let too_large = || refused(format!("`{}` in it is larger than {} MiB", name.display(), most >> 20));
+        if wanted.replace(content.ok_or_else(too_large)?).is_some() {
             return Err(refused(format!("`{}` is in it twice", name.display())));
         }
     }
     run.zip(trials).ok_or_else(|| refused(format!("it lacks {RUN} or {TRIALS}: it is no run")))
+}
+
+/// The whole content, if it is not longer than this.
+fn limited(entry: &mut impl Read, most_bytes: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let mut content = Vec::new();
+    entry.take(most_bytes + 1).read_to_end(&mut content)?;
+    Ok((content.len() as u64 <= most_bytes).then_some(content))
 }
 
 /// First part and rest of a path that stays within one folder, of a file or folder.

@@ -32,7 +32,7 @@ impl Histogram {
 
     /// Number of I/Os.
     pub fn count(&self) -> u64 {
-        self.bins.iter().map(|&(_, count)| count).sum()
+        self.bins.iter().fold(0, |sum: u64, &(_, count)| sum.saturating_add(count))
     }
 
     /// Add the counts of another histogram.
@@ -49,9 +49,9 @@ impl Histogram {
             return None;
         }
         let rank = ((q * total as f64).ceil() as u64).max(1);
-        let mut seen = 0;
+        let mut seen = 0_u64;
         self.bins.iter().find_map(|&(latency_ns, count)| {
-            seen += count;
+            seen = seen.saturating_add(count);
             (seen >= rank).then_some(latency_ns)
         })
     }

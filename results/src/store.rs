@@ -10,6 +10,8 @@ use crate::resume::{self, Round};
 
 pub(crate) const RUN: &str = "run.json";
 pub(crate) const TRIALS: &str = "trials.jsonl";
+/// Most bytes of `run.json` and of `trials.jsonl` that are read: a record may come from a stranger.
+pub(crate) const MOST_BYTES: [u64; 2] = [64 << 20, 512 << 20];
 
 /// A run's folder cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -215,22 +217,20 @@ impl Record {
     pub fn load(folder: &Path) -> Result<Record, StoreError> {
         if folder.is_file() {
             let (run, trials) = archive::read(folder)?;
-            return Record::of(folder, parse_run(&folder.join(RUN), &run)?, &trials);
+            return Record::parse(folder, &run, &trials);
         }
-        let path = folder.join(RUN);
-        let run = match fs::read(&path) {
-            Ok(text) => parse_run(&path, &text)?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(StoreError::NotARun(folder.display().to_string()));
-            }
-            Err(e) => return Err(io("reading", &path)(e)),
-        };
-        let path = folder.join(TRIALS);
-        let trials = fs::read(&path).map_err(io("reading", &path))?;
-        Record::of(folder, run, &trials)
+        if !folder.join(RUN).exists() {
+            return Err(StoreError::NotARun(folder.display().to_string()));
+        }
+        let run = parse_run(&folder.join(RUN), &read(folder, RUN, MOST_BYTES[0])?)?;
+        Record::of(folder, run, &read(folder, TRIALS, MOST_BYTES[1])?)
     }
 
-    /// From the two files of the record, which were read from `folder`.
+    /// From the bytes of `run.json` and `trials.jsonl`, which were found in `folder`. Nothing is read from there.
+    pub fn parse(folder: &Path, run: &[u8], trials: &[u8]) -> Result<Record, StoreError> {
+        Record::of(folder, parse_run(&folder.join(RUN), run)?, trials)
+    }
+
     fn of(folder: &Path, run: Run, trials: &[u8]) -> Result<Record, StoreError> {
         let mut notes = Vec::new();
         let mut trials = parse_trials(&folder.join(TRIALS), trials, &run, &mut notes)?;
@@ -250,6 +250,19 @@ impl Record {
     pub fn blocks_begun(&self) -> u32 {
         self.trials.iter().map(|trial| trial.planned.block).max().unwrap_or(0)
     }
+}
+
+/// A file of a folder that may come from a stranger: never what a link leads to, nor a pipe, nor endless bytes.
+fn read(folder: &Path, name: &str, most_bytes: u64) -> Result<Vec<u8>, StoreError> {
+    let path = folder.join(name);
+    let metadata = fs::symlink_metadata(&path).map_err(io("reading", &path))?;
+    if !metadata.is_file() {
+        return Err(damaged(&path, None, &"it is no file of its own but a link, a folder or a device"));
+    }
+    if metadata.len() > most_bytes {
+        return Err(damaged(&path, None, &format!("it is larger than {} MiB", most_bytes >> 20)));
+    }
+    fs::read(&path).map_err(io("reading", &path))
 }
 
 fn damaged(path: &Path, line: Option<usize>, reason: &dyn std::fmt::Display) -> StoreError {
@@ -335,8 +348,8 @@ pub fn list_runs(parent: &Path) -> Result<Vec<RunSummary>, StoreError> {
     let mut runs = Vec::new();
     for id in ids(parent)? {
         let path = parent.join(&id);
-        let text = fs::read(path.join(RUN)).map_err(io("reading", &path.join(RUN)))?;
-        let (started_at, state) = match parse_run(&path.join(RUN), &text) {
+        let read = read(&path, RUN, MOST_BYTES[0]);
+        let (started_at, state) = match read.and_then(|text| parse_run(&path.join(RUN), &text)) {
             Ok(run) => (run.started_at, format!("{:?}", run.state).to_lowercase()),
             Err(e) => (String::new(), e.to_string()),
         };

@@ -105,7 +105,7 @@ impl Exchange {
         };
         measured.put(if self.mode == Mode::UdpFlood { "packets_per_s" } else { "transactions_per_s" }, per_s);
         measured.facts.insert("probe.lost".to_owned(), json!(outcome.lost));
-        let share = outcome.lost as f64 / (outcome.lost + outcome.done) as f64;
+        let share = outcome.lost as f64 / (outcome.lost as f64 + outcome.done as f64);
         measured.facts.insert("probe.lost_share".to_owned(), json!(share));
         if !outcome.bins.is_empty() {
             round_trips(&mut measured, &outcome);

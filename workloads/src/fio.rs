@@ -122,8 +122,8 @@ impl Fio {
         measured.facts.insert("fio.runtime_s".into(), json!(seconds(job)));
         measured.facts.insert("fio.major_faults".into(), json!(job.majf));
         measured.facts.insert("fio.depth_reached_percent".into(), json!(self.depth_reached(&job.iodepth_level)));
-        measured.facts.insert("fio.ios".into(), json!(job.read.total_ios + job.write.total_ios));
-        measured.facts.insert("fio.bytes".into(), json!(job.read.io_bytes + job.write.io_bytes));
+        measured.facts.insert("fio.ios".into(), json!(job.read.total_ios.saturating_add(job.write.total_ios)));
+        measured.facts.insert("fio.bytes".into(), json!(job.read.io_bytes.saturating_add(job.write.io_bytes)));
         if !parsed.diagnostics.is_empty() {
             measured.facts.insert("fio.diagnostics".into(), json!(parsed.diagnostics));
         }

@@ -257,5 +257,7 @@ pub(crate) fn last_words(output: &JobOutput) -> String {
     let text = [output.stderr.text(), output.stdout.text()].into_iter().find(|text| !text.trim().is_empty());
     let text = text.unwrap_or_default();
     let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(3)..].join("; ")
+    let words = lines[lines.len().saturating_sub(3)..].join("; ");
+    // It may be printed on a terminal, and whoever wrote it may be hostile.
+    words.chars().filter(|c| !c.is_control()).take(2000).collect()
 }

@@ -125,7 +125,7 @@ async fn converse(instance: &mut Instance<'_>) -> Result<JobStatus> {
                     Reply::Stderr(Bytes(bytes)) => forward(&mut std::io::stderr(), &bytes),
                     Reply::Done(output) => return Ok(output.status),
                     Reply::Refused(why) => anyhow::bail!("the guest's agent refused the command: {why}"),
-                    _ => {}
+                    _ => anyhow::bail!("the guest's agent said what it was not asked"),
                 }
             }
             read = stdin.read(&mut buffer), if open => {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use bench_agent::{Bytes, FRAME_LIMIT, Greeting, Job, JobOutput, PROTOCOL_VERSION, Reply, Request, clock_ns};
+use anyhow::{Context, Result, bail, ensure};
+use bench_agent::{Bytes, Greeting, Job, JobOutput, PROTOCOL_VERSION, Reply, Request, clock_ns};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
@@ -12,7 +12,14 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// How much longer than the job's own deadline an answer may take: a guest that hangs never answers.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// A connected agent that has greeted.
+/// Longest frame that is not the end of a job: the agent's texts are 1 MiB at most, and a short list of JSON can take many times
+/// its length in memory.
+const ANSWER_LIMIT: usize = 8 << 20;
+/// How every frame that is the end of a job begins.
+const DONE: &[u8] = br#"{"done":"#;
+
+/// A connected agent that has greeted. It may be in a guest that is hostile: whatever it says ends in an error at worst, within
+/// the time of the question and a bounded amount of memory.
 pub struct AgentClient {
     input: BufReader<Box<dyn AsyncRead + Unpin>>,
     output: Box<dyn AsyncWrite + Unpin>,
@@ -27,6 +34,18 @@ pub struct ClockComparison {
     pub round_trip_ns: u64,
 }
 
+impl ClockComparison {
+    /// How much the offset changed since an earlier comparison, in nanoseconds. A clock inside may say anything.
+    pub fn drift_ns(&self, earlier: ClockComparison) -> i64 {
+        self.offset_ns.wrapping_sub(earlier.offset_ns)
+    }
+
+    /// A time of the agent's clock on ours.
+    pub fn ours_ns(&self, theirs_ns: u64) -> u64 {
+        theirs_ns.saturating_add_signed(self.offset_ns.saturating_neg())
+    }
+}
+
 impl AgentClient {
     /// Wait for the greeting and check that both speak the same protocol.
     pub async fn greet(
@@ -37,7 +56,7 @@ impl AgentClient {
         let mut client = AgentClient { input: BufReader::new(Box::new(input)), output: Box::new(output) };
         match timeout(within, client.receive()).await {
             Ok(reply) => match reply? {
-                Reply::Greeting(greeting) if greeting.protocol == PROTOCOL_VERSION => Ok((client, greeting)),
+                Reply::Greeting(greeting) if greeting.protocol == PROTOCOL_VERSION => Ok((client, tame(greeting))),
                 Reply::Greeting(greeting) => {
                     bail!(
                         "the agent speaks protocol {}, this is {PROTOCOL_VERSION}: rebuild the image",
@@ -61,7 +80,7 @@ impl AgentClient {
             let round_trip_ns = clock_ns() - before;
             let ours = (before + round_trip_ns / 2) as i64;
             if best.is_none_or(|best| round_trip_ns < best.round_trip_ns) {
-                best = Some(ClockComparison { offset_ns: theirs as i64 - ours, round_trip_ns });
+                best = Some(ClockComparison { offset_ns: (theirs as i64).wrapping_sub(ours), round_trip_ns });
             }
         }
         best.context("no round trip was made")
@@ -93,8 +112,15 @@ impl AgentClient {
         match timeout(within, self.receive()).await {
             Err(_) => bail!("the agent did not answer within {} s of its job's deadline", GRACE.as_secs()),
             Ok(reply) => match reply? {
-                Reply::Done(output) => Ok(*output),
-                Reply::Refused(why) => bail!("the agent could not execute the job: {why}"),
+                Reply::Done(output) => {
+                    let is_asked_for = |name| job.collect.contains(name);
+                    ensure!(
+                        output.files.iter().all(|file| is_asked_for(&file.name)),
+                        "the agent sent a file that was not asked for"
+                    );
+                    Ok(*output)
+                }
+                Reply::Refused(why) => bail!("the agent could not execute the job: {}", plain(&why)),
                 other => bail!("the agent answered {} when asked to execute a job", name(&other)),
             },
         }
@@ -115,9 +141,12 @@ impl AgentClient {
         let mut header = [0; 4];
         self.input.read_exact(&mut header).await.context("the agent went away")?;
         let length = bench_agent::decode_header(header)?;
-        debug_assert!(length <= FRAME_LIMIT);
         let mut body = vec![0; length];
         self.input.read_exact(&mut body).await.context("the agent went away in the middle of an answer")?;
+        ensure!(
+            length <= ANSWER_LIMIT || body.starts_with(DONE),
+            "the agent sent {length} bytes that are not the end of a job; {ANSWER_LIMIT} are the limit"
+        );
         serde_json::from_slice(&body).context("reading the agent's answer")
     }
 
@@ -129,6 +158,21 @@ impl AgentClient {
     /// Wait until [`AgentClient::receive`] would not wait for the beginning of a frame. Safe to cancel.
     pub async fn readable(&mut self) -> Result<()> {
         self.input.fill_buf().await.context("the agent went away").map(drop)
+    }
+}
+
+/// Text from inside as it may stand in a message: printable and short.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(400).collect()
+}
+
+fn tame(greeting: Greeting) -> Greeting {
+    Greeting {
+        kernel_release: plain(&greeting.kernel_release),
+        hostname: plain(&greeting.hostname),
+        clock_source: greeting.clock_source.as_deref().map(plain),
+        warnings: greeting.warnings.iter().take(20).map(|warning| plain(warning)).collect(),
+        ..greeting
     }
 }
 

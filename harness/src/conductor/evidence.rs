@@ -156,7 +156,7 @@ fn extra_percent(tool: Moved, seen: Moved, known_bytes: u64) -> Option<f64> {
 /// How the clock inside went against the host's.
 pub fn clock_facts(clocks: [ClockComparison; 2], elapsed_ns: u64) -> Facts {
     let [before, after] = clocks;
-    let drift_ns = after.offset_ns - before.offset_ns;
+    let drift_ns = after.drift_ns(before);
     let uncertain_ns = (before.round_trip_ns + after.round_trip_ns) / 2;
     let certain_ns = drift_ns.unsigned_abs().saturating_sub(uncertain_ns);
     [

@@ -86,6 +86,7 @@ impl Progress {
     }
 
     fn say(&self, text: &str) {
+        let text = output::plain(text);
         if self.is_terminal {
             self.bar.suspend(|| eprintln!("{text}"));
         } else {

@@ -218,7 +218,7 @@ fn fill(
         put(trial, "memory_peak_bytes", peak as f64);
     }
     if let Some(work) = measured.work {
-        let ended_ns = executed.output.ended_ns.saturating_add_signed(-executed.clocks[1].offset_ns);
+        let ended_ns = executed.clocks[1].ours_ns(executed.output.ended_ns);
         if let Some(window) = sampler(&instance.ground.cgroup, setting)?.window(&executed.samples, ended_ns, runtime_s)
         {
             cost(trial, work, &window);
