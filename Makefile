@@ -2,6 +2,8 @@
 # make test   everything that is tested, in the real environments (as root, or with sudo)
 # make calibrate   error rates of the verdicts on this machine, from how its blocks scatter (15 minutes; nothing else may run)
 # make planted     differences that are known by design, and equal sides, measured for real (20 minutes; nothing else may run)
+# make soak        kills, planted differences, escapes and fuzzing, and one table of what came out (under an hour)
+# make baselines   what bench adds to unshare, runc, a bare guest, fio from a shell and a veth pair by hand (6 minutes)
 # make lint   formatting and lints
 # make fuzz   every parser of foreign bytes, SECONDS each (needs a nightly compiler)
 
@@ -9,10 +11,12 @@ CARGO ?= cargo
 BENCH := target/release/bench
 # Only what needs root gets it; files and cache stay the caller's.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo --preserve-env=BENCH_CACHE_DIR,BENCH_STATE_DIR,NO_COLOR")
+# As root, with the caller's Rust.
+ROOT := $(SUDO) env "PATH=$$PATH" "HOME=$$HOME" "RUSTUP_HOME=$${RUSTUP_HOME:-$$HOME/.rustup}" "CARGO_HOME=$${CARGO_HOME:-$$HOME/.cargo}"
 ARGS ?= --suite io
 SECONDS ?= 60
 
-.PHONY: run build setup test calibrate planted fuzz lint clean
+.PHONY: run build setup test calibrate planted soak baselines fuzz lint clean
 
 run: build
 	$(SUDO) $(BENCH) doctor --install
@@ -32,7 +36,7 @@ setup:
 # One profile serves unit and end-to-end tests. Those that need root are run as root; they say so when they are skipped.
 test: setup
 	$(CARGO) test --workspace --all-features --no-run
-	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" "RUSTUP_HOME=$${RUSTUP_HOME:-$$HOME/.rustup}" "CARGO_HOME=$${CARGO_HOME:-$$HOME/.cargo}" $(CARGO) test --workspace --all-features -q
+	$(ROOT) $(CARGO) test --workspace --all-features -q
 
 # Residuals of other machines stay: the file has the date in its name.
 CALIBRATION := target/calibration
@@ -45,6 +49,13 @@ calibrate: build
 planted: build
 	$(CARGO) build --release -p bench --example planted
 	$(SUDO) target/release/examples/planted
+
+soak: setup build
+	$(ROOT) ci/soak.sh
+
+baselines: build
+	$(SUDO) sh -c 'command -v runc >/dev/null || apt-get install -y -q runc; command -v cpio >/dev/null || apt-get install -y -q cpio'
+	$(SUDO) python3 docs/baselines.py
 
 lint:
 	$(CARGO) fmt --all --check

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Kill everything in these groups and in those below, and remove them. Groups that are gone already are fine.
 pub fn remove_paths(paths: &[PathBuf]) -> Result<(), CgroupError> {
     // What is empty can be removed, and most often it is.
-    if paths.iter().fold(true, |gone, path| remove(path).is_ok() && gone) {
+    if paths.iter().all(|path| remove(path).is_ok()) {
         return Ok(());
     }
     let mut groups = Vec::new();

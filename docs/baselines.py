@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""What `bench` adds to doing the same by hand, as METHODOLOGY section 10 records it. Run by `make baselines`, as root.
+
+Everything is interleaved with what it is compared with, in changing order. Needs runc, util-linux, iproute2, fio, iperf3,
+QEMU, busybox and cpio; links are made in network namespaces of their own.
+"""
+
+import glob
+import json
+import math
+import os
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+BENCH = os.path.abspath("target/release/bench")
+WORK = tempfile.mkdtemp(prefix="bench-baselines-", dir="target")
+ENV = dict(os.environ, BENCH_STATE_DIR=os.path.abspath(f"{WORK}/state"), NO_COLOR="1")
+PAIRS = 10
+STUDENT = 2.262  # 97.5 % quantile for 9 degrees of freedom
+
+
+def run(command, **options):
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options)
+    if done.returncode != 0:
+        sys.exit(f"{command}: {done.stderr}")
+    return done
+
+
+def paired(ours, theirs):
+    """Ratio of interleaved pairs with its 95 % interval, each side first in turn."""
+    logs = []
+    for pair in range(PAIRS):
+        sides = [ours, theirs] if pair % 2 else [theirs, ours]
+        values = {side: side(pair) for side in sides}
+        logs.append(math.log(values[ours] / values[theirs]))
+    mean, half = statistics.mean(logs), STUDENT * statistics.stdev(logs) / math.sqrt(PAIRS)
+    return "{:.3f} [{:.3f}, {:.3f}]".format(*(math.exp(x) for x in (mean, mean - half, mean + half)))
+
+
+def measured(metric, *arguments):
+    """A metric of the only trial of a run."""
+    out = tempfile.mkdtemp(dir=WORK)
+    # 3: the trial counts as invalid, for something that is not this comparison's business.
+    done = subprocess.run([BENCH, "run", "--blocks", "1", "--env", "native", "--out", out, *arguments], env=ENV, capture_output=True, text=True)
+    if done.returncode not in (0, 3):
+        sys.exit(done.stderr)
+    with open(glob.glob(f"{out}/*/trials.jsonl")[0]) as trials:
+        return next(m["value"] for m in json.loads(trials.readline())["measurements"] if m["metric"] == metric)
+
+
+def start():
+    """`container run -- true` against unshare(1) and runc: whole processes, medians of 60."""
+    run([BENCH, "container", "run", "--", "true"], env=ENV)
+    tree = max(glob.glob(os.path.expanduser("~/.cache/bench/tree-*/root")), key=os.path.getmtime)
+    run(["runc", "spec", "-b", WORK])
+    with open(f"{WORK}/config.json") as file:
+        config = json.load(file)
+    config["process"].update(args=["/bin/true"], terminal=False)
+    config["root"] = {"path": tree, "readonly": True}
+    with open(f"{WORK}/config.json", "w") as file:
+        json.dump(config, file)
+    commands = {
+        "bench": lambda i: [BENCH, "container", "run", "--", "/bin/true"],
+        "unshare": lambda i: ["unshare", "-pfnmuiC", "--mount-proc", f"{tree}/usr/bin/busybox", "true"],
+        "runc": lambda i: ["runc", "run", "-b", WORK, f"baseline{os.getpid()}-{i}"],
+    }
+    times = {name: [] for name in commands}
+    for i in range(60):
+        for name in random.sample(list(commands), len(commands)):
+            began = time.perf_counter()
+            run(commands[name](i), env=ENV)
+            times[name].append((time.perf_counter() - began) * 1e3)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    shown = ", ".join(f"{name} {median:.2f} ms" for name, median in medians.items())
+    print(f"start: {shown}; bench / unshare {medians['bench'] / medians['unshare']:.2f}, runc / bench {medians['runc'] / medians['bench']:.2f}")
+
+
+def guest():
+    """Start to agent-ready against QEMU's start to the first line of userspace of a bare busybox initramfs."""
+    kernel = glob.glob(os.path.expanduser("~/.cache/bench/kernel/**/vmlinuz*"), recursive=True)[0]
+    root = f"{WORK}/initramfs"
+    os.makedirs(f"{root}/bin")
+    os.makedirs(f"{root}/dev")
+    run(["cp", "/bin/busybox", f"{root}/bin/busybox"])
+    with open(f"{root}/init", "w") as init:
+        init.write("#!/bin/busybox sh\n/bin/busybox echo FIRST-LINE > /dev/console\n/bin/busybox poweroff -f\n")
+    os.chmod(f"{root}/init", 0o755)
+    run(f"cd {root} && mknod dev/console c 5 1 && find . | cpio -o -H newc > ../initramfs.cpio", shell=True)
+    qemu = "qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -machine q35,hpet=off,smm=off,vmport=off"
+    words = f"{qemu} -accel tcg,thread=multi -cpu max -smp 2 -m 1024M -serial stdio -initrd {WORK}/initramfs.cpio".split()
+    words += ["-kernel", kernel, "-append", "console=ttyS0 panic=-1 quiet loglevel=1 random.trust_cpu=on tsc=reliable no_timer_check"]
+
+    def bare(_):
+        began = time.perf_counter()
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        next(line for line in process.stdout if b"FIRST-LINE" in line)
+        took = time.perf_counter() - began
+        process.kill()
+        process.wait()
+        return took
+
+    def ours(_):
+        said = run([BENCH, "vm", "run", "--verbose", "--options", "accel=tcg", "--", "true"], env=ENV).stderr
+        return float(re.search(r"ready after (\d+) ms", said).group(1)) / 1e3
+
+    ours(0)
+    print(f"guest: bench / bare initramfs {paired(ours, bare)}")
+
+
+def fio():
+    """`rand-read` in native against the same job file from a shell."""
+    target = os.path.abspath(f"{WORK}/target")
+    run(["fio", "--name=fill", f"--filename={target}", "--size=1g", "--rw=write", "--bs=1m", "--direct=1", "--ioengine=libaio", "--iodepth=16", "--refill_buffers=1"])
+    job = f"filename={target}\nsize=1g\nrw=randread\nbs=4k\niodepth=16\nnumjobs=8\ndirect=1\nioengine=libaio\ntime_based=1\n"
+    job += "allrandrepeat=1\nclocksource=clock_gettime\ngroup_reporting=1\nstonewall\n"
+
+    def shell(seed):
+        with open(f"{WORK}/job.fio", "w") as file:
+            for index, (name, runtime) in enumerate([("drive", "1000ms"), ("warm", "500ms"), ("measured", "2000ms")]):
+                file.write(f"[{name}]\n{job}runtime={runtime}\nrandseed={3 * seed + index + 1}\n")
+        said = run(["fio", "--output-format=json", f"{WORK}/job.fio"]).stdout
+        jobs = json.loads(said[said.index("{"):])["jobs"]
+        return next(job for job in jobs if job["jobname"] == "measured")["read"]["iops"]
+
+    def ours(_):
+        return measured("iops", "--only", "rand-read", "--target", target, "--destroy-data", "--size", "1GiB")
+
+    print(f"fio: bench / shell {paired(ours, shell)}")
+    os.remove(target)
+
+
+def veth():
+    """Native bulk throughput through the lab against a veth pair made with ip(8)."""
+    here, there = f"here{os.getpid()}", f"there{os.getpid()}"
+    settings = "echo reno > ipv4/tcp_congestion_control; echo 4096 131072 6291456 > ipv4/tcp_rmem; echo 4096 16384 4194304 > ipv4/tcp_wmem"
+
+    def by_hand(_):
+        run(f"ip netns add {here}; ip netns add {there}; ip -n {here} link add v0 type veth peer name v1 netns {there}", shell=True)
+        for name, device, address in ((here, "v0", "198.18.0.1/24"), (there, "v1", "198.18.0.2/24")):
+            run(f"ip -n {name} addr add {address} dev {device}; ip -n {name} link set {device} up", shell=True)
+            run(["ip", "netns", "exec", name, "sh", "-c", f"cd /proc/sys/net; {settings}"])
+        server = subprocess.Popen(["ip", "netns", "exec", there, "taskset", "-c", "1", "iperf3", "-s", "-1"], stdout=subprocess.DEVNULL)
+        time.sleep(0.3)
+        said = run(f"ip netns exec {here} taskset -c 0 iperf3 -c 198.18.0.2 -J -t 2 -O 1".split()).stdout
+        server.wait()
+        run(f"ip netns del {here}; ip netns del {there}", shell=True)
+        return json.loads(said)["end"]["sum_received"]["bits_per_second"] / 8
+
+    def ours(_):
+        return measured("bandwidth_bytes_per_s", "--suite", "network", "--only", "tcp-stream-tx")
+
+    print(f"veth: bench / by hand {paired(ours, by_hand)}")
+
+
+if __name__ == "__main__":
+    known = {part.__name__: part for part in (start, guest, fio, veth)}
+    for name in sys.argv[1:] or known:
+        known[name]()
