@@ -160,14 +160,9 @@ pub fn command(spec: &Spec) -> std::io::Result<Command> {
     file.write_all(&serde_json::to_vec(spec)?)?;
     file.seek(SeekFrom::Start(0))?;
     let file = OwnedFd::from(file);
-    // A container could write to the executable of its starter through /proc/self/exe (CVE-2019-5736): it is executed from
-    // a mount of its own that is read-only.
-    let executable = sys::read_only_executable();
-    let program = match &executable {
-        Some(executable) => format!("/proc/self/fd/{}", executable.as_raw_fd()),
-        None => "/proc/self/exe".to_owned(),
-    };
-    let mut command = Command::new(program);
+    // A container could write to the executable of its starter through /proc/self/exe (CVE-2019-5736).
+    let executable = sys::read_only_executable()?;
+    let mut command = Command::new(format!("/proc/self/fd/{}", executable.as_raw_fd()));
     command.arg0("bench").arg("container-init").arg(file.as_raw_fd().to_string());
     let hook = move || {
         // Moved in to live as long as the command.
