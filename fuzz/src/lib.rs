@@ -22,8 +22,11 @@ mod agent_client;
 
 use agent_client::AgentClient;
 
+/// A name, and what is done with bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// All targets by name.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+pub const TARGETS: [Target; 9] = [
     ("agent_request", agent_request),
     ("agent_reply", agent_reply),
     ("fio", fio),
@@ -100,7 +103,7 @@ pub fn probe(bytes: &[u8]) {
 fn measure(suite: &'static str, bytes: &[u8]) {
     thread_local! {
         static WORKLOADS: [(&'static str, OnceCell<Vec<Workload>>); 2] =
-            [("io", OnceCell::new()), ("network", OnceCell::new())];
+            const { [("io", OnceCell::new()), ("network", OnceCell::new())] };
     }
     let output = printed(bytes);
     WORKLOADS.with(|suites| {
@@ -156,7 +159,6 @@ pub fn policy(bytes: &[u8]) {
     let known = KnownNames {
         workloads: ["rand-read".to_owned(), "seq-write".to_owned()].into(),
         environments: ["native".to_owned(), "vm".to_owned()].into(),
-        ..KnownNames::default()
     };
     if let Err(e) = Policy::parse(text, "policy.toml", &known, jiff::civil::date(2026, 1, 1)) {
         black_box(e.to_string());

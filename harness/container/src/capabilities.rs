@@ -2,9 +2,11 @@
 
 use std::io;
 
-use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set, set_capabilities,
+};
 
-use crate::init::Failure;
+use crate::init::{Doing, Failure};
 
 /// All capabilities by name. The number is the position.
 const NAMES: [&str; 41] = [
@@ -68,7 +70,8 @@ const DOCKER: [&str; 13] = [
     "AUDIT_WRITE",
 ];
 
-/// Take everything out of the bounding set but Docker's default and `more`: at exec root is left with exactly the rest.
+/// Give up everything but Docker's default and `more`: at once (a process 1 that is a reaper never executes anything), and in the
+/// bounding set, so that root is left with exactly the rest at exec.
 pub(crate) fn limit(more: &[String]) -> Result<(), Failure> {
     let mut keep = Vec::new();
     for name in DOCKER.into_iter().chain(more.iter().map(String::as_str)) {
@@ -82,7 +85,14 @@ pub(crate) fn limit(more: &[String]) -> Result<(), Failure> {
             Err(e) => return Err(Failure::own("dropping capabilities", Some(io::Error::from(e)))),
         }
     }
-    Ok(())
+    let kept = CapabilitySet::from_bits_retain(keep.iter().map(|number| 1 << number).sum());
+    capabilities(None)
+        .and_then(|held| {
+            let left = held.permitted.intersection(kept);
+            let inheritable = CapabilitySet::empty();
+            set_capabilities(None, CapabilitySets { effective: left, permitted: left, inheritable })
+        })
+        .doing("dropping capabilities")
 }
 
 fn number(name: &str) -> Option<usize> {

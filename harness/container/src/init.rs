@@ -227,6 +227,7 @@ fn process_one(spec: &Spec) -> Result<i32, Failure> {
         crate::device::up("lo").doing("bringing the loopback device up")?;
     }
     if let Some(sources) = sources {
+        sys::own_session_keyring().doing("leaving the starter's keys behind")?;
         sources.enter(&spec.namespaces)?;
         capabilities::limit(&spec.capabilities)?;
         rustix::thread::set_no_new_privs(true).doing("giving up new privileges")?;
@@ -253,6 +254,8 @@ fn reap(spec: &Spec) -> Result<i32, Failure> {
         },
         Fork::Parent(pid) => pid,
     };
+    // It stays, where a program inside can look at it.
+    sys::close_others().doing("closing descriptors")?;
     loop {
         match all.wait().doing("waiting for a signal")? {
             Signal::SIGCHLD => {

@@ -7,13 +7,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
 
 use crate::init::{Doing, Failure};
 use crate::spec::{Bind, Namespace, Root};
 
 /// Files and folders that Docker hides ...
-const MASKED: [&str; 11] = [
+const MASKED: [&str; 12] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -25,6 +25,7 @@ const MASKED: [&str; 11] = [
     "/proc/sched_debug",
     "/proc/scsi",
     "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 ];
 /// ... and those that it makes read-only.
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
@@ -92,6 +93,7 @@ impl<'a> Sources<'a> {
         if absent.is_empty() {
             mount(Some(tree.as_str()), STAGE, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
                 .doing(format!("mounting the root {}", self.root.tree.display()))?;
+            restrict(Path::new(STAGE), MsFlags::MS_RDONLY | MsFlags::MS_NODEV).doing("making the root read-only")?;
             return Ok(PathBuf::from(STAGE));
         }
         let stage = Path::new(STAGE);
@@ -144,20 +146,39 @@ fn by_fd(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
-/// Bind what `source` is open on to a path inside the new root, which is the working directory.
+/// Bind what `source` is open on to a path inside the new root, which is the working directory. A device is one when it is given
+/// itself, not when it lies in a folder.
 fn attach(bind: &Bind, source: &OwnedFd) -> Result<(), Failure> {
     let doing = || format!("mounting {} on {}", bind.source.display(), bind.target.display());
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(source).doing(doing())?.st_mode);
     let here = open_path(Path::new(".")).doing(doing())?;
     if open_in(&here, &bind.target).is_err() {
         // Below a file system of the container's own, such as /dev; all other places have been made.
-        make_point(&here, &bind.target, bind.source.is_dir()).doing(doing())?;
+        make_point(&here, &bind.target, kind.is_dir()).doing(doing())?;
     }
     let target = open_in(&here, &bind.target).doing(doing())?;
     let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
     mount(Some(by_fd(source).as_str()), by_fd(&target).as_str(), NONE, flags, NONE).doing(doing())?;
+    let mut flags = MsFlags::MS_NOSUID;
+    flags.set(MsFlags::MS_RDONLY, bind.read_only);
+    flags.set(MsFlags::MS_NODEV, !(kind.is_char_device() || kind.is_block_device()));
     let mounted = open_in(&here, &bind.target).doing(doing())?;
-    let read_only = if bind.read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
-    remount(Path::new(&by_fd(&mounted)), read_only | MsFlags::MS_NOSUID).doing(doing())
+    restrict(Path::new(&by_fd(&mounted)), flags).doing(doing())
+}
+
+/// Add flags to a mount and to all that are mounted below it; before Linux 5.12 only to itself.
+fn restrict(path: &Path, flags: MsFlags) -> io::Result<()> {
+    let attributes = [
+        (MsFlags::MS_RDONLY, libc::MOUNT_ATTR_RDONLY),
+        (MsFlags::MS_NOSUID, libc::MOUNT_ATTR_NOSUID),
+        (MsFlags::MS_NODEV, libc::MOUNT_ATTR_NODEV),
+        (MsFlags::MS_NOEXEC, libc::MOUNT_ATTR_NOEXEC),
+    ];
+    let wanted = attributes.into_iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, attribute)| attribute).sum();
+    match crate::sys::restrict(&open_path(path)?, wanted, true) {
+        Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => Ok(remount(path, flags)?),
+        done => done,
+    }
 }
 
 /// Change the flags of a mount, keeping those that a user namespace may not clear.
@@ -198,7 +219,9 @@ fn mount_special(namespaces: &BTreeSet<Namespace>, host_sys: Option<&OwnedFd>) -
         Some(sys) => {
             mount(Some(by_fd(sys).as_str()), "sys", NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
                 .doing("mounting the host's /sys")?;
-            remount(Path::new("sys"), MsFlags::MS_RDONLY).doing("making /sys read-only")?;
+            restrict(Path::new("sys"), quiet | MsFlags::MS_RDONLY).doing("making /sys read-only")?;
+            // Instead of all groups of the host.
+            special("tmpfs", "sys/fs/cgroup", quiet | MsFlags::MS_RDONLY, "")?;
         }
         None => special("sysfs", "sys", quiet | MsFlags::MS_RDONLY, "")?,
     }

@@ -1,10 +1,13 @@
 //! What to start, and the command that starts it.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::ffi::{CString, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, PipeWriter, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,7 +16,8 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
-use crate::sys;
+use crate::sys::{self, Fork};
+use nix::unistd::Pid;
 
 /// The kinds of namespaces (namespaces(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -160,38 +164,12 @@ pub fn command(spec: &Spec) -> io::Result<Command> {
     let mut file = File::from(memfd_create("spec", MemfdFlags::CLOEXEC)?);
     file.write_all(&serde_json::to_vec(spec)?)?;
     file.seek(SeekFrom::Start(0))?;
-    Ok(reading(file.into()))
-}
-
-/// As [`command`], but what to start is told later: the process can begin while that is still being prepared. When nothing is
-/// told it ends.
-pub fn command_ahead() -> io::Result<(Command, Starter)> {
-    let (reader, writer) = io::pipe()?;
-    Ok((reading(reader.into()), Starter(writer)))
-}
-
-/// Tells a process what to start.
-#[derive(Debug)]
-pub struct Starter(PipeWriter);
-
-impl Starter {
-    /// Tell it.
-    pub fn start(mut self, spec: &Spec) -> io::Result<()> {
-        self.0.write_all(&serde_json::to_vec(spec)?)
-    }
-}
-
-/// The command of a process that reads its spec from `file`.
-fn reading(file: OwnedFd) -> Command {
-    // A container could write to the executable of its starter through /proc/self/exe (CVE-2019-5736): it is executed from
-    // a mount of its own that is read-only.
-    let executable = sys::read_only_executable();
-    let program = match &executable {
-        Some(executable) => format!("/proc/self/fd/{}", executable.as_raw_fd()),
-        None => "/proc/self/exe".to_owned(),
-    };
-    let mut command = Command::new(program);
-    command.arg0("bench").arg("container-init").arg(file.as_raw_fd().to_string());
+    let file = OwnedFd::from(file);
+    // A container could write to the executable of its starter through /proc/self/exe (CVE-2019-5736).
+    let executable = sys::read_only_executable()?;
+    let [name, init, number] = arguments(&file);
+    let mut command = Command::new(path(&executable));
+    command.arg0(name).arg(init).arg(number);
     let hook = move || {
         // Moved in to live as long as the command.
         let _ = &executable;
@@ -199,5 +177,52 @@ fn reading(file: OwnedFd) -> Command {
     };
     // SAFETY: the hook runs between fork and exec and makes one system call; it neither allocates nor locks.
     unsafe { command.pre_exec(hook) };
-    command
+    Ok(command)
+}
+
+fn path(executable: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", executable.as_raw_fd())
+}
+
+fn arguments(spec: &OwnedFd) -> [String; 3] {
+    ["bench".to_owned(), "container-init".to_owned(), spec.as_raw_fd().to_string()]
+}
+
+/// A process that begins while what it is to start is still being prepared. When it is not told, it ends.
+#[derive(Debug)]
+pub struct Starter {
+    pid: Pid,
+    spec: PipeWriter,
+}
+
+impl Starter {
+    /// Begin; what [`command`] says of the process holds. Only for processes without threads. It does not wait for exec as
+    /// [`Command::spawn`] does, which is a good part of the time that a container takes to start.
+    pub fn begin() -> io::Result<Starter> {
+        let executable = sys::read_only_executable()?;
+        let (reader, spec) = io::pipe()?;
+        match sys::clone3(0, None)? {
+            Fork::Parent(pid) => Ok(Starter { pid: Pid::from_raw(pid), spec }),
+            Fork::Child => {
+                let Err(e) = become_init(&executable, &reader.into());
+                eprintln!("bench: container: executing itself: {e}");
+                std::process::exit(125);
+            }
+        }
+    }
+
+    /// Tell it what to start; its process id.
+    pub fn start(mut self, spec: &Spec) -> io::Result<Pid> {
+        self.spec.write_all(&serde_json::to_vec(spec)?)?;
+        Ok(self.pid)
+    }
+}
+
+fn become_init(executable: &OwnedFd, reader: &OwnedFd) -> io::Result<Infallible> {
+    sys::default_signals();
+    fcntl_setfd(reader, FdFlags::empty())?;
+    let argv = arguments(reader).map(CString::new).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let pair = |(name, value): (OsString, OsString)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat());
+    let env = std::env::vars_os().map(pair).collect::<Result<Vec<_>, _>>()?;
+    Ok(nix::unistd::execve(&CString::new(path(executable))?, &argv, &env)?)
 }

@@ -74,25 +74,54 @@ pub(crate) fn close_on_exec() -> io::Result<()> {
     }
 }
 
-/// This executable on a detached read-only mount; absent where that is not allowed (not root).
-pub(crate) fn read_only_executable() -> Option<OwnedFd> {
+/// Close all descriptors but the standard three, in a process that goes on without them and ends by `exit`.
+pub(crate) fn close_others() -> io::Result<()> {
+    // SAFETY: no owner of a closed descriptor uses or closes it any more: the caller ends by `exit`, which drops nothing.
+    match unsafe { libc::close_range(3, libc::c_uint::MAX, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// An executable that nobody who is started by it can write to: this one on a detached read-only mount, or where that is not
+/// to be had (before Linux 5.12, or without root) a sealed copy in memory.
+pub(crate) fn read_only_executable() -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let mount = open_tree(CWD, "/proc/self/exe", flags).ok()?;
-    let mut attributes =
-        libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let mount = open_tree(CWD, "/proc/self/exe", flags).map_err(io::Error::from);
+    mount.and_then(|mount| restrict(&mount, libc::MOUNT_ATTR_RDONLY, false).map(|()| mount)).or_else(|_| sealed_copy())
+}
+
+fn sealed_copy() -> io::Result<OwnedFd> {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+    let mut copy = File::from(memfd_create("bench", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    io::copy(&mut File::open("/proc/self/exe")?, &mut copy)?;
+    fcntl_add_seals(&copy, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    Ok(copy.into())
+}
+
+/// Add attributes (`MOUNT_ATTR_*`) to what is mounted at a descriptor, and to all mounts below it if asked (Linux 5.12).
+pub(crate) fn restrict(mount: &OwnedFd, attributes: u64, recursive: bool) -> io::Result<()> {
+    let mut attributes = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
     let size = std::mem::size_of::<libc::mount_attr>();
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the descriptor is open, the path is an empty C string, and the structure lives through the call.
     let done = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            mount.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
-            &raw mut attributes,
-            size,
-        )
+        libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw mut attributes, size)
     };
-    (done == 0).then_some(mount)
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A session keyring of its own instead of the starter's, in which its keys can be found (keyrings(7)).
+pub(crate) fn own_session_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: the two arguments are a number and no name.
+    match unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) } {
+        -1 => match io::Error::last_os_error() {
+            e if e.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+            e => Err(e),
+        },
+        _ => Ok(()),
+    }
 }
 
 /// Default actions for all signals, and none blocked: as a program expects to be started.

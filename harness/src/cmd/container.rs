@@ -2,14 +2,16 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
-use bench_container::{Bind, Cgroup, IoLimit, Limits, Namespace, Root, Spec, UserMap};
+use bench_container::{Bind, Cgroup, IoLimit, Limits, Namespace, Root, Spec, Starter, UserMap};
 use bench_workloads::{parse_duration, parse_size};
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
-use crate::failure::need_root;
+use crate::failure::{self, need_root};
 use crate::ledger::{Change, ChangeId, Ledger};
 use crate::netlab::{self, Lab, Route, User};
 use crate::{paths, tools};
@@ -118,9 +120,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     let signals = watched();
     signals.thread_block().context("blocking signals")?;
     // It begins on another CPU while the rest is prepared.
-    let (mut command, starter) = bench_container::command_ahead().context("preparing the container's first process")?;
-    let child = command.spawn().context("starting the container's first process")?;
-    drop(command);
+    let starter = Starter::begin().context("starting the container's first process")?;
     let limits = limits(args)?;
     let mut spec = spec(args)?;
     let ledger = Ledger::open(&paths::state_dir())?;
@@ -135,8 +135,8 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     };
     spec.network = lab.as_ref().map(Lab::work);
     let peer = lab.as_ref().map(|lab| start_peer(lab, &ledger)).transpose()?;
-    starter.start(&spec).context("starting the container")?;
-    let status = wait(child, &signals)?;
+    let init = starter.start(&spec).context("starting the container")?;
+    let status = wait(init, &signals)?;
     if cgroup.oom_kills().is_ok_and(|kills| kills > 0) {
         eprintln!("bench: the memory limit was met and a process was killed");
     }
@@ -170,10 +170,12 @@ fn watched() -> SigSet {
 }
 
 /// Wait for the end. The terminal's signals reach the command without us; to be told to end ends the container.
-fn wait(mut child: Child, signals: &SigSet) -> Result<i32> {
+fn wait(init: Pid, signals: &SigSet) -> Result<i32> {
     loop {
-        if let Some(status) = child.try_wait().context("waiting for the container")? {
-            return Ok(status.code().unwrap_or(125));
+        match waitpid(init, Some(WaitPidFlag::WNOHANG)).context("waiting for the container")? {
+            WaitStatus::Exited(_, status) => return Ok(status),
+            WaitStatus::Signaled(..) => return Ok(failure::OWN),
+            _ => {}
         }
         let signal = signals.wait().context("waiting for a signal")?;
         if matches!(signal, Signal::SIGTERM | Signal::SIGHUP) {

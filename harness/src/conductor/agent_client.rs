@@ -56,7 +56,7 @@ impl AgentClient {
         let mut client = AgentClient { input: BufReader::new(Box::new(input)), output: Box::new(output) };
         match timeout(within, client.receive()).await {
             Ok(reply) => match reply? {
-                Reply::Greeting(greeting) if greeting.protocol == PROTOCOL_VERSION => Ok((client, tame(greeting))),
+                Reply::Greeting(greeting) if greeting.protocol == PROTOCOL_VERSION => Ok((client, tame(&greeting))),
                 Reply::Greeting(greeting) => {
                     bail!(
                         "the agent speaks protocol {}, this is {PROTOCOL_VERSION}: rebuild the image",
@@ -166,13 +166,13 @@ fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(400).collect()
 }
 
-fn tame(greeting: Greeting) -> Greeting {
+fn tame(greeting: &Greeting) -> Greeting {
     Greeting {
         kernel_release: plain(&greeting.kernel_release),
         hostname: plain(&greeting.hostname),
         clock_source: greeting.clock_source.as_deref().map(plain),
         warnings: greeting.warnings.iter().take(20).map(|warning| plain(warning)).collect(),
-        ..greeting
+        ..*greeting
     }
 }
 
