@@ -2,7 +2,10 @@
 
 mod support;
 
-use std::io::Write;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
 
 use support::{Stage, finish, stage, wait};
@@ -49,6 +52,43 @@ fn a_kernel_that_panics_is_told_with_its_words() {
     let (status, _, err) = vm(&stage, "echo c > /proc/sysrq-trigger");
     assert_eq!(status, 125);
     assert!(err.contains("kernel panicked") && err.contains("sysrq"), "{err}");
+}
+
+/// What it has of the host, looked at from both sides while it fills its console.
+#[test]
+fn nothing_of_the_host_is_shared_but_root_target_and_port() {
+    let Some(stage) = stage() else { return };
+    let script = "cat /sys/bus/virtio/devices/*/device | sort | uniq -c; ls /sys/class/net /sys/class/virtio-ports /sys/block; \
+        (dd if=/dev/zero of=/dev/vda bs=512 count=1 && echo wrote) 2>/dev/null; mount -o remount,rw / 2>/dev/null && echo writable; \
+        mount -t 9p -o trans=virtio any /tmp 2>/dev/null && echo shared; mount -t virtiofs any /tmp 2>/dev/null && echo shared; \
+        head -c 1500000 /dev/zero > /dev/ttyS0; echo filled; cat";
+    let mut command = stage.bench("vm run --options accel=tcg -- sh -c");
+    command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = String::new();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    while !said.ends_with("filled\n") {
+        assert!(lines.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    let folder = ["/run", "/dev/shm"].map(|base| format!("{base}/bench-{}-0", child.id()));
+    let folder = folder.iter().map(Path::new).find(|folder| folder.exists()).unwrap();
+    assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o7777, 0o700, "sockets are for root only");
+    assert!(folder.join("qmp").exists() && folder.join("agent").exists());
+    let console = fs::metadata(folder.join("console.log")).unwrap().len();
+    assert!((1..=1 << 20).contains(&console), "{console} bytes of the console are kept");
+    let arguments = fs::read_to_string(folder.join("qemu.argv")).unwrap();
+    for way in
+        ["virtfs", "fsdev", "9p", "vhost-user", "-netdev", "-nic", "-usb", "-monitor", "-vnc", "-gdb", "-hda", "tcp:"]
+    {
+        assert!(!arguments.contains(way), "{way}: {arguments}");
+    }
+    drop(child.stdin.take());
+    let (status, _, err) = wait(child);
+    assert_eq!(status, 0, "{err}");
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    // One disk (2) and one console (3, the agent's port), by their numbers in the virtio standard.
+    let expected = "1 0x0002 1 0x0003 /sys/block: vda /sys/class/net: lo /sys/class/virtio-ports: vport0p1 filled";
+    assert_eq!(words, expected, "{err}");
 }
 
 /// The guest has pure cgroup v2: our containers in it are tested there as on a host that has nothing else.

@@ -92,7 +92,7 @@ pub struct Sockets {
     pub qmp: PathBuf,
     /// The agent's port.
     pub agent: PathBuf,
-    /// What the guest's kernel says.
+    /// What the guest's kernel says: QEMU's standard output, as far as it is kept.
     pub console: PathBuf,
     /// What QEMU itself says.
     pub log: PathBuf,
@@ -139,7 +139,8 @@ pub fn argv(config: &Config) -> Vec<String> {
     option("kernel", config.image.kernel.display().to_string());
     option("initrd", config.image.initramfs.display().to_string());
     option("append", command_line(config));
-    option("chardev", format!("file,id=console,path={}", escaped(&sockets.console)));
+    // Whoever starts it reads the console, and limits what is kept of it.
+    option("chardev", "file,id=console,path=/dev/stdout".into());
     option("serial", "chardev:console".into());
     option("chardev", format!("socket,id=qmp,path={},server=on,wait=off", escaped(&sockets.qmp)));
     option("mon", "chardev=qmp,mode=control".into());

@@ -84,5 +84,5 @@ pub async fn start(setting: &Setting, ground: &Ground<'_>, options: &Options) ->
     let mut command = ground.command(spec)?;
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let (agent, greeting, child) = greet_child(child.context("starting the container")?).await?;
-    Ok(Parts { agent, greeting, child, guest: None })
+    Ok(Parts { agent, greeting, child: child.into(), guest: None })
 }

@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 use super::agent_client::AgentClient;
 use super::environment::{Environment, PATH, Start};
 use super::peer::Peer;
+use super::process::Process;
 use super::{container, native, vm};
 use crate::host::target::Checked;
 use crate::ledger::{Change, ChangeId, Ledger};
@@ -113,7 +114,7 @@ pub struct Parts {
     /// What the agent said first.
     pub greeting: Greeting,
     /// The first process on the host.
-    pub child: Child,
+    pub child: Process,
     /// The guest's control, for `vm`.
     pub guest: Option<Guest>,
 }
@@ -139,7 +140,7 @@ pub struct Instance<'a> {
     /// The network and the other end of it, where it has one.
     pub network: Option<Network<'a>>,
     /// First process on the host.
-    child: Child,
+    child: Process,
     /// Dropped last: it kills what is left.
     pub ground: Ground<'a>,
 }

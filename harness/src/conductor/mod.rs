@@ -10,6 +10,7 @@ pub mod interrupt;
 mod native;
 mod peer;
 pub mod plan;
+mod process;
 pub mod progress;
 mod settle;
 pub mod trial;

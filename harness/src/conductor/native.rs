@@ -13,7 +13,7 @@ pub async fn start(setting: &Setting, ground: &Ground<'_>) -> Result<Parts> {
     let mut command = agent(setting, ground)?;
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let (agent, greeting, child) = greet_child(child.context("starting the agent")?).await?;
-    Ok(Parts { agent, greeting, child, guest: None })
+    Ok(Parts { agent, greeting, child: child.into(), guest: None })
 }
 
 /// The command of an agent that is a process of the host.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bench_container::Spec;
 use bench_vm::{BootError, Config, Guest, Sockets};
-use tokio::process::Child;
 
 use super::agent_client::AgentClient;
 use super::instance::{Ground, Parts, Setting};
+use super::process::Process;
 
 /// How long a guest may take to greet. Under emulation on a busy machine a boot takes tens of seconds.
 pub const BOOT: Duration = Duration::from_secs(120);
@@ -39,13 +39,13 @@ pub async fn start(setting: &Setting, ground: &Ground<'_>, machine: &Machine) ->
     std::fs::write(&file, argv.join("\n") + "\n").with_context(|| format!("writing {}", file.display()))?;
     let spec = Spec { argv, parent_death_signal: true, ..Spec::default() };
     let mut command = ground.command(spec)?;
-    let log = Sockets::in_folder(&ground.folder).log;
+    let Sockets { log, console, .. } = Sockets::in_folder(&ground.folder);
     let stderr = std::fs::File::create(&log).with_context(|| format!("creating {}", log.display()))?;
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().context("starting QEMU")?;
-    connect(setting, ground, child, machine.patience).await
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().context("starting QEMU")?;
+    connect(setting, ground, Process::keeping_console(child, &console)?, machine.patience).await
 }
 
-async fn connect(setting: &Setting, ground: &Ground<'_>, mut child: Child, patience: Duration) -> Result<Parts> {
+async fn connect(setting: &Setting, ground: &Ground<'_>, mut child: Process, patience: Duration) -> Result<Parts> {
     let sockets = Sockets::in_folder(&ground.folder);
     let connected = Guest::connect(&sockets, patience, child.wait()).await;
     let (mut guest, stream) = connected.map_err(anyhow::Error::from)?;
