@@ -15,7 +15,7 @@ fn run(parent: &Path) -> PathBuf {
     let record = testing::record(1, 1, false);
     let mut folder = RunFolder::create(parent, &record.run).unwrap();
     record.trials.iter().for_each(|trial| folder.append_trial(trial).unwrap());
-    fs::write(folder.raw("b01-rand-read-vm").unwrap().join("fio.json"), "{}").unwrap();
+    fs::write(folder.raw("b01-rand-read-vm", 1).unwrap().join("fio.json"), "{}").unwrap();
     folder.path().to_owned()
 }
 
