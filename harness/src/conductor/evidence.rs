@@ -169,10 +169,13 @@ pub fn clock_facts(clocks: [ClockComparison; 2], elapsed_ns: u64) -> Facts {
     .into()
 }
 
-/// How the time that the tool counted compares with the time asked for: `runtime` or `warmup`.
-pub fn time_facts(name: &str, asked_s: f64, measured_s: Option<f64>) -> Facts {
+/// Seconds that a warm-up may be off before it counts: it is short, nothing is computed from it, and its end waits for I/O.
+pub const WARM_UP_GRAIN_S: f64 = 0.25;
+
+/// How the time that the tool counted compares with the time asked for, beyond `grain_s`: `runtime` or `warmup`.
+pub fn time_facts(name: &str, asked_s: f64, measured_s: Option<f64>, grain_s: f64) -> Facts {
     let Some(measured_s) = measured_s.filter(|_| asked_s > 0.0) else { return Facts::new() };
-    let off = 100.0 * (measured_s - asked_s).abs() / asked_s;
+    let off = 100.0 * ((measured_s - asked_s).abs() - grain_s).max(0.0) / asked_s;
     [("asked_s", asked_s), ("measured_s", measured_s), ("off_percent", off)]
         .map(|(what, value)| (format!("{name}.{what}"), json!(value)))
         .into()
@@ -228,8 +231,11 @@ mod tests {
 
     #[test]
     fn time_is_compared_with_what_was_asked() {
-        assert_eq!(time_facts("runtime", 2.0, Some(2.5))["runtime.off_percent"], 25.0);
-        assert!(time_facts("warmup", 0.0, Some(0.1)).is_empty() && time_facts("runtime", 2.0, None).is_empty());
+        assert_eq!(time_facts("runtime", 2.0, Some(2.5), 0.0)["runtime.off_percent"], 25.0);
+        assert_eq!(time_facts("warmup", 0.5, Some(1.0), 0.25)["warmup.off_percent"], 50.0);
+        assert_eq!(time_facts("warmup", 0.1, Some(0.3), 0.25)["warmup.off_percent"], 0.0);
+        let nothing = [time_facts("warmup", 0.0, Some(0.1), 0.0), time_facts("runtime", 2.0, None, 0.0)];
+        assert!(nothing.iter().all(Facts::is_empty));
     }
 
     #[test]

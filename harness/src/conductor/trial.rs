@@ -205,8 +205,8 @@ fn fill(
     trial.facts.insert("job.major_faults".into(), json!(executed.output.rusage.major_faults));
     trial.facts.extend(evidence::clock_facts(executed.clocks, executed.elapsed_ns));
     let (warmup_s, runtime_s) = subject.workload.seconds(subject.profile);
-    trial.facts.extend(evidence::time_facts("warmup", warmup_s, measured.seconds.0));
-    trial.facts.extend(evidence::time_facts("runtime", runtime_s, measured.seconds.1));
+    trial.facts.extend(evidence::time_facts("warmup", warmup_s, measured.seconds.0, evidence::WARM_UP_GRAIN_S));
+    trial.facts.extend(evidence::time_facts("runtime", runtime_s, measured.seconds.1, 0.0));
     let idle = subject.baseline.and_then(|baseline| baseline.disk_bytes_per_s).unwrap_or(0.0);
     let [before, after] = &executed.looks;
     trial.facts.extend(evidence::facts(before, after, measured.moved_bytes, idle));

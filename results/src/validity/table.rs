@@ -89,7 +89,7 @@ pub const CHECKS: &[Check] = &[
         "%",
         Soft,
         [
-            "warm-up as the tool counted it, against the time asked for",
+            "warm-up as the tool counted it, against the time asked for, beyond 0.25 s",
             "the warm-up took {warmup.measured_s} s and not {warmup.asked_s} s",
             "see whether the storage stalls or the machine was suspended",
         ],
