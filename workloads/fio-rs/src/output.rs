@@ -133,13 +133,17 @@ pub struct ParseError {
     pub diagnostics: Vec<String>,
 }
 
+/// How many lines are tried as the beginning of the JSON: nested ones could make it read everything again and again.
+const MOST_BEGINNINGS: usize = 16;
+
 /// Find and read the JSON in what fio printed. Notes and errors come in the same stream, before and after it, and are kept.
 pub fn parse(text: &[u8]) -> Result<Output, ParseError> {
     let text = String::from_utf8_lossy(text);
     let mut before = Vec::new();
-    let mut offset = 0;
+    let (mut offset, mut beginnings) = (0, 0);
     for line in text.split_inclusive('\n') {
-        if line.trim_end() == "{" {
+        if line.trim_end() == "{" && beginnings < MOST_BEGINNINGS {
+            beginnings += 1;
             let mut stream = serde_json::Deserializer::from_str(&text[offset..]).into_iter::<Output>();
             if let Some(Ok(mut output)) = stream.next() {
                 let after = text[offset + stream.byte_offset()..].lines();

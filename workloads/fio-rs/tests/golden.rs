@@ -97,3 +97,13 @@ proptest! {
         prop_assert_eq!(noisy.diagnostics, vec![noise.clone(), noise]);
     }
 }
+
+/// 24 MiB, the most that an agent brings back, in the shape that costs most.
+#[test]
+fn many_beginnings_are_not_each_read_to_the_end() {
+    let nested = "{\n\"a\":\n".repeat(120) + "[" + &"1,".repeat(12 << 20);
+    let began = std::time::Instant::now();
+    assert!(parse(nested.as_bytes()).is_err());
+    let took = began.elapsed();
+    assert!(took.as_secs() < 10, "{took:?}");
+}
