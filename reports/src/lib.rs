@@ -13,6 +13,7 @@ mod html;
 mod ladder;
 mod markdown;
 mod network;
+mod patterns;
 mod pictures;
 mod report;
 mod terminal;

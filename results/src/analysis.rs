@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use crate::claims::{ClaimResult, judge_claims};
 use crate::histogram::Histogram;
 use crate::metric::{self, Direction};
+use crate::patterns::Pattern;
 use crate::record::{Environment, Trial};
 use crate::reportable::{self, Reportable};
 use crate::statistics::{self, Interval};
 use crate::store::Record;
-use crate::verdict::{Verdict, edges, judge};
-use crate::{paper, sentence};
+use crate::verdict::{Verdict, decide, edges, judge};
+use crate::{paper, patterns, sentence};
 
 /// Fewer blocks give no verdict.
 pub const LEAST_BLOCKS: usize = 3;
@@ -30,6 +31,8 @@ pub struct Analysis {
     pub distributions: Vec<Distribution>,
     /// The claims of paper and article.
     pub claims: Vec<ClaimResult>,
+    /// Drift, order effects and modes, as tested; by workload.
+    pub patterns: Vec<Pattern>,
     /// Trials that failed or are invalid, with the reasons.
     pub broken: Vec<Broken>,
 }
@@ -116,7 +119,9 @@ pub struct Broken {
 pub fn analyse(record: &Record) -> Analysis {
     let values = Values::of(record);
     let distributions = distributions(&record.trials);
-    let comparisons = comparisons(record, &values);
+    let mut comparisons = comparisons(record, &values);
+    let patterns = patterns::all(record, &values, &comparisons);
+    withhold(&mut comparisons, &patterns, record.run.plan.profile.margin);
     Analysis {
         headline: sentence::headline(record, &comparisons),
         reportable: reportable::judge(record, &comparisons),
@@ -125,6 +130,27 @@ pub fn analyse(record: &Record) -> Analysis {
         broken: broken(record),
         comparisons,
         distributions,
+        patterns,
+    }
+}
+
+/// No verdict on a mean between two kinds of blocks that have different ones.
+fn withhold(comparisons: &mut [Comparison], patterns: &[Pattern], margin: f64) {
+    for pattern in patterns.iter().filter(|pattern| pattern.notable && pattern.kind == patterns::Kind::RatioModes) {
+        let is_it =
+            |c: &&mut Comparison| c.deciding && c.workload == pattern.workload && c.environment == pattern.environment;
+        let Some(comparison) = comparisons.iter_mut().find(is_it) else { continue };
+        let (Some([low, high]), Some(metric)) = (pattern.modes, metric::find(&pattern.metric)) else { continue };
+        let side = |center| decide(Interval { low: center, high: center }, margin, metric.better);
+        if comparison.verdict.is_some() && side(low.center) != side(high.center) {
+            comparison.verdict = None;
+            comparison.blocks_needed = None;
+            comparison.why_no_verdict = Some(format!(
+                "its blocks are of two kinds: {} near {:.3}, {} near {:.3}",
+                low.blocks, low.center, high.blocks, high.center
+            ));
+            comparison.sentence = sentence::comparison(comparison, margin, metric);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod claims;
 pub mod compare;
 pub mod metric;
 pub mod paper;
+pub mod patterns;
 pub mod policy;
 pub mod power;
 pub mod record;
