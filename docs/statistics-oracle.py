@@ -1,4 +1,4 @@
-"""Prints the values that the tests of results/src/statistics.rs compare with. Needs numpy and scipy."""
+"""Prints the values that the tests of results/src/statistics.rs and checks.rs compare with. Needs numpy and scipy."""
 
 import itertools
 
@@ -29,3 +29,5 @@ print("WELCH_P_BELOW", stats.t.cdf((difference - np.log(1 / 1.05)) / error, free
 print("WELCH_P_ABOVE", stats.t.sf((difference - np.log(1.05)) / error, freedom))
 print("PAIRED_P_BELOW", stats.ttest_1samp(ratios, np.log(1.05), alternative="less").pvalue)
 print("PAIRED_P_ABOVE", stats.ttest_1samp(ratios, np.log(1 / 1.05), alternative="greater").pvalue)
+line = stats.linregress([1, 2, 3, 4, 5, 6], [1.0, 1.3, 0.9, 1.6, 1.4, 1.9])
+print("SLOPE", line.slope, line.pvalue)

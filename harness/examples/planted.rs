@@ -13,7 +13,7 @@ use bench_results::record::State;
 use bench_results::store::{Record, find_run};
 use bench_results::verdict::Verdict;
 
-/// Eight blocks of a second. Throttled reads of four seconds differ no less than those of one.
+/// Eight blocks of a second: at this rate each trial of a cap is within 0.5 % of it.
 const SUITE: &str = r#"
 name = "planted"
 title = "differences that are known by design"

@@ -10,7 +10,7 @@ use bench_results::verdict::Verdict;
 use bench_results::{Direction, Unit};
 
 use crate::report::{AbsoluteRow, ClaimRow, Outcome, Report, ResultRow};
-use crate::{facts, ladder, pictures};
+use crate::{checks, facts, ladder, pictures};
 
 /// A record and its analysis, with the look-ups that tables and figures share.
 pub(crate) struct Source<'a> {
@@ -95,6 +95,7 @@ impl Report {
             results: rows(&source, &results),
             emulated: rows(&source, &emulated),
             absolutes: if source.nothing_to_compare() { absolutes(&source) } else { Vec::new() },
+            checks: checks::rows(&source),
             claims: analysis.claims.iter().map(claim).collect(),
             ladder: ladder::rows(&source),
             figures: pictures::figures(&source),
@@ -119,14 +120,22 @@ fn rows(source: &Source<'_>, environments: &[&Environment]) -> Vec<ResultRow> {
     let workloads = source.run().plan.workloads.iter();
     let planned = |workload: &'_ Workload| {
         let home: Vec<_> = environments.iter().filter(|environment| workload.runs_in(&environment.name)).collect();
-        home.into_iter().map(|environment| row(source, workload, environment)).collect::<Vec<_>>()
+        let mut rows: Vec<_> = home.into_iter().map(|environment| row(source, workload, environment)).collect();
+        // What holds for the reference holds for all rows of the workload, and is said once.
+        if let Some(first) = rows.first_mut() {
+            first.notes.extend(checks::notes(source, &workload.name, &source.run().plan.reference));
+        }
+        rows
     };
     workloads.flat_map(planned).collect()
 }
 
 fn row(source: &Source<'_>, workload: &Workload, environment: &Environment) -> ResultRow {
     let (metric, unit, better) = described(&workload.deciding);
-    let mean = |name: &str| source.cell(&workload.name, name, &workload.deciding).map(|cell| cell.shown);
+    let mean = |name: &str| {
+        let cell = source.cell(&workload.name, name, &workload.deciding)?;
+        (!checks::has_value_modes(source, &workload.name, name)).then_some(cell.shown)
+    };
     let comparison = source.comparison(&workload.name, &environment.name, &workload.deciding);
     ResultRow {
         workload: workload.name.clone(),
@@ -137,10 +146,12 @@ fn row(source: &Source<'_>, workload: &Workload, environment: &Environment) -> R
         mean: mean(&environment.name),
         reference_mean: mean(&source.run().plan.reference),
         ratio: comparison.and_then(|c| c.ratio),
+        ratio_modes: checks::ratio_modes(source, &workload.name, &environment.name),
         interval: comparison.and_then(|c| c.interval).map(pair),
         blocks: comparison.map_or(0, |c| c.pairs.len()),
         verdict: outcome(comparison.and_then(|c| c.verdict)),
         sentence: comparison.map_or("no block has a valid trial on both sides".to_owned(), |c| c.sentence.clone()),
+        notes: checks::notes(source, &workload.name, &environment.name),
         noise_floor: source.noise_floor(&workload.name, &workload.deciding).map(pair),
         // The paper's guest was not emulated: beside an emulated one its ratio would only mislead.
         paper: comparison.filter(|c| !c.emulated).and_then(|c| c.paper_ratio),

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 mod build;
+mod checks;
 mod compare;
 mod csv;
 mod facts;

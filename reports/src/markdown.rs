@@ -44,10 +44,7 @@ impl Report {
                 row.metric_text(),
                 row.means_text(),
                 row.ratio_text(),
-                match row.verdict {
-                    Outcome::None => row.sentence.clone(),
-                    verdict => format!("{}: {}", verdict.text(), row.sentence),
-                },
+                row.verdict_text(),
                 row.noise_text(),
                 row.paper_text(),
             ]
@@ -164,7 +161,23 @@ impl ResultRow {
         units::from_to(self.reference_mean, self.mean, self.unit)
     }
 
+    /// The verdict, what it means here, and what a mean hides.
+    fn verdict_text(&self) -> String {
+        let mut text = match self.verdict {
+            Outcome::None => self.sentence.clone(),
+            verdict => format!("{}: {}", verdict.text(), self.sentence),
+        };
+        for note in &self.notes {
+            text.push_str("; ");
+            text.push_str(note);
+        }
+        text
+    }
+
     pub(crate) fn ratio_text(&self) -> String {
+        if let Some([low, high]) = self.ratio_modes {
+            return format!("{} or {}", units::ratio(low.center), units::ratio(high.center));
+        }
         self.ratio.map_or("–".to_owned(), |ratio| units::ratio_with(ratio, self.interval))
     }
 

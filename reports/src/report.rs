@@ -1,8 +1,10 @@
 //! The model of a report: everything that any renderer shows, in the order in which it is shown.
 
+use bench_results::checks::Mode;
 use bench_results::{Direction, Unit};
 use serde::Serialize;
 
+use crate::checks::CheckRow;
 use crate::figures::Figure;
 
 /// One run, ready to be shown.
@@ -34,6 +36,8 @@ pub struct Report {
     pub(crate) emulated: Vec<ResultRow>,
     /// Absolute values where there is nothing to compare with.
     pub(crate) absolutes: Vec<AbsoluteRow>,
+    /// Tests for drift, effects of the order and two kinds of blocks; what is notable is said in the rows.
+    pub(crate) checks: Vec<CheckRow>,
     /// Claims of the paper.
     pub(crate) claims: Vec<ClaimRow>,
     /// The answer figure first.
@@ -114,12 +118,14 @@ pub(crate) struct ResultRow {
     pub(crate) metric: String,
     pub(crate) unit: Unit,
     pub(crate) better: Direction,
-    /// Mean of the environment over blocks.
+    /// Mean of the environment over blocks; absent where they are of two kinds.
     pub(crate) mean: Option<f64>,
-    /// Mean of the reference over blocks.
+    /// Mean of the reference over blocks; absent where they are of two kinds.
     pub(crate) reference_mean: Option<f64>,
     /// Environment ÷ reference of the metric, geometric mean over blocks.
     pub(crate) ratio: Option<f64>,
+    /// The two kinds of blocks, where they are of two kinds: shown instead of the mean.
+    pub(crate) ratio_modes: Option<[Mode; 2]>,
     /// 95 % interval of the ratio.
     pub(crate) interval: Option<(f64, f64)>,
     /// Blocks that were compared.
@@ -127,6 +133,8 @@ pub(crate) struct ResultRow {
     pub(crate) verdict: Outcome,
     /// What the verdict means here, or why there is none.
     pub(crate) sentence: String,
+    /// What a mean over blocks hides.
+    pub(crate) notes: Vec<String>,
     /// The control's interval.
     pub(crate) noise_floor: Option<(f64, f64)>,
     /// The paper's ratio of the same metric.

@@ -140,6 +140,7 @@ impl Screen {
             ],
             verdict: row.verdict,
             sentence: &row.sentence,
+            notes: &row.notes,
         });
         let mut note = format!("ratios: environment ÷ {reference} of the same block");
         if rows.iter().any(|row| row.noise_floor.is_some()) {
@@ -150,7 +151,7 @@ impl Screen {
         self.blank();
     }
 
-    /// Rows in the colour of their verdict; an inconclusive one has its sentence below it.
+    /// Rows in the colour of their verdict; an inconclusive one has its sentence below it, and each its notes.
     pub(crate) fn judged<const N: usize>(&mut self, head: &[&str; N], rows: &[JudgedRow<'_, N>]) {
         let all: Vec<[String; N]> = rows.iter().map(|row| row.cells.each_ref().map(|cell| plain(cell))).collect();
         let widths = self.widths(head, &all);
@@ -160,6 +161,9 @@ impl Screen {
             self.line(&padded(&cells, &widths), Style::of(row.verdict));
             if row.verdict == Outcome::Inconclusive && !row.sentence.is_empty() {
                 self.wrapped(&format!("    {}", row.sentence), "    ", Style::Faint);
+            }
+            for note in row.notes {
+                self.wrapped(&format!("    {note}"), "    ", Style::Faint);
             }
         }
     }
@@ -254,6 +258,7 @@ pub(crate) struct JudgedRow<'a, const N: usize> {
     pub(crate) cells: [String; N],
     pub(crate) verdict: Outcome,
     pub(crate) sentence: &'a str,
+    pub(crate) notes: &'a [String],
 }
 
 /// Cells in columns of these widths; what is too long ends in an ellipsis.

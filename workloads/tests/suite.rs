@@ -45,6 +45,15 @@ fn the_builtin_suite_has_seven_workloads_and_four_profiles() {
 }
 
 #[test]
+fn error_rates_are_documented_for_the_profiles_as_they_are() {
+    let suite = Suite::builtin("io").unwrap();
+    for (name, blocks, margin) in bench_results::calibration::PROFILES {
+        let profile = suite.profile(name).unwrap();
+        assert_eq!((profile.blocks, profile.margin), (blocks, margin), "{name}");
+    }
+}
+
+#[test]
 fn a_users_own_suite_works_the_same() {
     let suite = Suite::parse(MINE, "mine.toml").unwrap();
     assert_eq!(suite.environments[1].to_string(), "c=container");

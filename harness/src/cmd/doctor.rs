@@ -1,8 +1,11 @@
 //! `bench doctor`: is this machine fit to measure on?
 
-use anyhow::Result;
+use std::path::PathBuf;
 
-use crate::host::doctor::{Level, examine};
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::host::doctor::{Finding, Level, NoiseFigure, examine, measure_noise};
 use crate::host::packages;
 use crate::output;
 
@@ -15,6 +18,16 @@ pub struct DoctorArgs {
     /// Print JSON
     #[arg(long, conflicts_with = "install")]
     json: bool,
+    /// Take ten seconds to measure how evenly CPUs and the disk beneath a folder go
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = ".", conflicts_with = "install")]
+    noise: Option<PathBuf>,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Told {
+    findings: Vec<Finding>,
+    noise: Option<NoiseFigure>,
 }
 
 /// Look, or install. Exit code 2 when something is missing without which `bench run` cannot work.
@@ -24,22 +37,49 @@ pub fn run(args: &DoctorArgs) -> Result<i32> {
         return Ok(0);
     }
     let findings = examine();
-    if args.json {
-        output::print_line(&serde_json::to_string_pretty(&findings)?);
-    } else {
-        let rows = findings.iter().map(|finding| {
-            let mark = match finding.level {
-                Level::Fine => "ok",
-                Level::Matters => "note",
-                Level::Missing => "MISSING",
-            };
-            vec![mark.to_owned(), finding.name.clone(), finding.value.clone()]
-        });
-        output::print(&output::columns(&rows.collect::<Vec<_>>()));
-        for finding in findings.iter().filter(|finding| finding.level != Level::Fine) {
-            output::print_line(&format!("\n{}: {}", finding.name, finding.advice));
-        }
-    }
+    let noise = args.noise.as_deref().map(measure_noise).transpose()?;
     let broken = findings.iter().any(|finding| finding.level == Level::Missing);
+    if args.json {
+        output::print_line(&serde_json::to_string_pretty(&Told { findings, noise })?);
+    } else {
+        output::print(&text(&findings));
+        output::print(
+            &noise.as_ref().map_or("\nnoise: `bench doctor --noise` measures it in ten seconds\n".to_owned(), told),
+        );
+    }
     Ok(if broken { crate::failure::USAGE } else { 0 })
+}
+
+fn text(findings: &[Finding]) -> String {
+    let rows = findings.iter().map(|finding| {
+        let mark = match finding.level {
+            Level::Fine => "ok",
+            Level::Matters => "note",
+            Level::Unreadable => "?",
+            Level::Missing => "MISSING",
+        };
+        vec![mark.to_owned(), finding.name.clone(), finding.value.clone()]
+    });
+    let mut text = output::columns(&rows.collect::<Vec<_>>());
+    for finding in findings.iter().filter(|finding| !finding.advice.is_empty()) {
+        text.push_str(&format!("\n{}: {}: {}\n", finding.name, finding.why, finding.advice));
+    }
+    text
+}
+
+fn told(noise: &NoiseFigure) -> String {
+    let percent = |share: Option<f64>| share.map_or("not known".to_owned(), |share| format!("{:.2} %", share * 100.0));
+    let disk = match &noise.no_disk {
+        Some(why) => format!("not known: {why}"),
+        None => percent(noise.disk_sd_log),
+    };
+    let rows = [
+        ("taken from a spinning program", percent(Some(noise.taken))),
+        ("longest gap", format!("{:.0} µs", noise.longest_gap_ns as f64 / 1e3)),
+        ("steal meanwhile", percent(noise.steal)),
+        ("spread of CPU work", percent(noise.cpu_sd_log)),
+        ("spread of direct reads", disk),
+    ]
+    .map(|(name, value)| vec![format!("  {name}"), value]);
+    format!("\nnoise in ten seconds\n{}{}\n", output::columns(&rows), noise.sentence)
 }

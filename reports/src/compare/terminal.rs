@@ -32,7 +32,8 @@ impl CompareReport<'_> {
                 self.change_text(row),
             ]
         };
-        let row = |row| JudgedRow { cells: cells(row), verdict: tables::colour(row), sentence: &row.sentence };
+        let row =
+            |row| JudgedRow { cells: cells(row), verdict: tables::colour(row), sentence: &row.sentence, notes: &[] };
         let rows: Vec<_> = self.judgement.deciding().map(row).collect();
         if !rows.is_empty() {
             out.judged(&head, &rows);

@@ -1,0 +1,78 @@
+//! What guests need.
+
+use bench_vm::KvmVerdict;
+
+use super::{Finding, Level, finding, fine_if, packages, read, unreadable};
+use crate::paths;
+
+pub(super) fn all() -> Vec<Finding> {
+    vec![kvm(), nested(), tun(), vhost()]
+}
+
+/// Whether KVM boots a guest, as far as it was found out: only a boot tells.
+fn kvm() -> Finding {
+    const WHY: &str = "without KVM guests are emulated (TCG), which says nothing about KVM";
+    const TRY: &str = "`bench vm run --options accel=kvm -- true` boots one";
+    let remembered = || {
+        let qemu = packages::find("qemu-system-x86_64")?;
+        bench_vm::recall(&paths::cache_dir().ok()?, &qemu)
+    };
+    match KvmVerdict::at_a_glance().or_else(remembered) {
+        Some(KvmVerdict::Boots) => finding("kvm", Level::Fine, "a guest boots under KVM", WHY, ""),
+        Some(verdict) => finding("kvm", Level::Matters, cause(&verdict), WHY, advice(&verdict)),
+        None if std::path::Path::new("/sys/module/kvm_pvm").exists() => finding(
+            "kvm",
+            Level::Matters,
+            "/dev/kvm opens, but it is page-table virtualisation (PVM), which boots no ordinary guest",
+            WHY,
+            TRY,
+        ),
+        None => finding("kvm", Level::Matters, "/dev/kvm opens; whether it boots a guest was never tried", WHY, TRY),
+    }
+}
+
+fn cause(verdict: &KvmVerdict) -> String {
+    match verdict {
+        KvmVerdict::Boots => "a guest boots under KVM".to_owned(),
+        KvmVerdict::NoDevice => "there is no /dev/kvm".to_owned(),
+        KvmVerdict::NoPermission(why) => format!("/dev/kvm cannot be opened: {why}"),
+        KvmVerdict::QemuAborts(said) => format!("QEMU gives up under KVM: {said}"),
+        KvmVerdict::NeverComesUp(why) => format!("/dev/kvm opens, but no guest boots: {why}"),
+    }
+}
+
+fn advice(verdict: &KvmVerdict) -> &'static str {
+    match verdict {
+        KvmVerdict::Boots => "",
+        KvmVerdict::NoDevice => "turn virtualisation on in the firmware and load kvm_intel or kvm_amd",
+        KvmVerdict::NoPermission(_) => "be root or in the group kvm",
+        KvmVerdict::QemuAborts(_) | KvmVerdict::NeverComesUp(_) => {
+            "use a bare machine, or one with nested virtualisation: a /dev/kvm that opens is no promise"
+        }
+    }
+}
+
+fn nested() -> Finding {
+    const WHY: &str = "guests inside of guests cost more than guests, and only some hosts allow them";
+    let of = |module: &str| read(format!("/sys/module/{module}/parameters/nested"));
+    match ["kvm_intel", "kvm_amd"].into_iter().find_map(of) {
+        None => unreadable("nesting", WHY),
+        Some(value) if ["1", "Y"].contains(&value.as_str()) => {
+            finding("nesting", Level::Fine, "guests of this machine may have guests", WHY, "")
+        }
+        Some(_) => finding("nesting", Level::Fine, "guests of this machine have no guests", WHY, ""),
+    }
+}
+
+fn tun() -> Finding {
+    let there = std::path::Path::new("/dev/net/tun").exists();
+    let value = if there { "/dev/net/tun is there" } else { "there is no /dev/net/tun" };
+    finding("tun", fine_if(there), value, "guests have no network without it", "load the module tun")
+}
+
+fn vhost() -> Finding {
+    let there = crate::netlab::has_vhost();
+    let value = if there { "/dev/vhost-net is there" } else { "there is no /dev/vhost-net" };
+    const WHY: &str = "without it QEMU itself moves a guest's packets, which is slower than what is usual";
+    finding("vhost-net", fine_if(there), value, WHY, "load the module vhost_net")
+}

@@ -1,0 +1,75 @@
+//! The disk beneath a folder in which a target would be made.
+
+use std::path::Path;
+
+use super::super::disk::Disk;
+use super::files::chosen;
+use super::{Finding, Level, finding, fine_if, unreadable};
+
+/// The io suite's target with room for images and raw output.
+const ROOM: u64 = 4 << 30;
+
+pub(super) fn all(folder: &Path) -> Vec<Finding> {
+    let disk = Disk::beneath(folder);
+    let attribute = |name: &str| disk.as_ref().and_then(|disk| disk.attribute(&format!("queue/{name}")));
+    let stat = nix::sys::statvfs::statvfs(folder).ok();
+    vec![
+        match &disk {
+            Some(disk) => finding("disk here", Level::Fine, disk.name.clone(), DISK, ""),
+            None => unreadable("disk here", DISK),
+        },
+        write_cache(attribute("write_cache").as_deref()),
+        scheduler(attribute("scheduler").as_deref()),
+        free_space(stat.map(|stat| stat.blocks_available() * stat.fragment_size())),
+    ]
+}
+
+const DISK: &str = "CPU per I/O counts what the disk moved, which needs a single disk with counters";
+
+fn write_cache(text: Option<&str>) -> Finding {
+    const WHY: &str = "the disk answers writes from its cache until that is full, so that short trials see its cache";
+    match text {
+        None => unreadable("write cache", WHY),
+        Some("write through") => finding("write cache", Level::Fine, "write through", WHY, ""),
+        Some(text) => finding("write cache", Level::Matters, text, WHY, "for sustained writes use --profile standard"),
+    }
+}
+
+fn scheduler(text: Option<&str>) -> Finding {
+    const WHY: &str = "it holds and reorders I/O, which costs CPU time for each; a guest's disk has its own on top";
+    match text.map(chosen) {
+        None => unreadable("i/o scheduler", WHY),
+        Some(name) => {
+            let level = fine_if(name == "none");
+            finding("i/o scheduler", level, name, WHY, "`echo none > /sys/block/DISK/queue/scheduler` for fast disks")
+        }
+    }
+}
+
+fn free_space(bytes: Option<u64>) -> Finding {
+    const WHY: &str = "the target is written wholly, and a file system that is nearly full scatters it";
+    match bytes {
+        None => unreadable("free space here", WHY),
+        Some(bytes) => {
+            let advice = "free some, or name another place with --target";
+            finding("free space here", fine_if(bytes >= ROOM), crate::output::bytes(bytes), WHY, advice)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_of_a_disk_is_understood() {
+        let said = |found: Finding| (found.value, found.level);
+        assert_eq!(said(write_cache(Some("write back"))), ("write back".into(), Level::Matters));
+        assert_eq!(said(write_cache(Some("write through"))), ("write through".into(), Level::Fine));
+        assert_eq!(said(write_cache(None)), ("not readable here".into(), Level::Unreadable));
+        assert_eq!(said(scheduler(Some("none [mq-deadline] kyber bfq"))), ("mq-deadline".into(), Level::Matters));
+        assert_eq!(said(scheduler(Some("[none] mq-deadline"))), ("none".into(), Level::Fine));
+        assert_eq!(said(free_space(Some(8 << 30))), ("8 GiB".into(), Level::Fine));
+        assert_eq!(said(free_space(Some(1 << 30))), ("1 GiB".into(), Level::Matters));
+    }
+}

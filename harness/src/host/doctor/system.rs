@@ -1,0 +1,206 @@
+//! Rights and limits of this process, and noise sources that one file does not tell.
+
+use std::process::Command;
+
+use rustix::process::{Resource, getrlimit};
+
+use super::{Finding, Level, finding, fine_if, fingerprint, packages, read, unreadable};
+
+/// Controllers that limits and usage need, by their v2 names.
+const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "memory", "pids", "io"];
+
+pub(super) fn root() -> Finding {
+    let is_root = nix::unistd::geteuid().is_root();
+    let value = if is_root { "yes" } else { "no" };
+    finding("root", fine_if(is_root), value, "`bench run` makes cgroups, namespaces and mounts", "run it with sudo")
+}
+
+pub(super) fn machine() -> Finding {
+    const WHY: &str = "the \"native\" of a virtual machine is itself a guest, and neighbours may take time from it";
+    match fingerprint::machine().get("machine.virtualised").map(String::as_str) {
+        Some("yes") => finding("machine", Level::Matters, "a virtual machine", WHY, "measure on a bare one if you can"),
+        Some(_) => finding("machine", Level::Fine, "bare", WHY, ""),
+        None => unreadable("machine", WHY),
+    }
+}
+
+pub(super) fn cgroups() -> [Finding; 2] {
+    const WHY: &str = "limits are set and CPU time is read by them";
+    let version = fingerprint::cgroup_version();
+    let level = if version == "none" { Level::Missing } else { Level::Fine };
+    let mounted = finding("cgroups", level, version, WHY, "mount cgroup2 on /sys/fs/cgroup");
+    let v2 = read("/sys/fs/cgroup/cgroup.controllers");
+    let mountinfo = read("/proc/self/mountinfo").unwrap_or_default();
+    [mounted, controllers(v2.as_deref(), &mountinfo)]
+}
+
+/// Which controllers are at hand: those of cgroup2's root, and those mounted as v1 hierarchies.
+fn controllers(v2: Option<&str>, mountinfo: &str) -> Finding {
+    const WHY: &str = "an environment whose limit cannot be set is not compared";
+    let of_v1 = |name: &str| {
+        let name = if name == "io" { "blkio" } else { name };
+        let mut v1 = mountinfo.lines().filter_map(|line| line.split_once(" - cgroup "));
+        v1.any(|(_, right)| right.split([' ', ',']).any(|word| word == name))
+    };
+    let of_v2 = |name: &str| v2.is_some_and(|text| text.split_whitespace().any(|word| word == name));
+    let missing: Vec<_> = CONTROLLERS.into_iter().filter(|name| !of_v1(name) && !of_v2(name)).collect();
+    if missing.is_empty() {
+        return finding("controllers", Level::Fine, CONTROLLERS.join(", "), WHY, "");
+    }
+    let advice = "have them delegated to this place (systemd: Delegate=yes), or start bench outside of the container";
+    finding("controllers", Level::Matters, format!("not at hand: {}", missing.join(", ")), WHY, advice)
+}
+
+pub(super) fn limits() -> [Finding; 2] {
+    let of = |name: &str, resource, least: u64, shown: fn(u64) -> String, why: &str, advice: &str| {
+        // No value: there is no limit.
+        let limit = getrlimit(resource).current;
+        let value = limit.map_or("unlimited".to_owned(), shown);
+        finding(name, fine_if(limit.is_none_or(|limit| limit >= least)), value, why, advice)
+    };
+    const LOCKED: &str = "io_uring and registered buffers of QEMU count as locked memory";
+    const FILES: &str = "fio and the network probe open files and sockets for every job";
+    [
+        of("locked memory", Resource::Memlock, 8 << 20, crate::output::bytes, LOCKED, "`ulimit -l 8192` or more"),
+        of("open files", Resource::Nofile, 1024, |files| files.to_string(), FILES, "`ulimit -n 4096`"),
+    ]
+}
+
+/// Noise sources of the whole machine.
+pub(super) fn noise() -> Vec<Finding> {
+    let stat = read("/proc/stat");
+    vec![idle_states(), irqbalance(), steal(stat.as_deref()), time_sync()]
+}
+
+/// Which driver puts idle CPUs to sleep, and how long the deepest state takes to leave.
+fn idle_states() -> Finding {
+    let driver = read("/sys/devices/system/cpu/cpuidle/current_driver");
+    let states = std::fs::read_dir("/sys/devices/system/cpu/cpu0/cpuidle").into_iter().flatten().flatten();
+    let states = states.filter_map(|state| {
+        let of = |name: &str| read(state.path().join(name));
+        let enabled = of("disable")? == "0";
+        enabled.then_some((of("name")?, of("latency")?.parse().ok()?))
+    });
+    judge_idle_states(driver.as_deref(), states.collect())
+}
+
+/// A round trip takes ten microseconds: waking up must not take longer.
+const WAKE_US: u64 = 10;
+
+fn judge_idle_states(driver: Option<&str>, states: Vec<(String, u64)>) -> Finding {
+    const WHY: &str = "a CPU that sleeps deeply takes time to wake up, and one that is waited for often sleeps less";
+    let Some(driver) = driver else { return unreadable("idle states", WHY) };
+    let deepest = states.into_iter().max_by_key(|(_, latency)| *latency);
+    let value = deepest.as_ref().map_or(format!("driver {driver}"), |(name, latency)| {
+        format!("driver {driver}, deepest {name}, {latency} µs to wake up")
+    });
+    let level = fine_if(deepest.is_none_or(|(_, latency)| latency <= WAKE_US));
+    finding("idle states", level, value, WHY, "`cpupower idle-set -D 10` for latencies; it costs energy")
+}
+
+fn irqbalance() -> Finding {
+    const WHY: &str = "it moves interrupts to other CPUs while a run goes on, from one block to the next";
+    let running = is_running("irqbalance");
+    let value = if running { "running" } else { "not running" };
+    finding("irqbalance", fine_if(!running), value, WHY, "`systemctl stop irqbalance` while measuring")
+}
+
+fn is_running(name: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|entry| read(entry.path().join("comm"))).any(|comm| comm == name)
+}
+
+/// Ticks of all CPUs together, and those that were stolen (proc_stat(5): the eighth figure).
+pub(super) fn steal_ticks(stat: &str) -> Option<(u64, u64)> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    let fields: Vec<u64> = fields.map_while(|field| field.parse().ok()).collect();
+    // Guest time is within user time.
+    Some((fields.get(..8)?.iter().sum(), fields[7]))
+}
+
+fn steal(stat: Option<&str>) -> Finding {
+    const WHY: &str = "time that a hypervisor gave to others while a CPU here had work";
+    match stat.and_then(steal_ticks) {
+        Some((all, stolen)) if all > 0 => {
+            let share = stolen as f64 / all as f64;
+            let value = format!("{:.2} % of all CPU time since boot", share * 100.0);
+            finding("steal", fine_if(share < 0.001), value, WHY, "`bench doctor --noise` tells how much it is now")
+        }
+        _ => unreadable("steal", WHY),
+    }
+}
+
+/// By busybox, which asks the kernel (adjtimex(2)).
+fn time_sync() -> Finding {
+    let said = packages::find("busybox").and_then(|busybox| Command::new(busybox).arg("adjtimex").output().ok());
+    let said = said.filter(|output| output.status.success());
+    judge_time_sync(said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).as_deref())
+}
+
+fn judge_time_sync(adjtimex: Option<&str>) -> Finding {
+    const WHY: &str =
+        "when a run was made is told by this clock; durations are not, but it is slewed while they are taken";
+    let line = adjtimex.and_then(|text| text.lines().find_map(|line| line.split_once("return value:")));
+    match line.map(|(_, rest)| rest.trim()) {
+        None => unreadable("time sync", WHY),
+        Some(state) => {
+            // TIME_ERROR is 5: the clock is not synchronised.
+            let synchronised = !state.starts_with('5');
+            let value = if synchronised { "synchronised" } else { "not synchronised" };
+            finding("time sync", fine_if(synchronised), value, WHY, "start chrony or systemd-timesyncd")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controllers_are_found_in_both_versions() {
+        let v1 = "36 32 0:33 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n\
+            37 32 0:34 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n\
+            38 32 0:35 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio\n\
+            39 32 0:36 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory";
+        assert_eq!(controllers(Some("cpuset cpu io memory hugetlb pids rdma"), "").level, Level::Fine);
+        assert_eq!(controllers(Some(""), v1).value, "not at hand: pids");
+        assert_eq!(controllers(Some("pids"), v1).level, Level::Fine);
+        assert_eq!(controllers(None, "").value, "not at hand: cpu, cpuset, memory, pids, io");
+    }
+
+    #[test]
+    fn stolen_time_is_the_eighth_figure() {
+        let stat = "cpu  1143876 81647 265147 1023245 9906 0 63411 601 2 0\ncpu0 1 2 3";
+        assert_eq!(steal_ticks(stat), Some((2_587_833, 601)));
+        assert_eq!(steal_ticks("cpu  1 2 3"), None);
+        assert_eq!(steal(Some(stat)).value, "0.02 % of all CPU time since boot");
+        assert_eq!(steal(Some("cpu  90 0 0 0 0 0 0 10 0 0")).level, Level::Matters);
+        assert_eq!(steal(None).level, Level::Unreadable);
+    }
+
+    #[test]
+    fn the_deepest_state_counts() {
+        let states = || vec![("POLL".to_owned(), 0), ("C1".to_owned(), 2), ("C6".to_owned(), 133)];
+        let found = judge_idle_states(Some("intel_idle"), states());
+        assert_eq!(found.level, Level::Matters);
+        assert_eq!(found.value, "driver intel_idle, deepest C6, 133 µs to wake up");
+        assert_eq!(judge_idle_states(Some("intel_idle"), states()[..2].to_vec()).level, Level::Fine);
+        assert_eq!(judge_idle_states(Some("haltpoll"), Vec::new()).value, "driver haltpoll");
+        assert_eq!(judge_idle_states(None, Vec::new()).level, Level::Unreadable);
+    }
+
+    #[test]
+    fn the_kernel_tells_whether_its_clock_is_synchronised() {
+        let said = |code: &str| format!("    mode:         0\n-p  timeconst:    7\n    return value: {code}\n");
+        assert_eq!(judge_time_sync(Some(&said("0 (clock synchronized)"))).value, "synchronised");
+        assert_eq!(judge_time_sync(Some(&said("5 (clock not synchronized)"))).level, Level::Matters);
+        assert_eq!(judge_time_sync(Some("adjtimex: applet not found")).level, Level::Unreadable);
+        assert_eq!(judge_time_sync(None).level, Level::Unreadable);
+    }
+
+    #[test]
+    fn this_process_runs() {
+        let own = read("/proc/self/comm").unwrap();
+        assert!(is_running(&own) && !is_running("no such process"));
+    }
+}

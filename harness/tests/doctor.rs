@@ -1,0 +1,63 @@
+//! `bench doctor` by the real binary, on the real machine.
+
+use std::process::Command;
+
+fn doctor(arguments: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_bench")).arg("doctor").args(arguments).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn it_tells_every_noise_source_and_how_evenly_the_machine_goes() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (status, json) = doctor(&["--json", "--noise", folder.path().to_str().unwrap()]);
+    assert!(status == 0 || status == 2, "{status}");
+    let told: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let findings = told["findings"].as_array().unwrap();
+    for name in [
+        "governor",
+        "turbo",
+        "smt",
+        "idle states",
+        "huge pages",
+        "ksm",
+        "swap",
+        "numa balancing",
+        "irqbalance",
+        "steal",
+        "machine",
+        "nesting",
+        "write cache",
+        "i/o scheduler",
+        "free space here",
+        "kvm",
+        "vhost-net",
+        "cgroups",
+        "controllers",
+        "locked memory",
+        "open files",
+        "clock source",
+        "time sync",
+        "aslr",
+        "mitigations",
+    ] {
+        let finding = findings.iter().find(|finding| finding["name"] == name);
+        let finding = finding.unwrap_or_else(|| panic!("{name} in {json}"));
+        let unreadable = finding["level"] == "unreadable";
+        assert_eq!(finding["value"] == "not readable here", unreadable, "{finding}");
+    }
+    let noise = &told["noise"];
+    assert!((0.0..1.0).contains(&noise["taken"].as_f64().unwrap()), "{noise}");
+    assert!(noise["longest_gap_ns"].as_u64().unwrap() > 0 && noise["cpu_sd_log"].as_f64().unwrap() > 0.0, "{noise}");
+    assert!(noise["disk_sd_log"].is_f64() != noise["no_disk"].is_string(), "{noise}");
+    assert!(noise["sentence"].as_str().unwrap().contains("blocks"), "{noise}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "its file is gone");
+}
+
+#[test]
+fn what_is_shown_has_one_line_each_and_says_what_to_do() {
+    let (_, text) = doctor(&[]);
+    let mark = |line: &&str| ["ok ", "note ", "? ", "MISSING "].iter().any(|mark| line.starts_with(mark));
+    assert!(text.lines().filter(mark).count() >= 30, "{text}");
+    assert!(text.ends_with("noise: `bench doctor --noise` measures it in ten seconds\n"), "{text}");
+}

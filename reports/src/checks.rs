@@ -1,0 +1,83 @@
+//! What a mean over blocks hides, in words: drift, effects of the order, two kinds of blocks.
+
+use bench_results::checks::{Check, Kind, Mode};
+use bench_results::record::Environment;
+use serde::Serialize;
+
+use crate::build::{Source, described};
+use crate::units;
+
+/// A test, and what it says if it is notable.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct CheckRow {
+    #[serde(flatten)]
+    pub(crate) check: Check,
+    /// In words, whether notable or not.
+    pub(crate) sentence: String,
+}
+
+/// Every test of the run.
+pub(crate) fn rows(source: &Source<'_>) -> Vec<CheckRow> {
+    let row = |check: &Check| CheckRow { check: check.clone(), sentence: sentence(source, check) };
+    source.analysis.checks.iter().map(row).collect()
+}
+
+/// What is notable about an environment in a workload.
+pub(crate) fn notes(source: &Source<'_>, workload: &str, environment: &str) -> Vec<String> {
+    let notable = notable(source, workload, environment);
+    notable.map(|check| sentence(source, check)).collect()
+}
+
+/// The kinds of blocks of a comparison whose mean would be that of none.
+pub(crate) fn ratio_modes(source: &Source<'_>, workload: &str, environment: &str) -> Option<[Mode; 2]> {
+    notable(source, workload, environment).find(|check| check.kind == Kind::RatioModes)?.modes
+}
+
+/// True when the values of an environment are of two kinds.
+pub(crate) fn has_value_modes(source: &Source<'_>, workload: &str, environment: &str) -> bool {
+    notable(source, workload, environment).any(|check| check.kind == Kind::ValueModes)
+}
+
+fn notable<'a>(source: &Source<'a>, workload: &str, environment: &str) -> impl Iterator<Item = &'a Check> {
+    let of = move |check: &&Check| check.notable && check.workload == workload && check.environment == environment;
+    source.analysis.checks.iter().filter(of)
+}
+
+fn sentence(source: &Source<'_>, check: &Check) -> String {
+    let (metric, unit, _) = described(&check.metric);
+    let label = source.run().environments.iter().find(|environment| environment.name == check.environment);
+    let label = label.map_or(check.environment.clone(), Environment::label);
+    let reference = &source.run().plan.reference;
+    let change = signed(check.effect - 1.0);
+    match (check.kind, check.modes) {
+        (Kind::RatioDrift, _) => format!("drifts: the ratio changes by {change} from the first block to the last"),
+        (Kind::ReferenceDrift, _) => format!(
+            "{reference} itself drifts: its {metric} changes by {change} from the first block to the last, which \
+             cancels within blocks"
+        ),
+        (Kind::Order, _) => format!(
+            "order matters: for each place in the block that {label} comes after {reference}, the ratio changes by \
+             {change}; the design balances that"
+        ),
+        (Kind::RatioModes, Some([low, high])) => format!(
+            "bimodal: the ratio is near {} in {} and near {} in {}",
+            units::ratio(low.center),
+            units::count(low.blocks, "block"),
+            units::ratio(high.center),
+            units::count(high.blocks, "block")
+        ),
+        (Kind::ValueModes, Some([low, high])) => format!(
+            "bimodal: {metric} of {label} is near {} in {} and near {} in {}",
+            units::human(low.center, unit),
+            units::count(low.blocks, "block"),
+            units::human(high.center, unit),
+            units::count(high.blocks, "block")
+        ),
+        (Kind::RatioModes | Kind::ValueModes, None) => "bimodal".to_owned(),
+    }
+}
+
+fn signed(fraction: f64) -> String {
+    let sign = if fraction < 0.0 { "−" } else { "+" };
+    format!("{sign}{}", units::percent(fraction.abs()))
+}
