@@ -117,7 +117,7 @@ impl Measured {
     pub(crate) fn histogram(&mut self, direction: &str, histogram: Histogram, expected: u64) {
         for (name, number) in [("missing", histogram.count().abs_diff(expected)), ("expected", expected)] {
             let fact = self.facts.entry(format!("histogram.{name}")).or_insert(0.into());
-            *fact = (fact.as_u64().unwrap_or(0) + number).into();
+            *fact = fact.as_u64().unwrap_or(0).saturating_add(number).into();
         }
         for (label, q) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
             if let Some(value) = histogram.percentile_ns(q) {
