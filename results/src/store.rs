@@ -120,9 +120,8 @@ impl RunFolder {
 
     /// Open the folder of a run that was stopped, to go on with these rounds: what is recorded of their blocks is marked
     /// `superseded` first, and `run` (with its break) takes the place of `run.json`.
-    pub fn reopen(path: &Path, run: &Run, rounds: &[Round]) -> Result<RunFolder, StoreError> {
+    pub fn reopen(path: &Path, run: &Run, mut trials: Vec<Trial>, rounds: &[Round]) -> Result<RunFolder, StoreError> {
         let name = path.join(TRIALS);
-        let mut trials = trials_of(path, run, &mut Vec::new())?;
         resume::supersede(&mut trials, rounds);
         let new = path.join(".trials.jsonl.new");
         write_synced(&new, &trials.iter().flat_map(line).collect::<Vec<u8>>())?;
@@ -175,12 +174,7 @@ fn line(trial: &Trial) -> Vec<u8> {
 
 /// Every trial that is recorded in a run's folder, superseded ones among them, in the order of execution.
 pub fn recorded(folder: &Path, run: &Run) -> Result<Vec<Trial>, StoreError> {
-    trials_of(folder, run, &mut Vec::new())
-}
-
-fn trials_of(folder: &Path, run: &Run, notes: &mut Vec<String>) -> Result<Vec<Trial>, StoreError> {
-    let path = folder.join(TRIALS);
-    parse_trials(&path, &fs::read(&path).map_err(io("reading", &path))?, run, notes)
+    parse_trials(&folder.join(TRIALS), &read(folder, TRIALS, MOST_BYTES[1])?, run, &mut Vec::new())
 }
 
 fn pretty(run: &Run) -> Vec<u8> {
@@ -190,8 +184,10 @@ fn pretty(run: &Run) -> Vec<u8> {
     text
 }
 
+/// Write a file anew: what is there may be half of one, or a link to somewhere else.
 fn write_synced(path: &Path, content: &[u8]) -> Result<(), StoreError> {
-    let written = File::create(path).and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
+    drop(fs::remove_file(path));
+    let written = File::create_new(path).and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
     written.map_err(io("writing", path))
 }
 

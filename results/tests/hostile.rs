@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use bench_results::archive;
-use bench_results::store::{Record, RunFolder, StoreError};
+use bench_results::store::{self, Record, RunFolder, StoreError};
 use bench_results::testing;
 use flate2::write::GzEncoder;
 use tar::EntryType;
@@ -45,6 +45,27 @@ fn links_pipes_and_huge_files_are_not_read() {
         fs::rename(&kept, &path).unwrap();
     }
     Record::load(&folder).unwrap();
+}
+
+#[test]
+fn a_run_that_goes_on_reads_and_writes_through_no_link() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = run(parent.path());
+    let record = Record::load(&folder).unwrap();
+    let precious = parent.path().join("precious");
+    fs::write(&precious, "precious").unwrap();
+    for name in [".trials.jsonl.new", ".run.json.new"] {
+        symlink(&precious, folder.join(name)).unwrap();
+    }
+    let trials = store::recorded(&folder, &record.run).unwrap();
+    RunFolder::reopen(&folder, &record.run, trials, &[]).unwrap();
+    assert!(fs::read_to_string(&precious).unwrap() == "precious", "written through a link");
+    assert_eq!(Record::load(&folder).unwrap(), record);
+
+    let path = folder.join("trials.jsonl");
+    fs::rename(&path, parent.path().join("elsewhere")).unwrap();
+    symlink(parent.path().join("elsewhere"), &path).unwrap();
+    assert!(store::recorded(&folder, &record.run).unwrap_err().to_string().contains("link"));
 }
 
 #[test]

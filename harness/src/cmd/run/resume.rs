@@ -95,7 +95,7 @@ impl Earlier {
         run.state = State::Running;
         run.ended_at = None;
         run.breaks.extend(break_before(&rounds, &recorded, &now()));
-        let folder = RunFolder::reopen(&self.folder, &run, &rounds)?;
+        let folder = RunFolder::reopen(&self.folder, &run, recorded, &rounds)?;
         Ok((run, folder, rounds))
     }
 }
