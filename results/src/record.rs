@@ -155,7 +155,15 @@ pub struct Workload {
     pub environments: Vec<String>,
 }
 
+/// Parameters of a paced workload that each run finds out anew: half of what the slowest environment can do that day.
+pub const RATES: [&str; 2] = ["bytes_per_s", "per_s"];
+
 impl Workload {
+    /// The rate of a paced one, in units of its work per second.
+    pub fn rate_per_s(&self) -> Option<f64> {
+        RATES.iter().find_map(|name| self.parameters.get(*name)?.parse().ok())
+    }
+
     /// True when it is executed in the environment of this name.
     pub fn runs_in(&self, environment: &str) -> bool {
         self.environments.is_empty() || self.environments.iter().any(|name| name == environment)

@@ -4,11 +4,22 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
+use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::{ImageError, io};
 
 /// How the names of things begin while they are being made, under the lock.
-pub(crate) const HALF_MADE: &str = ".new-";
+const HALF_MADE: &str = ".new-";
+
+/// A folder to make something in.
+pub(crate) fn half_made(cache: &Path) -> Result<TempDir, ImageError> {
+    Builder::new().prefix(HALF_MADE).tempdir_in(cache).map_err(io("writing to the cache", cache))
+}
+
+/// A file to make something in.
+pub(crate) fn half_made_file(cache: &Path) -> Result<NamedTempFile, ImageError> {
+    Builder::new().prefix(HALF_MADE).tempfile_in(cache).map_err(io("writing to the cache", cache))
+}
 
 /// Keep other processes from building at the same time; until dropped. What a killed builder left half-made is removed.
 pub(crate) fn lock(cache: &Path) -> Result<Flock<File>, ImageError> {

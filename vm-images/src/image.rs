@@ -92,10 +92,7 @@ fn key(files: &[&Path], more: &str) -> Result<String, ImageError> {
 /// Make a file under another name first, so that it is there wholly or not at all.
 fn appear(path: &Path, make: impl FnOnce(&Path) -> Result<(), ImageError>) -> Result<(), ImageError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let new = tempfile::Builder::new()
-        .prefix(crate::cache::HALF_MADE)
-        .tempfile_in(folder)
-        .map_err(io("writing to the cache", folder))?;
+    let new = crate::cache::half_made_file(folder)?;
     make(new.path())?;
     new.persist(path).map(drop).map_err(|e| e.error).map_err(io("naming", path))
 }

@@ -64,10 +64,7 @@ fn packaged(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<Kernel, Imag
     }
     let package = dependency(progress)?;
     progress(&format!("downloading the guest's kernel ({package})"));
-    let new = tempfile::Builder::new()
-        .prefix(crate::cache::HALF_MADE)
-        .tempdir_in(cache)
-        .map_err(io("writing to the cache", cache))?;
+    let new = crate::cache::half_made(cache)?;
     run(Command::new("apt-get")
         .args(["-q", "-o", "APT::Sandbox::User=root", "download", &package])
         .current_dir(new.path()))?;

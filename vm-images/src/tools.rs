@@ -68,10 +68,7 @@ impl ToolsTree {
         if let Some(tree) = cached(&home, check) {
             return Ok(tree);
         }
-        let new = tempfile::Builder::new()
-            .prefix(crate::cache::HALF_MADE)
-            .tempdir_in(cache)
-            .map_err(io("writing to the cache", cache))?;
+        let new = crate::cache::half_made(cache)?;
         let root = new.path().join("root");
         let sources = fill(&root, programs)?;
         let manifest = Manifest { digest: digest(&root)?, sources };

@@ -259,5 +259,5 @@ pub(crate) fn last_words(output: &JobOutput) -> String {
     let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let words = lines[lines.len().saturating_sub(3)..].join("; ");
     // It may be printed on a terminal, and whoever wrote it may be hostile.
-    words.chars().filter(|c| !c.is_control()).take(2000).collect()
+    bench_agent::printable(&words, 2000)
 }

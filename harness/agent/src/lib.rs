@@ -13,6 +13,6 @@ mod serve;
 pub use executor::{ExecuteError, execute};
 pub use frame::{FRAME_LIMIT, FrameError, decode_header, encode, read_frame, write_frame};
 pub use message::{
-    Bytes, Greeting, Job, JobFile, JobOutput, JobStatus, PROTOCOL_VERSION, Reply, Request, Rusage, Streams,
+    Bytes, Greeting, Job, JobFile, JobOutput, JobStatus, PROTOCOL_VERSION, Reply, Request, Rusage, Streams, printable,
 };
 pub use serve::{Channel, ServeError, adopt_orphans, clock_ns, serve, sha256};

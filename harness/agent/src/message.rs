@@ -203,3 +203,8 @@ pub enum Reply {
     /// The request makes no sense now.
     Refused(String),
 }
+
+/// Text from inside as it may stand in a message: no control characters, and at most so many others.
+pub fn printable(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
+}

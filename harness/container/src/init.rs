@@ -15,7 +15,7 @@ use crate::sys::{self, Fork};
 use crate::{capabilities, mounts};
 
 /// Our own failure.
-const OWN: i32 = 125;
+pub(crate) const OWN: i32 = 125;
 /// The program cannot be executed.
 const NOT_EXECUTABLE: i32 = 126;
 /// The program is not there.

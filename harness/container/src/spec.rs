@@ -12,12 +12,13 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use nix::unistd::Pid;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
+use crate::init::OWN;
 use crate::sys::{self, Fork};
-use nix::unistd::Pid;
 
 /// The kinds of namespaces (namespaces(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -206,7 +207,7 @@ impl Starter {
             Fork::Child => {
                 let Err(e) = become_init(&executable, &reader.into());
                 eprintln!("bench: container: executing itself: {e}");
-                std::process::exit(125);
+                std::process::exit(OWN);
             }
         }
     }

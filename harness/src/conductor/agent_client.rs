@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use bench_agent::{Bytes, Greeting, Job, JobOutput, PROTOCOL_VERSION, Reply, Request, clock_ns};
+use bench_agent::{Bytes, Greeting, Job, JobOutput, PROTOCOL_VERSION, Reply, Request, clock_ns, printable};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
@@ -161,9 +161,9 @@ impl AgentClient {
     }
 }
 
-/// Text from inside as it may stand in a message: printable and short.
+/// A word or two from inside.
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(400).collect()
+    printable(text, 400)
 }
 
 fn tame(greeting: &Greeting) -> Greeting {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::record::{Environment, Run};
+use crate::record::{Environment, RATES, Run};
 
 /// A group of facts that a number depends on, by the name that `--allow-difference` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -69,8 +69,6 @@ const FACTS: [(&str, Aspect); 12] = [
     ("guest.kernel.", Aspect::GuestKernel),
     ("network.", Aspect::Environment),
 ];
-/// Parameters that a paced workload finds out anew in each run: half of what the slowest environment can do that day.
-const FOUND_OUT: [&str; 2] = ["bytes_per_s", "per_s"];
 
 impl fmt::Display for Aspect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,7 +159,7 @@ fn facts(run: &Run) -> BTreeMap<(Aspect, String), String> {
     }
     for workload in &run.plan.workloads {
         put(Aspect::Workload, format!("{} deciding", workload.name), workload.deciding.clone());
-        for (name, value) in workload.parameters.iter().filter(|(name, _)| !FOUND_OUT.contains(&name.as_str())) {
+        for (name, value) in workload.parameters.iter().filter(|(name, _)| !RATES.contains(&name.as_str())) {
             put(Aspect::Workload, format!("{} {name}", workload.name), value.clone());
         }
     }

@@ -3,15 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
-use bench_results::record::{Plan, Profile, Run};
+use bench_results::record::{self, Plan, Profile, Run};
 use bench_workloads::{EnvironmentDefinition, Suite, Workload};
 
 use super::RunArgs;
 use crate::conductor::plan::{self, Planned};
 use crate::{host, output};
-
-/// Parameters that say the rate of a paced workload.
-const RATES: [&str; 2] = ["bytes_per_s", "per_s"];
 
 /// What is to be measured.
 pub struct Definition {
@@ -58,9 +55,8 @@ impl Definition {
         self.environments.retain(|environment| run.environments.iter().any(|known| known.name == environment.name));
         self.named = true;
         for planned in &mut self.workloads {
-            let mut known = run.plan.workloads.iter().filter(|known| known.name == planned.workload.name());
-            let parameters = known.next().map(|known| &known.parameters);
-            let rate = RATES.iter().find_map(|name| parameters?.get(*name)?.parse().ok());
+            let known = run.plan.workloads.iter().find(|known| known.name == planned.workload.name());
+            let rate = known.and_then(record::Workload::rate_per_s);
             if let (true, Some(rate)) = (planned.workload.needs_pace(), rate) {
                 planned.workload.set_pace(rate);
             }
