@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, PipeWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -55,7 +55,7 @@ impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
     }
 }
 
-/// The main of `bench container-init FD`; must be called before any thread exists.
+/// The main of `bench container-init FD STARTER`; must be called before any thread exists.
 pub fn init_main() -> ! {
     let started =
         read_spec().and_then(|spec| if spec.namespaces.is_empty() { become_program(&spec) } else { contain(&spec) });
@@ -66,8 +66,7 @@ pub fn init_main() -> ! {
 }
 
 fn read_spec() -> Result<Spec, Failure> {
-    let number = std::env::args().nth(2).and_then(|number| number.parse().ok());
-    let number = number.ok_or_else(|| Failure::own("container-init is started by bench itself", None))?;
+    let number = argument(2)?;
     let mut text = Vec::new();
     let mut file = File::from(sys::take_fd(number).doing("taking over what to start")?);
     file.read_to_end(&mut text).doing("reading what to start")?;
@@ -76,6 +75,11 @@ fn read_spec() -> Result<Spec, Failure> {
         std::process::exit(OWN);
     }
     serde_json::from_slice(&text).map_err(io::Error::from).doing("understanding what to start")
+}
+
+fn argument(at: usize) -> Result<i32, Failure> {
+    let number = std::env::args().nth(at).and_then(|number| number.parse().ok());
+    number.ok_or_else(|| Failure::own("container-init is started by bench itself", None))
 }
 
 /// No namespaces: join the group and be the program.
@@ -98,7 +102,12 @@ fn die_with_parent(spec: &Spec) -> Result<(), Failure> {
     if !spec.parent_death_signal {
         return Ok(());
     }
-    set_parent_process_death_signal(Some(Signal::KILL)).doing("asking to end with the starter")
+    set_parent_process_death_signal(Some(Signal::KILL)).doing("asking to end with the starter")?;
+    // It may have ended before it was asked for.
+    if nix::unistd::getppid().as_raw() != argument(3)? {
+        std::process::exit(OWN);
+    }
+    Ok(())
 }
 
 /// Join a group as a process with one thread: the v1 `tasks` file takes 0.2 ms, `cgroup.procs` 10 ms.
@@ -133,7 +142,7 @@ fn contain(spec: &Spec) -> Result<i32, Failure> {
                 Ok(1) => {}
                 _ => std::process::exit(OWN),
             }
-            match process_one(spec) {
+            match process_one(spec, &done_out) {
                 Ok(status) => std::process::exit(status),
                 Err(failure) => failure.exit(),
             }
@@ -206,8 +215,8 @@ fn wait(pid: i32) -> Result<i32, Failure> {
     }
 }
 
-/// Inside: the rest of the namespaces, the root, what may be done; then the program.
-fn process_one(spec: &Spec) -> Result<i32, Failure> {
+/// Inside: the rest of the namespaces, the root, what may be done; then the program. `done`: a pipe that is read by the starter.
+fn process_one(spec: &Spec, done: &PipeWriter) -> Result<i32, Failure> {
     if !spec.cgroup.first().is_some_and(|group| sys::is_cgroup2(group)) {
         join(spec)?;
     }
@@ -220,6 +229,10 @@ fn process_one(spec: &Spec) -> Result<i32, Failure> {
         become_root_inside()?;
     }
     set_parent_process_death_signal(Some(Signal::KILL)).doing("asking to end with the starter")?;
+    // It may have ended before it was asked for; its process id does not say so in here.
+    if sys::is_read_by_nobody(done).doing("looking for the starter")? {
+        std::process::exit(OWN);
+    }
     if let Some(name) = spec.hostname.as_ref().filter(|_| spec.namespaces.contains(&Namespace::Uts)) {
         nix::unistd::sethostname(name).doing(format!("setting the host name to `{name}`"))?;
     }

@@ -168,9 +168,9 @@ pub fn command(spec: &Spec) -> io::Result<Command> {
     let file = OwnedFd::from(file);
     // A container could write to the executable of its starter through /proc/self/exe (CVE-2019-5736).
     let executable = sys::read_only_executable()?;
-    let [name, init, number] = arguments(&file);
+    let [name, rest @ ..] = arguments(&file);
     let mut command = Command::new(path(&executable));
-    command.arg0(name).arg(init).arg(number);
+    command.arg0(name).args(rest);
     let hook = move || {
         // Moved in to live as long as the command.
         let _ = &executable;
@@ -185,8 +185,10 @@ fn path(executable: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", executable.as_raw_fd())
 }
 
-fn arguments(spec: &OwnedFd) -> [String; 3] {
-    ["bench".to_owned(), "container-init".to_owned(), spec.as_raw_fd().to_string()]
+/// From whom it is to read its spec, and who this is, its starter.
+fn arguments(spec: &OwnedFd) -> [String; 4] {
+    let starter = std::process::id().to_string();
+    ["bench".to_owned(), "container-init".to_owned(), spec.as_raw_fd().to_string(), starter]
 }
 
 /// A process that begins while what it is to start is still being prepared. When it is not told, it ends.
@@ -202,10 +204,12 @@ impl Starter {
     pub fn begin() -> io::Result<Starter> {
         let executable = sys::read_only_executable()?;
         let (reader, spec) = io::pipe()?;
+        let reader = OwnedFd::from(reader);
+        let argv = arguments(&reader);
         match sys::clone3(0, None)? {
             Fork::Parent(pid) => Ok(Starter { pid: Pid::from_raw(pid), spec }),
             Fork::Child => {
-                let Err(e) = become_init(&executable, &reader.into());
+                let Err(e) = become_init(&executable, argv, &reader);
                 eprintln!("bench: container: executing itself: {e}");
                 std::process::exit(OWN);
             }
@@ -219,10 +223,10 @@ impl Starter {
     }
 }
 
-fn become_init(executable: &OwnedFd, reader: &OwnedFd) -> io::Result<Infallible> {
+fn become_init(executable: &OwnedFd, argv: [String; 4], reader: &OwnedFd) -> io::Result<Infallible> {
     sys::default_signals();
     fcntl_setfd(reader, FdFlags::empty())?;
-    let argv = arguments(reader).map(CString::new).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let argv = argv.map(CString::new).into_iter().collect::<Result<Vec<_>, _>>()?;
     let pair = |(name, value): (OsString, OsString)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat());
     let env = std::env::vars_os().map(pair).collect::<Result<Vec<_>, _>>()?;
     Ok(nix::unistd::execve(&CString::new(path(executable))?, &argv, &env)?)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
+use std::io::{self, PipeWriter};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
@@ -63,6 +63,14 @@ pub(crate) fn take_fd(number: RawFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: it is open, and whoever started this process handed it over: nothing else here owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// True when every process that could read from a pipe has ended or let go of it.
+pub(crate) fn is_read_by_nobody(pipe: &PipeWriter) -> io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut pipes = [PollFd::new(pipe, PollFlags::empty())];
+    poll(&mut pipes, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    Ok(pipes[0].revents().contains(PollFlags::ERR))
 }
 
 /// Have all descriptors but the standard three closed by exec.
