@@ -54,16 +54,22 @@ pub enum ReportError {
     Json(#[from] serde_json::Error),
 }
 
-/// Write the whole report of a record into `folder` (`RUN/report`, made where it is missing): index.html, report.md,
-/// measurements.csv, and each figure as .svg and .png. Returns the files, the page first.
+/// Write the whole report of a record: see [`Report::write_all`].
 pub fn write_all(record: &Record, folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
-    let report = Report::new(record, &analyse(record));
-    make_folder(folder)?;
-    let mut written = write_figures(&report.figures, folder)?;
-    written.push(write(folder, "report.md", &report.markdown())?);
-    written.push(write(folder, "measurements.csv", &report.csv())?);
-    written.insert(0, write(folder, "index.html", &report.html()?)?);
-    Ok(written)
+    Report::new(record, &analyse(record)).write_all(folder)
+}
+
+impl Report {
+    /// Write everything into `folder` (`RUN/report`, made where it is missing): index.html, report.md, measurements.csv, and
+    /// each figure as .svg and .png. Returns the files, the page first.
+    pub fn write_all(&self, folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
+        make_folder(folder)?;
+        let mut written = write_figures(&self.figures, folder)?;
+        written.push(write(folder, "report.md", &self.markdown())?);
+        written.push(write(folder, "measurements.csv", &self.csv())?);
+        written.insert(0, write(folder, "index.html", &self.html()?)?);
+        Ok(written)
+    }
 }
 
 /// Write only the page, for a run that is still going on. Returns its path.

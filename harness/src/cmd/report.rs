@@ -49,17 +49,18 @@ pub fn run(args: &ReportArgs) -> Result<i32> {
         });
         return Ok(0);
     }
-    let page = write(&record)?.join("index.html");
-    output::print(&report.terminal(output::width(), output::in_color(), Some(&page)));
+    write_and_print(&record, &report)?;
     Ok(0)
 }
 
-/// Write the whole report of a record into its folder, or beside its archive; where it is.
-pub fn write(record: &Record) -> Result<PathBuf> {
+/// Write the whole report of a record into its folder, or beside its archive, and print the summary.
+pub fn write_and_print(record: &Record, report: &Report) -> Result<()> {
     let from = &record.folder;
     let folder =
         if from.is_file() { from.with_file_name(format!("{}-report", record.run.id)) } else { from.join("report") };
-    bench_reports::write_all(record, &folder).with_context(|| format!("writing the report to {}", folder.display()))?;
+    report.write_all(&folder).with_context(|| format!("writing the report to {}", folder.display()))?;
     paths::give_to_caller(&folder)?;
-    Ok(folder)
+    let page = folder.join("index.html");
+    output::print(&report.terminal(output::width(), output::in_color(), Some(&page)));
+    Ok(())
 }

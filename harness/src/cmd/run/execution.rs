@@ -24,7 +24,7 @@ use crate::failure::{self, Unavailable};
 use crate::host::target::{self, Checked, Wish};
 use crate::host::{cpus, fingerprint, packages};
 use crate::ledger::{self, Change, Ledger, MachineLock};
-use crate::{netlab, output, paths, tools};
+use crate::{netlab, paths, tools};
 
 /// Execute a run, or the rest of an earlier one; the exit code.
 pub fn execute(args: &RunArgs, definition: &Definition, earlier: Option<&Earlier>) -> Result<i32> {
@@ -298,12 +298,9 @@ fn write_page(path: &Path) {
 /// Report what is recorded; the exit code.
 fn conclude(path: &Path, state: State) -> Result<i32> {
     let record = Record::load(path)?;
-    crate::cmd::report::write(&record)?;
+    let report = bench_reports::Report::new(&record, &bench_results::analysis::analyse(&record));
+    crate::cmd::report::write_and_print(&record, &report)?;
     paths::give_to_caller(path)?;
-    let analysis = bench_results::analysis::analyse(&record);
-    let report = bench_reports::Report::new(&record, &analysis);
-    let page = path.join("report/index.html");
-    output::print(&report.terminal(output::width(), output::in_color(), Some(&page)));
     Ok(match state {
         State::Interrupted => failure::INTERRUPTED,
         _ if record.trials.iter().any(|trial| !trial.is_valid()) => failure::TRIALS,
