@@ -140,16 +140,17 @@ fn row(source: &Source<'_>, workload: &Workload, environment: &Environment) -> R
         (!patterns::has_value_modes(source, &workload.name, name)).then_some(cell.shown)
     };
     let comparison = source.comparison(&workload.name, &environment.name, &workload.deciding);
+    let ratio_modes = patterns::ratio_modes(source, &workload.name, &environment.name);
     ResultRow {
         workload: workload.name.clone(),
         environment: environment.label(),
         metric,
         unit,
         better,
-        mean: mean(&environment.name),
+        mean: mean(&environment.name).filter(|_| ratio_modes.is_none()),
         reference_mean: mean(&source.run().plan.reference),
         ratio: comparison.and_then(|c| c.ratio),
-        ratio_modes: patterns::ratio_modes(source, &workload.name, &environment.name),
+        ratio_modes,
         interval: comparison.and_then(|c| c.interval).map(pair),
         blocks: comparison.map_or(0, |c| c.pairs.len()),
         verdict: outcome(comparison.and_then(|c| c.verdict)),

@@ -12,13 +12,16 @@ use crate::units;
 pub(crate) struct PatternRow {
     #[serde(flatten)]
     pub(crate) pattern: Pattern,
-    /// In words, whether notable or not.
-    pub(crate) sentence: String,
+    /// In words; absent where it is not notable.
+    pub(crate) sentence: Option<String>,
 }
 
 /// Every test of the run.
 pub(crate) fn rows(source: &Source<'_>) -> Vec<PatternRow> {
-    let row = |pattern: &Pattern| PatternRow { pattern: pattern.clone(), sentence: sentence(source, pattern) };
+    let row = |pattern: &Pattern| PatternRow {
+        pattern: pattern.clone(),
+        sentence: pattern.notable.then(|| sentence(source, pattern)),
+    };
     source.analysis.patterns.iter().map(row).collect()
 }
 

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use bench_reports::{Report, write_all, write_page};
+use bench_results::Direction;
 use bench_results::analysis::analyse;
-use bench_results::record::{Remark, State};
+use bench_results::record::{Remark, State, Trial};
 use bench_results::store::Record;
 use bench_results::testing::record;
 use support::{HOSTILE, assert_well_formed, golden};
@@ -317,4 +318,57 @@ fn every_check_is_shown_with_its_worst_figure_and_remarks_are_told_once() {
     );
     assert!(report.terminal(200, false, None).contains("remark: native, 3 trials, such as: others took 0"));
     assert!(report.html().unwrap().contains("Without a figure in this run: limits.broken, "));
+}
+
+/// Half of the container's blocks at half the speed, in one workload.
+fn with_two_kinds_of_blocks() -> Record {
+    let mut record = record(1, 8, false);
+    let slow = |trial: &&mut Trial| {
+        let planned = &trial.planned;
+        planned.workload == "rand-read" && planned.environment == "container" && [2, 3, 5, 8].contains(&planned.block)
+    };
+    for trial in record.trials.iter_mut().filter(slow) {
+        trial.measurements.iter_mut().filter(|m| m.metric == "iops").for_each(|m| m.value *= 0.5);
+    }
+    record
+}
+
+#[test]
+fn two_kinds_of_blocks_are_told_instead_of_their_mean() {
+    let record = with_two_kinds_of_blocks();
+    let report = report(&record);
+    let said = "bimodal: the ratio is near 0.499 in 4 blocks and near 0.994 in 4 blocks";
+    assert!(report.terminal(200, false, None).contains(said), "{}", report.terminal(200, false, None));
+    assert!(
+        report.markdown().contains(said) && report.markdown().contains("| 0.499 or 0.994 |"),
+        "{}",
+        report.markdown()
+    );
+    assert!(report.html().unwrap().contains(said));
+    let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    let row = json["results"].as_array().unwrap().iter().find(|row| row["workload"] == "rand-read").unwrap();
+    assert_eq!(
+        (&row["environment"], &row["verdict"], &row["mean"]),
+        (&"container".into(), &"none".into(), &serde_json::Value::Null)
+    );
+    let patterns = json["patterns"].as_array().unwrap();
+    assert!(patterns.len() > 40, "all tests are in the JSON: {}", patterns.len());
+    for pattern in patterns {
+        assert_eq!(pattern["sentence"].is_string(), pattern["notable"] == true, "{pattern}");
+    }
+    let silent = report_of_nothing_notable();
+    assert!(!silent.contains("bimodal") && !silent.contains("drifts"), "{silent}");
+}
+
+/// The made-up record drifts by 2 % a block, in all environments alike: only the reference's own drift may be said.
+fn report_of_nothing_notable() -> String {
+    let mut record = record(1, 8, false);
+    for trial in &mut record.trials {
+        let drift = 1.0 + 0.02 * f64::from(trial.planned.block);
+        for measurement in &mut trial.measurements {
+            let higher = measurement.better == Direction::Higher;
+            measurement.value *= if higher { 1.0 / drift } else { drift };
+        }
+    }
+    report(&record).markdown()
 }
