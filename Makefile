@@ -22,8 +22,9 @@ run: build
 	$(SUDO) $(BENCH) doctor --install
 	$(SUDO) $(BENCH) run $(ARGS)
 
+# Linked statically: docs/adr/0006-static.md.
 build:
-	$(CARGO) build --release -p bench
+	$(CARGO) rustc --locked --release -p bench --bin bench -- -C target-feature=+crt-static
 
 # What tests and runs start: fio, QEMU and the like. The list is in the program. Tests check XML, shell and
 # another program's round trips, too.

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 sources=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-cargo build --release --locked --package bench --manifest-path "$sources/Cargo.toml" --target-dir "$RUNNER_TEMP/bench-target"
+CARGO_TARGET_DIR="$RUNNER_TEMP/bench-target" make -C "$sources" build
 mkdir -p "$RUNNER_TEMP/bench-bin"
 cp "$RUNNER_TEMP/bench-target/release/bench" "$RUNNER_TEMP/bench-bin/bench"
 echo "$RUNNER_TEMP/bench-bin" >> "$GITHUB_PATH"

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use bench_container::Starter;
 use clap::{Parser, Subcommand};
 
 use crate::{cmd, failure};
@@ -60,8 +61,8 @@ enum VmCommand {
     Run(cmd::vm::RunArgs),
 }
 
-/// Parse the arguments and do what they say.
-pub fn main() -> ExitCode {
+/// Parse the arguments and do what they say; `starter` is for a container, if that is what they say.
+pub fn main(starter: Option<Starter>) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
@@ -78,7 +79,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => (cmd::list::run(&args), None),
         Command::Doctor(args) => (cmd::doctor::run(&args), None),
         Command::Image(command) => (cmd::image::run(&command), None),
-        Command::Container(ContainerCommand::Run(args)) => (cmd::container::run(&args), Some(failure::OWN)),
+        Command::Container(ContainerCommand::Run(args)) => (cmd::container::run(&args, starter), Some(failure::OWN)),
         Command::Vm(VmCommand::Run(args)) => (cmd::vm::run(&args), Some(failure::OWN)),
         Command::Clean(args) => (cmd::clean::run(&args), None),
     };

@@ -207,7 +207,11 @@ impl Starter {
         let reader = OwnedFd::from(reader);
         let argv = arguments(&reader);
         match sys::clone3(0, None)? {
-            Fork::Parent(pid) => Ok(Starter { pid: Pid::from_raw(pid), spec }),
+            Fork::Parent(pid) => {
+                // A process moves to an idle CPU when it executes; up to there it may have to run on this one.
+                rustix::thread::sched_yield();
+                Ok(Starter { pid: Pid::from_raw(pid), spec })
+            }
             Fork::Child => {
                 let Err(e) = become_init(&executable, argv, &reader);
                 eprintln!("bench: container: executing itself: {e}");

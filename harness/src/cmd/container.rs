@@ -113,14 +113,13 @@ fn cpus(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Start it, wait for it, and leave nothing; its exit status.
-pub fn run(args: &RunArgs) -> Result<i32> {
+/// Start it, wait for it, and leave nothing; its exit status. `starter` has begun already, if there is one.
+pub fn run(args: &RunArgs, starter: Option<Starter>) -> Result<i32> {
     need_root("bench container run", "it makes namespaces, mounts and a cgroup")?;
     // Blocked before anything exists that must be undone; the program starts with none blocked.
     let signals = watched();
     signals.thread_block().context("blocking signals")?;
-    // It begins on another CPU while the rest is prepared.
-    let starter = Starter::begin().context("starting the container's first process")?;
+    let starter = starter.map_or_else(Starter::begin, Ok).context("starting the container's first process")?;
     let limits = limits(args)?;
     let mut spec = spec(args)?;
     let ledger = Ledger::open(&paths::state_dir())?;
