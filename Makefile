@@ -1,6 +1,7 @@
 # make run    install what is missing, build, measure, report
 # make test   everything that is tested, in the real environments (as root, or with sudo)
-# make calibrate   error rates of the verdicts on this machine, from how its blocks scatter (15 minutes; nothing else may run)
+# make calibrate   error rates of the verdicts on this machine, from how its blocks scatter (15 minutes, and an hour and a half with
+#                  PROFILE=standard; nothing else may run)
 # make planted     differences that are known by design, and equal sides, measured for real (20 minutes; nothing else may run)
 # make soak        kills, planted differences, escapes and fuzzing, and one table of what came out (under an hour)
 # make baselines   what bench adds to unshare, runc, a bare guest, fio from a shell and a veth pair by hand (6 minutes)
@@ -41,9 +42,10 @@ test: setup
 
 # Residuals of other machines stay: the file has the date in its name.
 CALIBRATION := target/calibration
+PROFILE ?= quick
 calibrate: build
-	$(SUDO) $(BENCH) run --suite io --profile quick --blocks $${BLOCKS:-12} --env native,container --out $(CALIBRATION)
-	file=results/reference/residuals-$$(date -u +%Y-%m-%d).json && \
+	$(SUDO) $(BENCH) run --suite io --profile $(PROFILE) --blocks 12 --env native,container --out $(CALIBRATION)
+	file=results/reference/residuals-$(PROFILE)-$$(date -u +%Y-%m-%d).json && \
 	$(CARGO) run -q --release -p bench-results --example calibrate record $(CALIBRATION) last $$file && \
 	$(CARGO) run -q --release -p bench-results --example calibrate replay $$file
 

@@ -276,3 +276,42 @@ fn a_fio_that_is_another_file_inside_is_refused_before_anything_is_measured() {
     assert_eq!(status, 69, "{err}");
     assert!(err.contains("is another file than"), "{err}");
 }
+
+/// A swap file in use; not any more when the test ends.
+struct Swap(PathBuf);
+
+impl Swap {
+    /// Absent where the kernel or the file system has no use for one.
+    fn on(path: PathBuf) -> Option<Swap> {
+        // Written whole: a swap file has no holes.
+        fs::write(&path, vec![0; 256 << 20]).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let done = |program| Command::new(program).arg(&path).output().is_ok_and(|output| output.status.success());
+        (done("mkswap") && done("swapon")).then_some(Swap(path))
+    }
+}
+
+impl Drop for Swap {
+    fn drop(&mut self) {
+        let _ = Command::new("swapoff").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_host_that_swaps_is_remarked() {
+    let Some((_alone, stage)) = stage() else { return };
+    let Some(_swap) = Swap::on(stage.path().join("swap")) else {
+        eprintln!("skipped: this kernel or file system takes no swap file");
+        return;
+    };
+    let mut command = stage.bench("run --profile quick --blocks 1 --memory 64MiB --no-control --env native -- sh -c");
+    // tail keeps what has no line end: three times of what it may have in memory.
+    command.arg("head -c 200M /dev/zero | tail > /dev/null");
+    let (status, _, err) = finish(command);
+    assert_eq!(status, 0, "{err}");
+    let trials = Trials::of(&stage);
+    trials.assert_remarked("native", "host.swapped_bytes");
+    assert!(trials.fact("native", "host.swapped_bytes") > 1e6);
+    // Nothing else runs: what waits for its memory is all there is.
+    trials.assert_remarked("native", "host.memory_stalled_percent");
+}

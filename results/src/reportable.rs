@@ -48,7 +48,7 @@ pub const RULES: [(&str, &str); 11] = [
     (
         "baseline",
         "before the first block others took more of the CPUs than `host.other_cpu_percent` allows in a trial, or moved more than \
-         1 MB/s on the target's disk",
+         1 MB/s on the target's disk; or the record does not say what they did",
     ),
     ("control", "the whole interval of the control (A/A) is beyond the margin in a deciding metric"),
     ("cache", "a guest is faster than native in a storage workload, by more than the margin"),
@@ -157,7 +157,12 @@ impl<'a> About<'a> {
     }
 
     fn baseline(&self) -> Option<String> {
-        let baseline = self.run.baseline.as_ref()?;
+        let Some(baseline) = &self.run.baseline else {
+            let missing = self.run.plan.profile.verdicts && self.run.state == State::Complete;
+            let text =
+                "the record does not say what others did before the first block: it comes from a bench without checks";
+            return missing.then(|| text.to_owned());
+        };
         let check = validity::find("host.other_cpu_percent")?;
         let mut said = Vec::new();
         if !check.bound.holds(baseline.other_cpu_percent) {

@@ -156,10 +156,18 @@ impl RunFolder {
             .map_err(io("appending a trial to", &path))
     }
 
-    /// The folder for raw tool output of a trial, made; each attempt at its block has one of its own.
+    /// The folder for raw tool output of a trial, made anew; each attempt at its block has one of its own. What a run that
+    /// was stopped left there goes, and whoever could write to it has planted no link.
     pub fn raw(&self, trial: &str, attempt: u32) -> Result<PathBuf, StoreError> {
-        let name = if attempt > 1 { format!("{trial}-attempt{attempt}") } else { trial.to_owned() };
-        let path = self.path.join("raw").join(name);
+        let all = self.path.join("raw");
+        if fs::symlink_metadata(&all).is_ok_and(|found| !found.is_dir()) {
+            return Err(damaged(&all, None, &"it is no folder of its own but a link or a file"));
+        }
+        let path = all.join(if attempt > 1 { format!("{trial}-attempt{attempt}") } else { trial.to_owned() });
+        match fs::remove_dir_all(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io("clearing the folder", &path)(e)),
+            _ => {}
+        }
         fs::create_dir_all(&path).map_err(io("creating the folder", &path))?;
         Ok(path)
     }

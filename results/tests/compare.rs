@@ -9,7 +9,7 @@ use bench_results::compare::{
     Aspect, CompareError, Judged, Judgement, Method, Outcome, Part, Quantity, Sides, compare,
 };
 use bench_results::policy::{KnownNames, OnInconclusive, Policy};
-use bench_results::record::State;
+use bench_results::record::{State, Trial};
 use bench_results::store::{Record, RunFolder, StoreError, find_runs};
 use bench_results::testing::{another, record, speed_up};
 use bench_results::verdict::Verdict;
@@ -51,6 +51,20 @@ fn policy(text: &str) -> Policy {
 fn row<'a>(judgement: &'a Judgement, workload: &str, environment: &str, metric: &str) -> &'a Judged {
     let is = |row: &&Judged| row.workload == workload && row.environment == environment && row.metric == metric;
     judgement.rows.iter().find(is).unwrap()
+}
+
+#[test]
+fn a_mean_of_two_kinds_of_blocks_is_said_to_be_one() {
+    let mut new = another(2, 12, false);
+    let mine = |trial: &&mut Trial| trial.planned.workload == "rand-read" && trial.planned.environment == "container";
+    for trial in new.trials.iter_mut().filter(mine).filter(|trial| trial.planned.block % 2 == 0) {
+        trial.measurements.iter_mut().filter(|m| m.metric == "iops").for_each(|m| m.value *= 0.5);
+    }
+    let said = "rand-read in container is bimodal, its ratio is near ";
+    let notes =
+        |base: &Record, new: &Record| judge(base, new).notes.into_iter().filter(|note| note.contains(said)).count();
+    let base = record(1, 12, false);
+    assert_eq!((notes(&base, &new), notes(&base, &another(3, 12, false))), (1, 0));
 }
 
 #[test]

@@ -58,9 +58,25 @@ fn a_run_that_goes_on_reads_and_writes_through_no_link() {
         symlink(&precious, folder.join(name)).unwrap();
     }
     let trials = store::recorded(&folder, &record.run).unwrap();
-    RunFolder::reopen(&folder, &record.run, trials, &[]).unwrap();
+    let going_on = RunFolder::reopen(&folder, &record.run, trials, &[]).unwrap();
     assert!(fs::read_to_string(&precious).unwrap() == "precious", "written through a link");
     assert_eq!(Record::load(&folder).unwrap(), record);
+
+    let raw = folder.join("raw");
+    fs::create_dir_all(raw.join("b01-planted")).unwrap();
+    symlink(&precious, raw.join("b01-planted/job.fio")).unwrap();
+    symlink(parent.path(), raw.join("b02-planted")).unwrap();
+    for trial in ["b01-planted", "b02-planted"] {
+        let made = going_on.raw(trial, 1).unwrap();
+        assert!(
+            fs::symlink_metadata(&made).unwrap().is_dir() && fs::read_dir(made).unwrap().next().is_none(),
+            "{trial}"
+        );
+    }
+    assert!(precious.exists());
+    fs::rename(&raw, parent.path().join("raw")).unwrap();
+    symlink(parent.path().join("raw"), &raw).unwrap();
+    assert!(going_on.raw("b03", 1).unwrap_err().to_string().contains("link"));
 
     let path = folder.join("trials.jsonl");
     fs::rename(&path, parent.path().join("elsewhere")).unwrap();

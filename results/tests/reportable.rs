@@ -181,10 +181,12 @@ fn an_emulated_guest_makes_nothing_unreportable_and_is_noted() {
 }
 
 #[test]
-fn a_record_of_before_these_checks_is_still_judged() {
+fn a_record_of_before_these_checks_is_read_and_not_reportable() {
     let mut record = testing::record(1, BLOCKS, false);
     record.run.baseline = None;
     let text = serde_json::to_string(&record.trials[0]).unwrap().replace("\"remarks\":[],", "");
     assert_eq!(serde_json::from_str::<bench_results::record::Trial>(&text).unwrap(), record.trials[0]);
-    assert!(judged(&record).reportable);
+    let verdict = judged(&record);
+    let rules: Vec<_> = verdict.reasons.iter().map(|reason| reason.rule).collect();
+    assert_eq!(rules, ["baseline"]);
 }

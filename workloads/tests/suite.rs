@@ -47,9 +47,10 @@ fn the_builtin_suite_has_seven_workloads_and_four_profiles() {
 #[test]
 fn error_rates_are_documented_for_the_profiles_as_they_are() {
     let suite = Suite::builtin("io").unwrap();
-    for (name, blocks, margin) in bench_results::calibration::PROFILES {
-        let profile = suite.profile(name).unwrap();
-        assert_eq!((profile.blocks, profile.margin), (blocks, margin), "{name}");
+    for rated in bench_results::calibration::PROFILES {
+        let profile = suite.profile(rated.profile).unwrap();
+        let is = (profile.blocks, profile.margin, profile.runtime_s);
+        assert_eq!(is, (rated.blocks, rated.margin, rated.runtime_s), "{}", rated.profile);
     }
 }
 

@@ -11,6 +11,7 @@ mod sample;
 
 use std::collections::BTreeSet;
 
+use crate::patterns::{Kind, Pattern};
 use crate::policy::{KnownNames, Policy};
 use crate::record::{Accelerator, Run, State};
 use crate::store::Record;
@@ -233,12 +234,25 @@ fn notes(sides: Sides<'_>) -> Vec<String> {
             let total = record.trials.len();
             notes.push(format!("{id}: {broken} of {total} trials failed or are invalid, and are in no number"));
         }
+        let analysis = crate::analysis::analyse(record);
         // What is said of it above is not said again.
-        let reasons = crate::analysis::analyse(record).reportable.reasons.into_iter();
-        let reasons: Vec<_> = reasons.filter(|reason| !matches!(reason.rule, "complete" | "broken")).collect();
-        notes.extend(reasons.into_iter().map(|reason| format!("{id} is not reportable: {}", reason.text)));
+        let reasons = analysis.reportable.reasons.iter();
+        let reasons = reasons.filter(|reason| !matches!(reason.rule, "complete" | "broken"));
+        notes.extend(reasons.map(|reason| format!("{id} is not reportable: {}", reason.text)));
+        notes.extend(analysis.patterns.iter().filter_map(two_kinds).map(|text| format!("{id}: {text}")));
     }
     notes
+}
+
+/// That a mean of ratios is one of two kinds of blocks.
+fn two_kinds(pattern: &Pattern) -> Option<String> {
+    let [low, high] = pattern.modes.filter(|_| pattern.notable && pattern.kind == Kind::RatioModes)?;
+    let (workload, environment) = (&pattern.workload, &pattern.environment);
+    Some(format!(
+        "{workload} in {environment} is bimodal, its ratio is near {:.3} in {} blocks and near {:.3} in {}: what is compared is \
+         their mean",
+        low.center, low.blocks, high.center, high.blocks
+    ))
 }
 
 /// KVM, TCG or no guest, of an environment by name.
