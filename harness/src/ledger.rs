@@ -8,11 +8,11 @@
 
 use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,7 @@ pub struct ChangeId(u64);
 
 /// The ledger of this process. Dropping it undoes what is left, in reverse.
 pub struct Ledger {
+    name: String,
     path: PathBuf,
     inner: RefCell<Inner>,
 }
@@ -114,7 +115,8 @@ impl Ledger {
             .mode(0o700)
             .create(&dir)
             .with_context(|| format!("creating {} for the list of changes", dir.display()))?;
-        let path = dir.join(format!("{}-{:08x}.jsonl", std::process::id(), rand::random::<u32>()));
+        let name = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
+        let path = dir.join(format!("{name}.jsonl"));
         // Locked before it has its name, so that no cleaner can take it for one of a process that is gone.
         let hidden = path.with_extension("new");
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&hidden);
@@ -123,7 +125,13 @@ impl Ledger {
             .map_err(|(_, errno)| errno)
             .with_context(|| format!("locking {}", hidden.display()))?;
         fs::rename(&hidden, &path).with_context(|| format!("naming {}", path.display()))?;
-        Ok(Ledger { path, inner: RefCell::new(Inner { file, next: 0, standing: Vec::new() }) })
+        Ok(Ledger { name, path, inner: RefCell::new(Inner { file, next: 0, standing: Vec::new() }) })
+    }
+
+    /// Process id and random digits, for the names of what is made: a process id alone comes back, and what a dead ledger lists
+    /// must not be somebody else's by then.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Record a change; make it only after this returned.
@@ -197,9 +205,7 @@ impl Ledger {
     }
 
     fn append(&self, inner: &mut Inner, line: &Line) -> Result<()> {
-        let mut text = serde_json::to_string(line)?;
-        text.push('\n');
-        inner.file.write_all(text.as_bytes()).with_context(|| format!("writing {}", self.path.display()))
+        inner.file.write_all(&self::line(line)?).with_context(|| format!("writing {}", self.path.display()))
     }
 
     /// The lines, and that there is such a file.
@@ -227,11 +233,13 @@ fn ledgers(state_dir: &Path) -> PathBuf {
 pub struct Cleaned {
     /// Changes undone (or, on a dry run, standing).
     pub changes: Vec<Change>,
+    /// What could not be read or undone; its ledger stays.
+    pub failures: Vec<Error>,
     /// Ledgers whose process is still alive.
     pub live: usize,
 }
 
-/// Undo what the ledgers of processes that are gone still list.
+/// Undo what the ledgers of processes that are gone still list. What fails stops nothing else.
 pub fn clean(state_dir: &Path, dry_run: bool) -> Result<Cleaned> {
     let mut cleaned = Cleaned::default();
     let dir = ledgers(state_dir);
@@ -242,38 +250,80 @@ pub fn clean(state_dir: &Path, dry_run: bool) -> Result<Cleaned> {
     };
     for entry in entries {
         let path = entry.with_context(|| format!("reading {}", dir.display()))?.path();
-        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-        let Ok(file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
-            cleaned.live += 1;
-            continue;
-        };
-        for change in standing(&file, &path)?.into_iter().rev() {
-            if !dry_run {
-                change.undo()?;
-            }
-            cleaned.changes.push(change);
-        }
-        if !dry_run {
-            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        if let Err(e) = replay(&path, dry_run, &mut cleaned) {
+            cleaned.failures.push(e);
         }
     }
     Ok(cleaned)
 }
 
-/// The changes of a ledger that were not undone. A torn last line was never followed by its change and is ignored.
-fn standing(file: &File, path: &Path) -> Result<Vec<Change>> {
-    let mut standing: Vec<(u64, Change)> = Vec::new();
-    let mut lines = BufReader::new(file).lines().enumerate().peekable();
-    while let Some((number, line)) = lines.next() {
-        let line = line.with_context(|| format!("reading {}", path.display()))?;
-        match serde_json::from_str(&line) {
-            Ok(Line::Made { id, change }) => standing.push((id, change)),
-            Ok(Line::Undone { id }) => standing.retain(|(made, _)| *made != id),
-            Err(_) if lines.peek().is_none() => {}
-            Err(e) => return Err(e).with_context(|| format!("{}, line {}", path.display(), number + 1)),
+/// Undo what one ledger lists, unless its process lives.
+fn replay(path: &Path, dry_run: bool, cleaned: &mut Cleaned) -> Result<()> {
+    let file = match OpenOptions::new().read(true).append(true).open(path) {
+        Ok(file) => file,
+        // Its process has just ended, and undone everything.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e).with_context(|| format!("opening {}", path.display())),
+    };
+    let Ok(mut file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
+        cleaned.live += 1;
+        return Ok(());
+    };
+    let mut text = Vec::new();
+    file.read_to_end(&mut text).with_context(|| format!("reading {}", path.display()))?;
+    if !dry_run {
+        // What is written below must not be joined to a torn line.
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        file.set_len(whole as u64).with_context(|| format!("cutting a torn line off {}", path.display()))?;
+    }
+    let (standing, damaged) = standing(&text);
+    let mut failures = Vec::new();
+    if let Some(number) = damaged {
+        let path = path.display();
+        failures.push(anyhow!("line {number} of {path} is damaged; remove the file when you have looked at it"));
+    }
+    for (id, change) in standing.into_iter().rev() {
+        let mut undo = || {
+            change.undo()?;
+            file.write_all(&line(&Line::Undone { id })?).with_context(|| format!("writing {}", path.display()))
+        };
+        match if dry_run { Ok(()) } else { undo() } {
+            Ok(()) => cleaned.changes.push(change),
+            Err(e) => failures.push(e),
         }
     }
-    Ok(standing.into_iter().map(|(_, change)| change).collect())
+    if !dry_run && failures.is_empty() {
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(e).with_context(|| format!("removing {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    cleaned.failures.extend(failures);
+    Ok(())
+}
+
+fn line(line: &Line) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// The changes of a ledger that were not undone, and the number of the first line that is damaged. A torn last line was never
+/// followed by its change and is ignored.
+fn standing(text: &[u8]) -> (Vec<(u64, Change)>, Option<usize>) {
+    let mut standing: Vec<(u64, Change)> = Vec::new();
+    let mut damaged = None;
+    for (index, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        match serde_json::from_slice(line) {
+            Ok(Line::Made { id, change }) => standing.push((id, change)),
+            Ok(Line::Undone { id }) => standing.retain(|(made, _)| *made != id),
+            Err(_) if !line.ends_with(b"\n") => {}
+            Err(_) => damaged = damaged.or(Some(index + 1)),
+        }
+    }
+    (standing, damaged)
 }
 
 /// The machine-wide lock: two measurements at once would falsify each other.
@@ -342,6 +392,43 @@ mod tests {
         assert_eq!((did.changes.len(), did.live), (1, 1));
         assert!(!lost.exists() && kept.exists());
         assert_eq!(clean(state.path(), false).unwrap().changes.len(), 0);
+    }
+
+    #[test]
+    fn a_damaged_ledger_and_a_change_that_cannot_be_undone_stop_nothing_else() {
+        let state = tempfile::tempdir().unwrap();
+        let work = tempfile::tempdir().unwrap();
+        fs::create_dir_all(ledgers(state.path())).unwrap();
+        let made = |id: u64, name: &str| {
+            fs::write(work.path().join(name), "").unwrap();
+            let change = Change::File { path: work.path().join(name), inode: None };
+            serde_json::to_string(&Line::Made { id, change }).unwrap()
+        };
+        // A file is no folder: it cannot be undone as one.
+        let stuck = Change::Folder { path: work.path().join("stuck") };
+        fs::write(work.path().join("stuck"), "").unwrap();
+        let stuck = serde_json::to_string(&Line::Made { id: 1, change: stuck }).unwrap();
+        let ledger = |name: &str, text: String| fs::write(ledgers(state.path()).join(name), text).unwrap();
+        ledger("1-stuck.jsonl", format!("{}\n{stuck}\n", made(0, "a")));
+        ledger("2-damaged.jsonl", format!("{{}}\n{}\n", made(0, "b")));
+        let mut torn = format!("{}\n", made(0, "c")).into_bytes();
+        torn.extend("{\"made\":{\"id\":1,\"path\":\"/\u{fc}".as_bytes());
+        torn.pop();
+        fs::write(ledgers(state.path()).join("3-torn.jsonl"), torn).unwrap();
+
+        let cleaned = clean(state.path(), false).unwrap();
+        assert_eq!((cleaned.changes.len(), cleaned.failures.len()), (3, 2), "{cleaned:?}");
+        assert!(["a", "b", "c"].iter().all(|name| !work.path().join(name).exists()));
+        let said: Vec<String> = cleaned.failures.iter().map(|failure| format!("{failure:#}")).collect();
+        assert!(said.iter().any(|text| text.contains("line 1 of ") && text.contains("2-damaged")), "{said:?}");
+        assert!(said.iter().any(|text| text.contains("/stuck")), "{said:?}");
+        assert_eq!(fs::read_dir(ledgers(state.path())).unwrap().count(), 2, "those that failed stay");
+        let again = clean(state.path(), false).unwrap();
+        assert_eq!(
+            (again.changes.len(), again.failures.len()),
+            (0, 2),
+            "what was undone is not undone again: {again:?}"
+        );
     }
 
     #[test]

@@ -3,11 +3,12 @@
 mod support;
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{cgroups, eventually, finish, names, stage, wait};
+use support::{cgroups, eventually, finish, instance, names, stage, wait};
 
 const SMALL: &str = "run --profile smoke --size 64MiB";
 
@@ -23,7 +24,9 @@ fn trials(run: &Path) -> Vec<serde_json::Value> {
 #[test]
 fn a_smoke_run_in_all_three_environments_measures_and_leaves_only_its_folder() {
     let Some(stage) = stage() else { return };
-    let child = stage.spawn(&format!("{SMALL} --env native,container,vm:accel=tcg --only rand-read,rand-read-qd1"));
+    let child = stage.spawn(&format!(
+        "{SMALL} --env native,container,vm:accel=tcg,user=container:userns=yes --only rand-read,rand-read-qd1"
+    ));
     let pid = child.id();
     let (status, out, err) = wait(child);
     assert_eq!(status, 0, "{err}");
@@ -31,7 +34,7 @@ fn a_smoke_run_in_all_three_environments_measures_and_leaves_only_its_folder() {
     stage.assert_clean(pid);
     let run = stage.only_run();
     let trials = trials(&run);
-    assert_eq!(trials.len(), 6);
+    assert_eq!(trials.len(), 8);
     for trial in &trials {
         assert_eq!((&trial["failure"], &trial["invalid"]), (&serde_json::Value::Null, &serde_json::json!([])));
         let metrics: Vec<_> =
@@ -111,6 +114,24 @@ fn a_second_run_refuses_and_ctrl_c_keeps_what_was_measured() {
 }
 
 #[test]
+fn a_second_ctrl_c_ends_at_once_and_clean_undoes_what_is_left() {
+    let Some(stage) = stage() else { return };
+    let mut child = stage.spawn(&format!("{SMALL} --env native,container --blocks 50 --only rand-read"));
+    let pid = child.id();
+    // Instances: 0 and 1 are preflight's, 2 drives, 3 and 4 are the first block's.
+    eventually("the instances of a block", || cgroups(pid).iter().any(|path| instance(path) == Some(4)));
+    eventually("its end", || {
+        let _ = kill(Pid::from_raw(pid as i32), Signal::SIGINT);
+        child.try_wait().unwrap().is_some()
+    });
+    let status = child.wait().unwrap();
+    assert_eq!((status.signal(), status.code()), (Some(Signal::SIGINT as i32), None), "the second is not waited for");
+    let (status, _, err) = stage.run("clean");
+    assert_eq!(status, 0, "{err}");
+    stage.assert_clean(pid);
+}
+
+#[test]
 fn after_a_kill_clean_leaves_nothing() {
     let Some(stage) = stage() else { return };
     let mut child = stage.spawn(&format!("{SMALL} --env native,container,vm:accel=tcg --blocks 5 --only rand-read"));
@@ -137,7 +158,7 @@ fn an_environment_that_breaks_does_not_stop_the_others() {
         stage.spawn(&format!("{SMALL} --env native,container --blocks 2 --only rand-read,rand-write,rand-mixed"));
     let pid = child.id();
     // Instances: 0 and 1 are preflight's, 2 drives, 3 and 4 are the first block's.
-    let group = |number: u32| cgroups(pid).into_iter().find(|path| path.ends_with(format!("bench-{pid}-{number}")));
+    let group = |number: u32| cgroups(pid).into_iter().find(|path| instance(path) == Some(number));
     eventually("the container of the first block", || group(4).is_some());
     let processes = || fs::read_to_string(group(4)?.join("cgroup.procs")).ok().filter(|text| !text.is_empty());
     eventually("its processes", || processes().is_some());
@@ -163,9 +184,7 @@ fn a_fio_that_is_killed_is_a_failed_trial() {
     let fio = || {
         let groups = cgroups(pid);
         // Instance 1 drives; those after it measure.
-        let measuring = groups
-            .iter()
-            .filter(|path| !path.ends_with(format!("bench-{pid}-0")) && !path.ends_with(format!("bench-{pid}-1")));
+        let measuring = groups.iter().filter(|path| instance(path).is_some_and(|number| number > 1));
         let text: String = measuring.filter_map(|path| fs::read_to_string(path.join("cgroup.procs")).ok()).collect();
         let is_fio = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "fio");
         text.lines().filter_map(|line| line.parse::<i32>().ok()).find(is_fio)

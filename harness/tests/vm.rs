@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use support::{Stage, finish, stage, wait};
+use support::{Stage, finish, names, stage, wait};
 
 fn vm(stage: &Stage, script: &str) -> (i32, String, String) {
     let mut command = stage.bench("vm run --options accel=tcg -- sh -c");
@@ -70,9 +70,13 @@ fn nothing_of_the_host_is_shared_but_root_target_and_port() {
     while !said.ends_with("filled\n") {
         assert!(lines.read_line(&mut said).unwrap() > 0, "{said}");
     }
-    let folder = ["/run", "/dev/shm"].map(|base| format!("{base}/bench-{}-0", child.id()));
-    let folder = folder.iter().map(Path::new).find(|folder| folder.exists()).unwrap();
-    assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o7777, 0o700, "sockets are for root only");
+    let ours = format!("bench-{}-", child.id());
+    let folder = ["/run", "/dev/shm"].into_iter().find_map(|base| {
+        let name = names(Path::new(base)).into_iter().find(|name| name.starts_with(&ours))?;
+        Some(Path::new(base).join(name))
+    });
+    let folder = folder.unwrap();
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o7777, 0o700, "sockets are for root only");
     assert!(folder.join("qmp").exists() && folder.join("agent").exists());
     let console = fs::metadata(folder.join("console.log")).unwrap().len();
     assert!((1..=1 << 20).contains(&console), "{console} bytes of the console are kept");

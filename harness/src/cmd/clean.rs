@@ -1,6 +1,6 @@
 //! `bench clean`: undo what killed runs left.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::{ledger, output, paths};
 
@@ -18,6 +18,10 @@ pub fn run(args: &CleanArgs) -> Result<i32> {
     let did = if args.dry_run { "would undo" } else { "undid" };
     for change in &cleaned.changes {
         output::print_line(&format!("{did}: {change}"));
+    }
+    if let Some((last, others)) = cleaned.failures.split_last() {
+        others.iter().for_each(|failure| eprintln!("bench: {failure:#}"));
+        bail!("{last:#}");
     }
     if cleaned.changes.is_empty() {
         output::print_line("nothing is left on this machine");

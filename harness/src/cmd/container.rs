@@ -123,7 +123,7 @@ pub fn run(args: &RunArgs, starter: Option<Starter>) -> Result<i32> {
     let limits = limits(args)?;
     let mut spec = spec(args)?;
     let ledger = Ledger::open(&paths::state_dir())?;
-    let name = format!("bench-container-{}", std::process::id());
+    let name = format!("bench-container-{}", ledger.name());
     let change = ledger.record(Change::Cgroup { paths: Cgroup::plan(&name)? })?;
     let cgroup = Cgroup::create(&name, &limits)?;
     spec.cgroup = cgroup.paths().to_vec();
@@ -148,7 +148,7 @@ pub fn run(args: &RunArgs, starter: Option<Starter>) -> Result<i32> {
 
 /// The other machine of the lab, with something that answers; it ends with its cgroup.
 fn start_peer(lab: &Lab, ledger: &Ledger) -> Result<ChangeId> {
-    let name = format!("bench-container-{}-peer", std::process::id());
+    let name = format!("bench-container-{}-peer", ledger.name());
     let change = ledger.record(Change::Cgroup { paths: Cgroup::plan(&name)? })?;
     let cgroup = Cgroup::create(&name, &Limits::default())?;
     let spec = Spec {

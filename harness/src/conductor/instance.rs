@@ -48,11 +48,11 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// A name for the next instance, unlike that of any other process's.
+    /// A name for the next instance, unlike that of any other process's, also of one that is long gone.
     pub fn next_name(&self) -> String {
         let number = self.started.get();
         self.started.set(number + 1);
-        format!("{}-{number}", std::process::id())
+        format!("{}-{number}", self.ledger.name())
     }
 }
 

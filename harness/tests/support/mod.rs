@@ -109,6 +109,11 @@ pub fn cgroups(pid: u32) -> Vec<PathBuf> {
     found
 }
 
+/// The number of an instance, by the name of its group: `bench-PID-DIGITS-NUMBER`.
+pub fn instance(group: &Path) -> Option<u32> {
+    group.file_name()?.to_str()?.rsplit('-').next()?.parse().ok()
+}
+
 fn find_groups(folder: &Path, prefixes: &[String], found: &mut Vec<PathBuf>) {
     for name in names(folder) {
         let path = folder.join(&name);
@@ -167,9 +172,11 @@ impl Machine {
             ("mounts".to_owned(), format!("{:?}", mounts())),
             ("files in /run".to_owned(), format!("{:?}", bench("/run"))),
             ("files in /dev/shm".to_owned(), format!("{:?}", bench("/dev/shm"))),
-            ("network namespaces".to_owned(), format!("{:?}", namespaces_of("net"))),
-            ("pid namespaces".to_owned(), format!("{:?}", namespaces_of("pid"))),
         ]);
+        // Services of the machine make the other kinds for themselves at any time.
+        for kind in ["net", "pid", "ipc", "cgroup", "time"] {
+            facts.insert(format!("{kind} namespaces"), format!("{:?}", namespaces_of(kind)));
+        }
         for name in [
             "net/ipv4/ip_forward",
             "net/ipv4/tcp_rmem",

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bench_results::record::{self, LeftOut, Limits, Plan, Run, State};
 use bench_results::resume;
 use bench_results::store::{Record, RunFolder};
@@ -30,8 +30,12 @@ use crate::{netlab, paths, tools};
 pub fn execute(args: &RunArgs, definition: &Definition, earlier: Option<&Earlier>) -> Result<i32> {
     let state = paths::state_dir();
     let _lock = MachineLock::take(&state)?;
-    for change in ledger::clean(&state, false).context("undoing what an earlier run left")?.changes {
+    let cleaned = ledger::clean(&state, false).context("undoing what an earlier run left")?;
+    for change in &cleaned.changes {
         eprintln!("bench: an earlier run was killed; undid: {change}");
+    }
+    if let Some(failure) = cleaned.failures.first() {
+        bail!("something that a killed run left would disturb this one (`bench clean` tries again): {failure:#}");
     }
     let new_id = || super::run_id(&definition.suite.replace(',', "+"));
     let id = earlier.map_or_else(new_id, |earlier| earlier.run.id.clone());
