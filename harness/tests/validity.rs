@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use support::{Stage, cgroups, eventually, finish, wait};
+use support::{Stage, cgroups, eventually, finish, instance, wait};
 
 /// These tests count bytes on the disk and time on the CPUs that they share: one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -56,8 +56,13 @@ fn suite(stage: &Stage, runtime: &str) -> String {
 
 /// A fio that changes its job file by this sed script first.
 fn changed_fio(stage: &Stage, name: &str, script: &str) -> String {
+    late_fio(stage, name, &format!("sed -i '{script}' job.fio"))
+}
+
+/// A fio before which something else is done.
+fn late_fio(stage: &Stage, name: &str, before: &str) -> String {
     let path = stage.path().join(name);
-    fs::write(&path, format!("#!/bin/sh\nsed -i '{script}' job.fio\nexec fio \"$@\"\n")).unwrap();
+    fs::write(&path, format!("#!/bin/sh\n{before}\nexec fio \"$@\"\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     format!("{name}=native:fio={}", path.display())
 }
@@ -120,6 +125,11 @@ fn a_job_that_is_not_the_one_that_was_asked_for_is_invalid() {
         changed_fio(&stage, "buffered", "s/direct=1/direct=0/"),
         changed_fio(&stage, "longer", "s/runtime=1000ms/runtime=1300ms/; s/runtime=200ms/runtime=700ms/"),
         changed_fio(&stage, "mapped", "s/direct=1/direct=0/; s/ioengine=libaio/ioengine=mmap/"),
+        late_fio(
+            &stage,
+            "more",
+            "dd if=$(sed -n 's/^filename=//p' job.fio | head -n 1) of=/dev/null bs=1M iflag=direct",
+        ),
     ];
     let (status, out, err) = stage.run(&format!("{} --env native,{}", suite(&stage, "1s"), fios.join(",")));
     assert_eq!(status, 3, "{err}");
@@ -131,6 +141,7 @@ fn a_job_that_is_not_the_one_that_was_asked_for_is_invalid() {
     assert!(trials.fact("longer", "runtime.off_percent") > 25.0);
     trials.assert_invalid("mapped", &["found the asked queue depth"]);
     trials.assert_remarked("mapped", "fio.major_faults");
+    trials.assert_remarked("more", "cgroup.io_extra_percent");
     let said = words(&out);
     assert!(said.contains("not reportable:") && said.contains("executed another fio than `native`"), "{out}");
     let page = fs::read_to_string(stage.only_run().join("report/index.html")).unwrap();
@@ -182,8 +193,7 @@ fn other_load_other_io_a_quota_and_changed_limits_are_seen_while_a_trial_runs() 
     let child = stage.spawn(&format!("{} --env native", suite(&stage, "2s")));
     let pid = child.id();
     // Instances: 0 is preflight's, 1 drives, 2 measures.
-    let groups =
-        || cgroups(pid).into_iter().filter(|path| path.ends_with(format!("bench-{pid}-2"))).collect::<Vec<_>>();
+    let groups = || cgroups(pid).into_iter().filter(|path| instance(path) == Some(2)).collect::<Vec<_>>();
     let measuring = || {
         let text: String =
             groups().iter().filter_map(|path| fs::read_to_string(path.join("cgroup.procs")).ok()).collect();
@@ -216,24 +226,33 @@ fn other_load_other_io_a_quota_and_changed_limits_are_seen_while_a_trial_runs() 
 #[test]
 fn a_process_that_was_killed_for_want_of_memory_makes_its_trial_invalid() {
     let Some((_alone, stage)) = stage() else { return };
-    let mut command = stage.bench("run --profile smoke --memory 64MiB --no-control --env native -- sh -c");
+    let mut command =
+        stage.bench("run --profile smoke --memory 256MiB --no-control --env native,vm:accel=tcg -- sh -c");
     // tail keeps what has no line end; the shell that outlives it reports success.
-    command.arg("head -c 200M /dev/zero | tail > /dev/null; true");
-    let (status, _, err) = finish(command);
-    assert_eq!(status, 3, "{err}");
-    Trials::of(&stage).assert_invalid("native", &["the memory limit of 64 MiB was met and a process was killed"]);
-}
-
-#[test]
-fn a_guest_whose_clock_goes_wrong_is_invalid() {
-    let Some((_alone, stage)) = stage() else { return };
-    let mut command = stage.bench("run --profile quick --blocks 1 --no-control --env vm:accel=tcg -- sh -c");
-    // Only the guest's own clock: it is the only environment.
-    command.arg("adjtimex -t 9000 && sleep 1");
+    command.arg("head -c 629145600 /dev/zero | tail > /dev/null; true");
     let (status, _, err) = finish(command);
     assert_eq!(status, 3, "{err}");
     let trials = Trials::of(&stage);
-    trials.assert_invalid("vm", &["the clock inside went"]);
+    trials.assert_invalid("native", &["the memory limit of 256 MiB was met and a process was killed"]);
+    trials.assert_invalid("vm", &["the guest was out of memory and killed"]);
+}
+
+#[test]
+fn a_guest_whose_clock_goes_wrong_and_whose_cpus_are_let_loose_is_invalid() {
+    let Some((_alone, stage)) = stage() else { return };
+    let mut command = stage.bench("run --profile quick --blocks 1 --no-control --env vm:accel=tcg -- sh -c");
+    // Only the guest's own clock: it is the only environment.
+    command.arg("adjtimex -t 9000 && sleep 1").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let groups = format!("find /sys/fs/cgroup -path '*/bench-{}-*' -name cgroup.procs -exec cat {{}} +", child.id());
+    let loosen =
+        format!("while sleep 0.1; do for p in $({groups}); do taskset -a -p -c 0,1 $p; done; done >/dev/null 2>&1");
+    let loosening = Disturbers(vec![disturber(stage.path(), &loosen)]);
+    let (status, _, err) = wait(child);
+    drop(loosening);
+    assert_eq!(status, 3, "{err}");
+    let trials = Trials::of(&stage);
+    trials.assert_invalid("vm", &["the clock inside went", "of the guest's virtual CPUs may run elsewhere"]);
     let off = trials.fact("vm", "clock.off_percent");
     assert!((5.0..15.0).contains(&off), "a tick of 9,000 instead of 10,000 is a tenth: {off}");
 }

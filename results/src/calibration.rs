@@ -30,6 +30,8 @@ pub const PROFILES: [Rated; 2] = [
 ];
 /// What is to be found: a speed of 90 %.
 pub const SLOWDOWN: f64 = 1.0 / 0.9;
+/// At the edge of a margin of 5 %, where no answer is right and only how often each is given counts: a speed of 95 %.
+pub const EDGE: f64 = 1.0 / 0.95;
 
 /// Facts of the machine that a residual depends on.
 const FACTS: [&str; 9] = [
@@ -119,6 +121,8 @@ pub struct Calibrated {
     pub equal: Rates,
     /// How runs end in which the environment has 90 % of the reference's speed.
     pub slowdown: Rates,
+    /// How runs end in which it has 95 %.
+    pub edge: Rates,
 }
 
 impl Calibrated {
@@ -128,11 +132,11 @@ impl Calibrated {
     }
 }
 
-/// Simulate runs from every series that is long enough, of every profile but those whose trials are shorter than the recorded
-/// ones: theirs scatter more.
+/// Simulate runs from every series that is long enough, of the profiles whose trials are as long as the recorded ones: shorter
+/// ones scatter more.
 pub fn calibrate(residuals: &Residuals, runs: u32) -> Vec<Calibrated> {
     let mut rows = Vec::new();
-    let rated = PROFILES.into_iter().filter(|rated| rated.runtime_s >= residuals.runtime_s);
+    let rated = PROFILES.into_iter().filter(|rated| rated.runtime_s == residuals.runtime_s);
     for Rated { profile, blocks, margin, .. } in rated {
         for series in &residuals.series {
             let ratios: Vec<f64> = series.log_ratios.iter().map(|log| log.exp()).collect();
@@ -146,6 +150,7 @@ pub fn calibrate(residuals: &Residuals, runs: u32) -> Vec<Calibrated> {
                 sd_log: noise.sd_log,
                 equal: noise.rates(1.0, judged, runs),
                 slowdown: noise.rates(worse_by(SLOWDOWN, series.better), judged, runs),
+                edge: noise.rates(worse_by(EDGE, series.better), judged, runs),
             });
         }
     }
@@ -179,16 +184,14 @@ mod tests {
         };
         let mut residuals = Residuals::of(&testing::record(1, 8, true));
         residuals.series = vec![series("quiet", 0.01), series("wild", 0.5)];
-        let profiles = |runtime_s| -> Vec<_> {
-            let residuals = Residuals { runtime_s, ..residuals.clone() };
-            calibrate(&residuals, 10).iter().map(|row| row.profile).collect()
-        };
-        assert_eq!((profiles(20.0), profiles(60.0)), (vec!["standard"; 2], vec![]));
-        let rows = calibrate(&residuals, 500);
-        assert_eq!(rows.len(), 4);
+        let of_runtime = |runtime_s| calibrate(&Residuals { runtime_s, ..residuals.clone() }, 500);
+        assert_eq!(of_runtime(60.0), []);
+        let rows = [of_runtime(20.0), of_runtime(2.0)].concat();
+        assert_eq!(rows.iter().map(|row| row.profile).collect::<Vec<_>>(), ["standard", "standard", "quick", "quick"]);
         for row in rows {
             assert!(row.false_alarms() < if row.workload == "wild" { 0.05 } else { 0.001 }, "{row:?}");
             assert_eq!(row.slowdown.worse > 0.95, row.workload == "quiet" && row.profile == "standard", "{row:?}");
+            assert_eq!(row.edge.equivalent > 0.95, row.workload == "quiet" && row.profile == "quick", "{row:?}");
         }
     }
 }

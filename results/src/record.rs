@@ -70,8 +70,18 @@ pub struct Break {
     pub resumed_at: String,
     /// Trials of the broken block, which are kept as `superseded`.
     pub superseded: u32,
+    /// The machine before it went on.
+    #[serde(default)]
+    pub baseline: Option<Baseline>,
     /// How the target was driven before the run went on.
     pub settle: Option<Settle>,
+}
+
+impl Run {
+    /// The machine before anything was measured, and before each time that the run went on.
+    pub fn baselines(&self) -> impl Iterator<Item = &Baseline> {
+        self.baseline.iter().chain(self.breaks.iter().filter_map(|stop| stop.baseline.as_ref()))
+    }
 }
 
 /// A build of `bench`.

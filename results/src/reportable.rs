@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::analysis::{Comparison, LEAST_BLOCKS};
 use crate::metric;
-use crate::record::{Environment, Kind, Run, State, Trial};
+use crate::record::{Baseline, Break, Environment, Kind, Run, State, Trial};
 use crate::sentence::{percent, plural};
 use crate::store::Record;
 use crate::validity;
@@ -47,8 +47,8 @@ pub const RULES: [(&str, &str); 11] = [
     ("remarks", "one check was remarked in more than 10 % of the trials"),
     (
         "baseline",
-        "before the first block others took more of the CPUs than `host.other_cpu_percent` allows in a trial, or moved more than \
-         1 MB/s on the target's disk; or the record does not say what they did",
+        "before the first block, or before the run went on, others took more of the CPUs than `host.other_cpu_percent` \
+         allows in a trial, or moved more than 1 MB/s on the target's disk; or the record does not say what they did",
     ),
     ("control", "the whole interval of the control (A/A) is beyond the margin in a deciding metric"),
     ("cache", "a guest is faster than native in a storage workload, by more than the margin"),
@@ -157,22 +157,15 @@ impl<'a> About<'a> {
     }
 
     fn baseline(&self) -> Option<String> {
-        let Some(baseline) = &self.run.baseline else {
-            let missing = self.run.plan.profile.verdicts && self.run.state == State::Complete;
+        let is_due = self.run.plan.profile.verdicts && self.run.state == State::Complete;
+        if is_due && self.run.baselines().next().is_none() {
             let text =
                 "the record does not say what others did before the first block: it comes from a bench without checks";
-            return missing.then(|| text.to_owned());
-        };
-        let check = validity::find("host.other_cpu_percent")?;
-        let mut said = Vec::new();
-        if !check.bound.holds(baseline.other_cpu_percent) {
-            let whose = baseline.busiest.as_ref().map_or(String::new(), |name| format!(", most of it `{name}`"));
-            said.push(format!("took {} of the machine's CPUs{whose}", check.figure_text(baseline.other_cpu_percent)));
+            return Some(text.to_owned());
         }
-        if let Some(moved) = baseline.disk_bytes_per_s.filter(|moved| *moved > validity::IDLE_DISK_BYTES_PER_S) {
-            said.push(format!("moved {:.0} MB/s on the target's disk", moved / 1e6));
-        }
-        (!said.is_empty()).then(|| format!("before the first block others {}; {}", said.join(" and "), check.advice))
+        let first = self.run.baseline.as_ref().and_then(|baseline| disturbance(baseline, "before the first block"));
+        let later = |stop: &Break| disturbance(stop.baseline.as_ref()?, "before it went on");
+        first.or_else(|| self.run.breaks.iter().find_map(later))
     }
 
     fn control(&self) -> Option<String> {
@@ -208,7 +201,7 @@ impl<'a> About<'a> {
             let verdict =
                 c.interval.zip(better).map(|(interval, better)| decide(interval, run.plan.profile.margin, better));
             let enough = run.plan.profile.verdicts && c.pairs.len() >= LEAST_BLOCKS;
-            c.deciding && guest && enough && stores(&c.workload) && verdict == Some(Verdict::Better)
+            c.deciding && !c.emulated && guest && enough && stores(&c.workload) && verdict == Some(Verdict::Better)
         };
         let found = self.comparisons.iter().find(faster)?;
         Some(format!(
@@ -247,6 +240,20 @@ impl<'a> About<'a> {
         }
         vec![format!("rows of {} say nothing about KVM, whatever the rest is worth", emulated.join(", "))]
     }
+}
+
+/// What others did on the machine at a time, if it was too much.
+fn disturbance(baseline: &Baseline, when: &str) -> Option<String> {
+    let check = validity::find("host.other_cpu_percent")?;
+    let mut said = Vec::new();
+    if !check.bound.holds(baseline.other_cpu_percent) {
+        let whose = baseline.busiest.as_ref().map_or(String::new(), |name| format!(", most of it `{name}`"));
+        said.push(format!("took {} of the machine's CPUs{whose}", check.figure_text(baseline.other_cpu_percent)));
+    }
+    if let Some(moved) = baseline.disk_bytes_per_s.filter(|moved| *moved > validity::IDLE_DISK_BYTES_PER_S) {
+        said.push(format!("moved {:.0} MB/s on the target's disk", moved / 1e6));
+    }
+    (!said.is_empty()).then(|| format!("{when} others {}; {}", said.join(" and "), check.advice))
 }
 
 fn too_many(count: usize, all: usize) -> bool {

@@ -44,6 +44,7 @@ pub fn break_before(rounds: &[Round], recorded: &[Trial], resumed_at: &str) -> O
         last_trial_at: recorded.last().map(|trial| trial.started_at.clone()),
         resumed_at: resumed_at.to_owned(),
         superseded: recorded.iter().filter(is_broken).count() as u32,
+        baseline: None,
         settle: None,
     })
 }

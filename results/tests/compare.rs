@@ -126,13 +126,19 @@ fn other_conditions_are_refused_naming_each_unless_they_are_what_is_compared() {
     let mut new = slower();
     new.run.fingerprint.insert("kernel.release".into(), "6.13.0-demo".into());
     new.run.fingerprint.insert("tool.fio.version".into(), "fio-3.42".into());
+    new.run.fingerprint.insert("memory.ksm".into(), "1".into());
+    new.run.fingerprint.insert("memory.total".into(), "does not matter".into());
     let (base, new) = ([base()], [new]);
     let error = refusal(&base, &new).to_string();
     assert!(error.contains("kernel.release is `6.12.0-demo` in BASE and `6.13.0-demo` in NEW"), "{error}");
-    assert!(error.contains("tool.fio.version") && error.contains("--allow-difference kernel,fio"), "{error}");
+    assert!(
+        error.contains("tool.fio.version") && error.contains("memory.ksm") && !error.contains("memory.total"),
+        "{error}"
+    );
+    assert!(error.contains("--allow-difference kernel,fio"), "{error}");
     let allowed = BTreeSet::from([Aspect::Kernel, Aspect::Fio]);
     let judgement = compare(runs(&base, &new, &allowed), &Policy::default(), None).unwrap();
-    assert_eq!((judgement.outcome, judgement.differences.len()), (Outcome::Fail, 2));
+    assert_eq!((judgement.outcome, judgement.differences.len()), (Outcome::Fail, 3));
 }
 
 #[test]

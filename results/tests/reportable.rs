@@ -1,7 +1,7 @@
 //! The verdict on a run: each rule provoked in a record that is otherwise reportable, just inside and just outside its bound.
 
 use bench_results::analysis::analyse;
-use bench_results::record::{Remark, State};
+use bench_results::record::{Baseline, Break, Remark, State};
 use bench_results::reportable::{RULES, Reportable};
 use bench_results::store::Record;
 use bench_results::testing;
@@ -189,4 +189,33 @@ fn a_record_of_before_these_checks_is_read_and_not_reportable() {
     let verdict = judged(&record);
     let rules: Vec<_> = verdict.reasons.iter().map(|reason| reason.rule).collect();
     assert_eq!(rules, ["baseline"]);
+}
+
+#[test]
+fn going_on_does_not_wash_out_what_was_seen_before() {
+    let stop = |baseline| Break {
+        block: 2,
+        attempt: 2,
+        last_trial_at: None,
+        resumed_at: "2026-01-01T00:00:00Z".into(),
+        superseded: 0,
+        baseline,
+        settle: None,
+    };
+    let quiet = testing::record(1, BLOCKS, false);
+    let noisy = quiet.run.baseline.clone().map(|baseline| Baseline { other_cpu_percent: 50.0, ..baseline });
+    for (first, later, said) in [
+        (&noisy, &quiet.run.baseline, "before the first block others took 50 %"),
+        (&quiet.run.baseline, &noisy, "before it went on others took 50 %"),
+    ] {
+        let mut record = quiet.clone();
+        record.run.baseline = first.clone();
+        record.run.breaks = vec![stop(later.clone())];
+        let verdict = judged(&record);
+        assert!(verdict.reasons.len() == 1 && verdict.reasons[0].text.starts_with(said), "{verdict:?}");
+    }
+    let mut record = quiet.clone();
+    record.run.baseline = None;
+    record.run.breaks = vec![stop(quiet.run.baseline)];
+    assert_eq!(judged(&record).reasons, []);
 }

@@ -1,5 +1,7 @@
 //! From nothing to a guest: tools tree, kernel, initramfs, root image, QEMU's arguments, QMP, and the guest's own first process.
 
+#![forbid(unsafe_code)]
+
 mod accelerator;
 mod boot;
 mod cache;
@@ -21,7 +23,7 @@ pub use guest::{TARGET_IN_GUEST, TARGET_SCHEDULER, TARGET_STAT, guest_main, is_g
 pub use image::{Image, agent_executable};
 pub use qemu::{Accelerator, Config, Disk, Sockets, TARGET_NODE, Tap, argv, detect_aio};
 pub use qmp::{Qmp, QmpError};
-pub use resident::{Resident, pin_vcpus, resident};
+pub use resident::{Resident, pin_vcpus, resident, unpinned_vcpus};
 pub use tools::{Check, ToolsTree};
 
 /// Something about images could not be done.

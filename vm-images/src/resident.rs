@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Resident memory of a QEMU process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,14 +38,20 @@ fn parse(smaps: &str) -> Resident {
 
 /// Virtual CPU i on the i-th CPU.
 pub fn pin_vcpus(threads: &[(usize, i32)], cpus: &[usize]) -> std::io::Result<()> {
-    for &(index, thread) in threads {
-        if let (Some(&cpu), Some(pid)) = (cpus.get(index), Pid::from_raw(thread)) {
-            let mut set = CpuSet::new();
-            set.set(cpu);
-            sched_setaffinity(Some(pid), &set)?;
-        }
-    }
-    Ok(())
+    pins(threads, cpus).try_for_each(|(thread, cpu)| Ok(sched_setaffinity(Some(thread), &cpu)?))
+}
+
+/// How many virtual CPUs may not run where, or may run elsewhere than where, [`pin_vcpus`] put them.
+pub fn unpinned_vcpus(threads: &[(usize, i32)], cpus: &[usize]) -> usize {
+    pins(threads, cpus).filter(|(thread, cpu)| sched_getaffinity(Some(*thread)).ok() != Some(*cpu)).count()
+}
+
+fn pins(threads: &[(usize, i32)], cpus: &[usize]) -> impl Iterator<Item = (Pid, CpuSet)> {
+    threads.iter().filter_map(move |&(index, thread)| {
+        let mut set = CpuSet::new();
+        set.set(*cpus.get(index)?);
+        Some((Pid::from_raw(thread)?, set))
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
-use bench_container::{Bind, IoLimit, Namespace, Root, Spec};
+use bench_container::{Bind, IoLimit, Namespace, Root, Spec, UserMap};
 use bench_workloads::EnvironmentDefinition;
 
 use super::instance::{Ground, Parts, Setting, greet_child};
@@ -15,6 +15,9 @@ use crate::netlab::Route;
 pub const BENCH: &str = "/bench";
 /// Where the target is inside.
 pub const TARGET: &str = "/target";
+
+/// Ids of a user namespace here: the host's, so that the target is its root's as it is that of every other environment.
+const HOST_IDS: UserMap = UserMap { first: 0, count: 65_536 };
 
 /// Options of the kind.
 #[derive(Debug, Clone, Copy, Default)]
@@ -78,6 +81,7 @@ pub async fn start(setting: &Setting, ground: &Ground<'_>, options: &Options) ->
         namespaces: options.namespaces().into_iter().filter(|kind| *kind != Namespace::Net || is_alone).collect(),
         root: Some(Root { tree: setting.tree.path.clone(), binds }),
         hostname: Some("container".to_owned()),
+        user_map: options.user.then_some(HOST_IDS),
         parent_death_signal: true,
         ..Spec::default()
     };

@@ -34,6 +34,8 @@ struct GuestLook {
     qmp: Option<Moved>,
     /// `on`, `off` of `cache.direct`, as QEMU says.
     direct: Option<bool>,
+    /// Virtual CPUs that are not where they were put.
+    unpinned: usize,
 }
 
 impl Look {
@@ -63,11 +65,12 @@ impl GuestLook {
             qmp = moved_by_qemu(&guest.block_stats().await?);
             direct = opened_directly(&guest.block_nodes().await?);
         }
+        let unpinned = bench_vm::unpinned_vcpus(&guest.qmp().vcpu_threads().await?, &setting.cpus);
         let paths = ["/proc/stat", "/proc/vmstat", bench_vm::TARGET_STAT].map(str::to_owned).to_vec();
         let texts = instance.agent.texts(paths).await?;
         let text = |at: usize| texts.get(at).cloned().flatten().unwrap_or_default();
         let disk = Moved::parse(&text(2)).filter(|_| setting.target.is_some());
-        Ok(Some(GuestLook { kernel: Kernel::parse(&text(0), &text(1)), disk, qmp, direct }))
+        Ok(Some(GuestLook { kernel: Kernel::parse(&text(0), &text(1)), disk, qmp, direct, unpinned }))
     }
 }
 
@@ -114,6 +117,7 @@ pub fn facts(before: &Look, after: &Look, tool: Option<(u64, u64)>, idle_bytes_p
 
 fn guest_facts(facts: &mut Facts, before: &GuestLook, after: &GuestLook, tool: Option<Moved>) {
     facts.extend(after.kernel.facts_since(&before.kernel, "guest"));
+    facts.insert("guest.unpinned_cpus".into(), json!(after.unpinned));
     for (name, moved) in [("guest", since(after.disk, before.disk)), ("qmp", since(after.qmp, before.qmp))] {
         moved_facts(facts, name, moved);
         if let (Some(tool), Some(moved)) = (tool, moved) {

@@ -54,6 +54,10 @@ impl<'a> Conductor<'a> {
         folder: &mut RunFolder,
         listener: Listener<'_>,
     ) -> Result<()> {
+        if rounds.is_empty() {
+            // It was stopped after its last trial: only its end is missing.
+            return Ok(());
+        }
         let mut driver = match self.driver {
             Some(environment) => Some((Instance::start(environment, self.setting).await?, &environment.place)),
             None => None,
@@ -66,7 +70,8 @@ impl<'a> Conductor<'a> {
         if run.plan.profile.verdicts {
             listener(Event::Phase("looking at what others do on the machine".into()));
             sync_disk(folder.path())?;
-            run.baseline = Some(evidence::baseline(self.setting).await);
+            let seen = evidence::baseline(self.setting).await;
+            *run.breaks.last_mut().map_or(&mut run.baseline, |last| &mut last.baseline) = Some(seen);
         }
         let mut cost = Cost::begin(run, folder)?;
         if let Some((driver, place)) = &mut driver {
@@ -139,7 +144,7 @@ impl<'a> Conductor<'a> {
             workload: workload.with_context(|| format!("the plan names an unknown workload `{}`", planned.workload))?,
             environment: &self.environments[index],
             profile: &run.plan.profile,
-            baseline: run.baseline.as_ref(),
+            baseline: run.baselines().last(),
             raw: &raw,
         };
         let instance = match &mut instances[index] {

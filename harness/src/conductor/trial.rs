@@ -32,7 +32,7 @@ pub struct Subject<'a> {
     pub environment: &'a Environment,
     /// For how long.
     pub profile: &'a Profile,
-    /// What others did before the first block; absent where it was not looked at.
+    /// What others did before the first block, or before the run went on; absent where it was not looked at.
     pub baseline: Option<&'a Baseline>,
     /// Where raw tool output goes.
     pub raw: &'a Path,

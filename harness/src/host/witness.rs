@@ -111,6 +111,7 @@ pub struct Kernel {
     ticks: Vec<u64>,
     swapped_bytes: Option<u64>,
     major_faults: Option<u64>,
+    oom_kills: Option<u64>,
 }
 
 impl Kernel {
@@ -129,6 +130,7 @@ impl Kernel {
             ticks: ticks.unwrap_or_default(),
             swapped_bytes: number("pswpin").zip(number("pswpout")).map(|(into, out)| (into + out) * PAGE),
             major_faults: number("pgmajfault"),
+            oom_kills: number("oom_kill"),
         }
     }
 
@@ -139,12 +141,13 @@ impl Kernel {
         Some(100.0 * *passed.get(7)? as f64 / all.max(1) as f64)
     }
 
-    /// Steal, swap and major faults since `before`, under names that begin with `whose`.
+    /// Steal, swap, major faults and kills for want of memory since `before`, under names that begin with `whose`.
     pub fn facts_since(&self, before: &Kernel, whose: &str) -> BTreeMap<String, Value> {
         let values = [
             ("steal_percent", self.steal_since(before)),
             ("swapped_bytes", since(self.swapped_bytes, before.swapped_bytes)),
             ("major_faults", since(self.major_faults, before.major_faults)),
+            ("oom_kills", since(self.oom_kills, before.oom_kills)),
         ];
         values.into_iter().filter_map(|(name, value)| Some((format!("{whose}.{name}"), json!(value?)))).collect()
     }
@@ -272,12 +275,13 @@ mod tests {
     #[test]
     fn steal_is_a_share_of_all_time_and_swap_is_in_bytes() {
         let stat = |steal: u64| format!("cpu  10 0 10 {} 0 0 0 {steal} 3 0\ncpu0 1\ncpu1 1\nintr 5\n", 180 - steal);
-        let vmstat = |pages: u64| format!("pswpin {pages}\npswpout 1\npgmajfault {pages}\npgmajfault_x 9\n");
+        let vmstat =
+            |pages: u64| format!("pswpin {pages}\npswpout 1\npgmajfault {pages}\npgmajfault_x 9\noom_kill {pages}\n");
         let before = Kernel::parse("cpu  0 0 0 0 0 0 0 0 0 0\ncpu0 0\ncpu1 0\n", &vmstat(0));
         let facts = Kernel::parse(&stat(20), &vmstat(3)).facts_since(&before, "guest");
         assert_eq!(facts["guest.steal_percent"], 10.0);
         assert_eq!(facts["guest.swapped_bytes"], 3.0 * 4096.0);
-        assert_eq!(facts["guest.major_faults"], 3.0);
+        assert_eq!((&facts["guest.major_faults"], &facts["guest.oom_kills"]), (&json!(3.0), &json!(3.0)));
         assert_eq!(before.cpus, 2);
         assert!(Kernel::parse("", "").facts_since(&before, "x").is_empty(), "what is not said is absent");
     }

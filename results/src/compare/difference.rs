@@ -15,7 +15,7 @@ use crate::record::{Environment, RATES, Run};
 pub enum Aspect {
     /// Model, microcode, number and settings of the CPUs, and the machine they are in.
     Cpu,
-    /// Kernel, its command line, mitigations, clock source.
+    /// Kernel, its command line, mitigations, clock source, and what it does with memory: huge pages, merging, swap.
     Kernel,
     /// Disk, its queue settings, and the file system of the target.
     Device,
@@ -55,13 +55,16 @@ const ASPECTS: [(Aspect, &str); 12] = [
 ];
 
 /// The fingerprint's names by their beginning; the first that fits. Names that are not here do not matter.
-const FACTS: [(&str, Aspect); 12] = [
+const FACTS: [(&str, Aspect); 15] = [
     ("cpu.", Aspect::Cpu),
     ("numa.", Aspect::Cpu),
     ("machine.", Aspect::Cpu),
     ("kernel.", Aspect::Kernel),
     ("mitigations", Aspect::Kernel),
     ("clock.", Aspect::Kernel),
+    ("memory.transparent_hugepages", Aspect::Kernel),
+    ("memory.ksm", Aspect::Kernel),
+    ("memory.swaps", Aspect::Kernel),
     ("block.", Aspect::Device),
     ("tool.fio.", Aspect::Fio),
     ("tool.qemu.", Aspect::Qemu),

@@ -40,6 +40,28 @@ pub const CHECKS: &[Check] = &[
         ],
     ),
     check(
+        "guest.unpinned_cpus",
+        AtMost(0.0),
+        "",
+        Hard,
+        [
+            "virtual CPUs that are not pinned to the CPU that they were given, after the trial",
+            "{guest.unpinned_cpus} of the guest's virtual CPUs may run elsewhere than where they were put",
+            "let nothing else change the CPUs of QEMU's threads",
+        ],
+    ),
+    check(
+        "guest.oom_kills",
+        AtMost(0.0),
+        "",
+        Hard,
+        [
+            "processes that the guest's kernel killed for want of memory",
+            "the guest was out of memory and killed {guest.oom_kills} processes",
+            "give a larger --memory",
+        ],
+    ),
+    check(
         "histogram.missing",
         AtMost(0.0),
         "",
