@@ -42,10 +42,12 @@ test: setup
 
 # Residuals of other machines stay: the file has the date in its name.
 CALIBRATION := target/calibration
+SUITE ?= io
+ENVIRONMENTS ?= native,container
 PROFILE ?= quick
 calibrate: build
-	$(SUDO) $(BENCH) run --suite io --profile $(PROFILE) --blocks 12 --env native,container --out $(CALIBRATION)
-	file=results/reference/residuals-$(PROFILE)-$$(date -u +%Y-%m-%d).json && \
+	$(SUDO) $(BENCH) run --suite $(SUITE) --profile $(PROFILE) --blocks 12 --env $(ENVIRONMENTS) --out $(CALIBRATION)
+	file=results/reference/residuals-$(SUITE)-$(PROFILE)-$$(date -u +%Y-%m-%d).json && \
 	$(CARGO) run -q --release -p bench-results --example calibrate record $(CALIBRATION) last $$file && \
 	$(CARGO) run -q --release -p bench-results --example calibrate replay $$file
 

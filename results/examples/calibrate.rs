@@ -30,8 +30,10 @@ fn print(residuals: &Residuals) {
         "trials of {} s after {} s; {RUNS} simulated runs for each figure\n",
         residuals.runtime_s, residuals.warmup_s
     );
-    println!("| profile | workload | environment | blocks | spread | false alarms | equal found | 10 % found |");
-    println!("|{}", " --- |".repeat(8));
+    println!(
+        "| profile | workload | environment | blocks | spread | false alarms | equal found | 10 % found | 5 % worse | 5 % equal |"
+    );
+    println!("|{}", " --- |".repeat(10));
     for row in calibrate(residuals, RUNS) {
         let percent = |fraction: f64| format!("{:.1} %", fraction * 100.0);
         let cells = [
@@ -43,6 +45,8 @@ fn print(residuals: &Residuals) {
             format!("{:.2} %", row.false_alarms() * 100.0),
             percent(row.equal.equivalent),
             percent(row.slowdown.worse),
+            percent(row.edge.worse),
+            percent(row.edge.equivalent),
         ];
         println!("| {} |", cells.join(" | "));
     }

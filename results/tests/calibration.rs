@@ -1,8 +1,9 @@
 //! The documented error rates are those of the committed residuals and of the verdict code as it is.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bench_results::calibration::{Calibrated, Residuals, calibrate};
+use bench_results::calibration::{Calibrated, PROFILES, Residuals, calibrate};
 
 /// A tenth of what the documented figures come from: enough to notice another rule.
 const RUNS: u32 = 1000;
@@ -11,13 +12,21 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-/// The newest committed residuals.
-fn residuals() -> Residuals {
+/// The newest committed residuals of each suite and profile: `residuals-SUITE-PROFILE-YEAR-MONTH-DAY.json`.
+fn residuals() -> Vec<Residuals> {
     let folder = repository().join("results/reference");
-    let files = std::fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path());
-    let is_it = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("residuals-");
-    let newest = files.filter(is_it).max().expect("no residuals in results/reference: `make calibrate` records some");
-    serde_json::from_slice(&std::fs::read(newest).unwrap()).unwrap()
+    let names = std::fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+    let dated = names.filter_map(|name| {
+        let (what, date) = name.strip_prefix("residuals-")?.split_at_checked(name.len() - "residuals-".len() - 16)?;
+        Some((what.to_owned(), (date.to_owned(), name)))
+    });
+    let mut newest = BTreeMap::new();
+    for (what, file) in dated {
+        let known = newest.entry(what).or_insert_with(|| file.clone());
+        *known = file.max(known.clone());
+    }
+    let read = |(_, name): (String, String)| std::fs::read(folder.join(name)).unwrap();
+    newest.into_values().map(|file| serde_json::from_slice(&read(file)).unwrap()).collect()
 }
 
 /// The cells of the row of the methodology's table.
@@ -32,15 +41,19 @@ fn documented(methodology: &str, row: &Calibrated) -> Vec<f64> {
 #[test]
 fn the_methodology_says_what_the_residuals_say() {
     let methodology = std::fs::read_to_string(repository().join("docs/METHODOLOGY.md")).unwrap();
-    let rows = calibrate(&residuals(), RUNS);
-    assert!(rows.len() >= 2 * 7, "{}", rows.len());
+    let rows: Vec<_> = residuals().iter().flat_map(|residuals| calibrate(residuals, RUNS)).collect();
+    for profile in PROFILES.map(|rated| rated.profile) {
+        assert!(rows.iter().filter(|row| row.profile == profile).count() >= 7, "{profile}");
+    }
     for row in rows {
         let said = documented(&methodology, &row);
-        let [spread, alarms, equal, found] = said[..] else { panic!("{said:?}") };
+        let [spread, alarms, equal, found, edge_worse, edge_equal] = said[..] else { panic!("{said:?}") };
         assert!((row.sd_log - spread).abs() < 0.0006, "{row:?}: {spread}");
         assert!((row.false_alarms() - alarms).abs() < 0.01, "{row:?}: {alarms}");
         // Three standard errors of 50 % in 1,000 runs are 4.7 %.
         assert!((row.equal.equivalent - equal).abs() < 0.05, "{row:?}: {equal}");
         assert!((row.slowdown.worse - found).abs() < 0.05, "{row:?}: {found}");
+        assert!((row.edge.worse - edge_worse).abs() < 0.05, "{row:?}: {edge_worse}");
+        assert!((row.edge.equivalent - edge_equal).abs() < 0.05, "{row:?}: {edge_equal}");
     }
 }
