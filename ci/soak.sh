@@ -7,6 +7,7 @@ cargo=${CARGO:-cargo}
 logs=target/soak
 mkdir -p "$logs"
 failed=0
+began=$(date +%s)
 
 # part NAME COMMAND...: its output goes to a file of its own.
 part() {
@@ -32,6 +33,8 @@ part fuzz fuzz/run.sh "${SECONDS_EACH:-30}"
 
 echo "| tried | what came out |"
 echo "|---|---|"
+printf '| when and where | %s, in %d minutes, on Linux %s with %d CPUs |\n' \
+	"$(date -u +%F)" "$((($(date +%s) - began + 59) / 60))" "$(uname -r)" "$(nproc)"
 printf '| killed at random moments |%s |\n' "$(sed -n 's/^kills:\( [0-9]* survived.*\)$/\1/p' "$logs/kills.log")"
 sed -n 's/^planted: \(.*\) \([a-z]*\) \([0-9]*\/[0-9]*\)$/| planted ratio \1, found \2 | \3 |/p' "$logs/planted.log"
 printf '| false alarms with equal sides |%s |\n' "$(last planted 'a/a: false alarms')"

@@ -1,5 +1,5 @@
 //! Writes the inputs that fuzzing starts from into `FOLDER/TARGET/`: real tool outputs and suites that are committed, and what
-//! our own code writes. `cargo run --example seed -- FOLDER`
+//! our own code writes. `cargo run --example seed -- FOLDER`; `harness/tests/fuzz_corpus.rs` includes this very file.
 
 use std::fs;
 use std::io::Read;
@@ -11,10 +11,15 @@ use bench_results::{archive, testing};
 use bench_workloads::probe::Outcome;
 use serde::Serialize;
 
-type Outcomes<T> = Result<T, Box<dyn std::error::Error>>;
+/// What was made, or why not.
+pub type Outcomes<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcomes<()> {
-    let folder = PathBuf::from(std::env::args().nth(1).ok_or("name the folder to write to")?);
+    write(&PathBuf::from(std::env::args().nth(1).ok_or("name the folder to write to")?))
+}
+
+/// Write every seed into the folder.
+pub fn write(folder: &Path) -> Outcomes<()> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let put = |target: &str, name: &str, content: &[u8]| -> Outcomes<()> {
         fs::create_dir_all(folder.join(target))?;
@@ -141,7 +146,7 @@ fn tar(record: &Record) -> Outcomes<Vec<u8>> {
     let scratch = tempfile::tempdir()?;
     let mut folder = RunFolder::create(scratch.path(), &record.run)?;
     record.trials.iter().take(2).try_for_each(|trial| folder.append_trial(trial))?;
-    fs::write(folder.raw("b01-rand-read-vm")?.join("fio.json"), "{}")?;
+    fs::write(folder.raw("b01-rand-read-vm", 1)?.join("fio.json"), "{}")?;
     let file = scratch.path().join("run.tar.gz");
     archive::export(folder.path(), &file)?;
     let mut bytes = Vec::new();

@@ -3,14 +3,18 @@
 use std::process::Command;
 
 fn doctor(arguments: &[&str]) -> (i32, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_bench")).arg("doctor").args(arguments).output().unwrap();
+    let state = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    let output = command.arg("doctor").args(arguments).env("BENCH_STATE_DIR", state.path()).output().unwrap();
     (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
 }
 
 #[test]
 fn it_tells_every_noise_source_and_how_evenly_the_machine_goes() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let (status, json) = doctor(&["--json", "--noise", folder.path().to_str().unwrap()]);
+    let is_root = nix::unistd::geteuid().is_root();
+    let kvm: &[&str] = if is_root { &["--kvm"] } else { &[] };
+    let (status, json) = doctor(&[kvm, &["--json", "--noise", folder.path().to_str().unwrap()]].concat());
     assert!(status == 0 || status == 2, "{status}");
     let told: serde_json::Value = serde_json::from_str(&json).unwrap();
     let findings = told["findings"].as_array().unwrap();
@@ -46,6 +50,8 @@ fn it_tells_every_noise_source_and_how_evenly_the_machine_goes() {
         let unreadable = finding["level"] == "unreadable";
         assert_eq!(finding["value"] == "not readable here", unreadable, "{finding}");
     }
+    let kvm = findings.iter().find(|finding| finding["name"] == "kvm").unwrap();
+    assert!(!is_root || !kvm["value"].as_str().unwrap().contains("never tried"), "{kvm}");
     let noise = &told["noise"];
     assert!((0.0..1.0).contains(&noise["taken"].as_f64().unwrap()), "{noise}");
     assert!(noise["longest_gap_ns"].as_u64().unwrap() > 0 && noise["cpu_sd_log"].as_f64().unwrap() > 0.0, "{noise}");

@@ -1,10 +1,12 @@
 //! `bench doctor`: is this machine fit to measure on?
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::failure::need_root;
 use crate::host::doctor::{Finding, Level, NoiseFigure, examine, measure_noise};
 use crate::host::packages;
 use crate::output;
@@ -18,6 +20,9 @@ pub struct DoctorArgs {
     /// Print JSON
     #[arg(long, conflicts_with = "install")]
     json: bool,
+    /// Boot a guest under KVM, if that was never tried: nothing else tells whether KVM works
+    #[arg(long, conflicts_with = "install")]
+    kvm: bool,
     /// Take ten seconds to measure how evenly CPUs and the disk beneath a folder go
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = ".", conflicts_with = "install")]
     noise: Option<PathBuf>,
@@ -36,6 +41,9 @@ pub fn run(args: &DoctorArgs) -> Result<i32> {
         packages::install()?;
         return Ok(0);
     }
+    if args.kvm {
+        try_kvm()?;
+    }
     let findings = examine();
     let noise = args.noise.as_deref().map(measure_noise).transpose()?;
     let broken = findings.iter().any(|finding| finding.level == Level::Missing);
@@ -48,6 +56,15 @@ pub fn run(args: &DoctorArgs) -> Result<i32> {
         );
     }
     Ok(if broken { crate::failure::USAGE } else { 0 })
+}
+
+/// Whether it worked or not is remembered where [`examine`] looks.
+fn try_kvm() -> Result<()> {
+    need_root("bench doctor --kvm", "the guest gets a cgroup of its own")?;
+    let own = std::env::current_exe().context("finding bench itself")?;
+    let mut boot = Command::new(own);
+    boot.args(["vm", "run", "--options", "accel=kvm", "--", "true"]).stdin(Stdio::null()).stdout(Stdio::null());
+    boot.status().context("booting a guest under KVM").map(drop)
 }
 
 fn text(findings: &[Finding]) -> String {

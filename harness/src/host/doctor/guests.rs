@@ -12,7 +12,7 @@ pub(super) fn all() -> Vec<Finding> {
 /// Whether KVM boots a guest, as far as it was found out: only a boot tells.
 fn kvm() -> Finding {
     const WHY: &str = "without KVM guests are emulated (TCG), which says nothing about KVM";
-    const TRY: &str = "`bench vm run --options accel=kvm -- true` boots one";
+    const TRY: &str = "`bench doctor --kvm` boots one";
     let remembered = || {
         let qemu = packages::find("qemu-system-x86_64")?;
         bench_vm::recall(&paths::cache_dir().ok()?, &qemu)
