@@ -27,17 +27,16 @@ run: build
 build:
 	$(CARGO) rustc --locked --release -p bench --bin bench -- -C target-feature=+crt-static
 
-# What tests and runs start: fio, QEMU and the like. The list is in the program. Tests check XML, shell and
-# another program's round trips, too.
+# What tests and runs start: fio, QEMU and the like. The list is in the program, which is built as for the tests: with other
+# features, half of everything would be built twice. Tests check XML, shell and another program's round trips, too.
 setup:
-	$(CARGO) build -p bench
+	$(CARGO) test --workspace --all-features --no-run
 	$(SUDO) target/debug/bench doctor --install
 	{ command -v xmllint && command -v shellcheck && command -v sockperf; } >/dev/null || \
 		$(SUDO) sh -c 'apt-get update -q && apt-get install -y -q libxml2-utils shellcheck sockperf'
 
 # One profile serves unit and end-to-end tests. Those that need root are run as root; they say so when they are skipped.
 test: setup
-	$(CARGO) test --workspace --all-features --no-run
 	$(ROOT) $(CARGO) test --workspace --all-features -q
 
 # Residuals of other machines stay: the file has the date in its name.

@@ -299,6 +299,8 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         ("run --nonsense", "--nonsense"),
         ("run --env native:fio=/no/fio", "/no/fio"),
         ("run --with /no/file -- true", "/no/file"),
+        ("run --env native,container --with /proc/version -- true", "have a /proc of their own"),
+        ("run --env native,container:fio=/tmp/fio --only rand-read", "have a /tmp of their own"),
         ("nonsense", "nonsense"),
         ("report nonsense", "there is no run `nonsense`"),
         ("report", "there is no run `last`"),

@@ -282,6 +282,10 @@ fn segments_that_are_lost_on_the_way_are_remarked() {
 fn a_fio_that_is_another_file_inside_is_refused_before_anything_is_measured() {
     let Some((_alone, stage)) = stage() else { return };
     let fio = stage.path().join("fio");
+    if fio.starts_with("/tmp") {
+        eprintln!("skipped: what lies below /tmp is not seen in a container");
+        return;
+    }
     fs::copy(Path::new("/usr/bin/fio"), &fio).unwrap();
     // The rate of the paced stream is found out in `native` first: time to change the file that was copied for the container.
     let child = stage.spawn(&format!(

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bench_results::record::{self, LeftOut, Limits, Plan, Run, State};
 use bench_results::resume;
 use bench_results::store::{Record, RunFolder};
@@ -25,6 +25,9 @@ use crate::host::target::{self, Checked, Wish};
 use crate::host::{cpus, fingerprint, packages};
 use crate::ledger::{self, Change, Ledger, MachineLock};
 use crate::{netlab, paths, tools};
+
+/// Folders that containers and guests have of their own.
+const HIDDEN: [&str; 4] = ["/proc", "/sys", "/dev", "/tmp"];
 
 /// Execute a run, or the rest of an earlier one; the exit code.
 pub fn execute(args: &RunArgs, definition: &Definition, earlier: Option<&Earlier>) -> Result<i32> {
@@ -56,16 +59,37 @@ pub fn execute(args: &RunArgs, definition: &Definition, earlier: Option<&Earlier
     })
 }
 
-/// Everything that is the same for all instances.
-fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> Result<Setting> {
-    let mut programs = crate::cmd::image::absolute(&args.with)?;
+/// What has to be in the tools tree besides the measured tools, and can be seen where it is needed.
+fn programs(args: &RunArgs, definition: &Definition) -> Result<Vec<PathBuf>> {
+    let mut everywhere = crate::cmd::image::absolute(&args.with)?;
     for with in &args.with {
-        anyhow::ensure!(with.exists(), "--with {}: there is no such file", with.display());
+        ensure!(with.exists(), "--with {}: there is no such file", with.display());
     }
     if let Some(program) = args.command.first() {
-        programs.extend(packages::find(program).or_else(|| std::fs::canonicalize(program).ok()));
+        everywhere.extend(packages::find(program).or_else(|| std::fs::canonicalize(program).ok()));
     }
-    programs.extend(definition.environments.iter().filter_map(|e| e.options.get("fio")).map(PathBuf::from));
+    let fios = |native: bool| {
+        let of_kind = definition.environments.iter().filter(move |e| (e.kind == record::Kind::Native) == native);
+        of_kind.filter_map(|e| e.options.get("fio")).map(PathBuf::from)
+    };
+    let is_native = definition.environments.iter().all(|e| e.kind == record::Kind::Native);
+    let inside = everywhere.iter().filter(|_| !is_native).cloned().chain(fios(false));
+    for path in inside {
+        let hidden = HIDDEN.into_iter().find(|folder| path.starts_with(folder));
+        ensure!(
+            hidden.is_none(),
+            "{} would not be seen in a container or a guest, which have a {} of their own: put it elsewhere",
+            path.display(),
+            hidden.unwrap_or_default()
+        );
+    }
+    everywhere.extend(fios(true).chain(fios(false)));
+    Ok(everywhere)
+}
+
+/// Everything that is the same for all instances.
+fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> Result<Setting> {
+    let programs = programs(args, definition)?;
     paths::create_for_caller(&args.out)?;
     let target = match definition.needs_target {
         true => Some(check_target(args, definition, id)?),
