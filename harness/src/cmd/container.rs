@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bench_container::{Bind, Cgroup, IoLimit, Limits, Namespace, Root, Spec, Starter, UserMap};
@@ -159,9 +160,22 @@ fn start_peer(lab: &Lab, ledger: &Ledger) -> Result<ChangeId> {
         ..Spec::default()
     };
     let mut command = bench_container::command(&spec).context("preparing the peer")?;
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("starting the peer")?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    wait_for_server(command.spawn().context("starting the peer")?.id());
     eprintln!("{}", netlab::peer_hint());
     Ok(change)
+}
+
+/// Until the peer's server listens on iperf3's port, 5201: the container may be faster. Two seconds at most.
+fn wait_for_server(peer: u32) {
+    let listens = |line: &str| line.contains(":1451 ") && line.contains(" 0A ");
+    for _ in 0..2000 {
+        let table = std::fs::read_to_string(format!("/proc/{peer}/net/tcp"));
+        if table.is_ok_and(|text| text.lines().any(listens)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn watched() -> SigSet {
