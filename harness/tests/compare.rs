@@ -7,30 +7,14 @@ use std::path::{Path, PathBuf};
 
 use support::{Stage, finish, stage};
 
-/// A suite whose blocks take seconds: what is tested is the gate, not the disk.
-const SUITE: &str = r#"
-name = "gate"
-title = "for the tests of the gate"
-environments = ["native"]
-
-[[workload]]
-name = "rand-read"
-title = "random read"
-deciding = "iops"
-pattern = "random-read"
-block-size = "4KiB"
-iodepth = 4
-jobs = 1
-
-[[profile]]
+/// A profile whose blocks take seconds: what is tested is the gate, not the disk.
+const PROFILE: &str = r#"
 name = "quick"
 blocks = 4
 runtime = "600ms"
 warm-up = "100ms"
 settle = "0s"
 size = "64MiB"
-margin = "10%"
-verdicts = true
 "#;
 
 /// Two containers, the second of which may do so many reads a second. Both are throttled far below what a disk can do, so that
@@ -65,7 +49,7 @@ fn write(stage: &Stage, name: &str, text: &str) -> String {
 #[test]
 fn a_gate_on_real_runs() {
     let Some(stage) = stage() else { return };
-    write(&stage, "gate.toml", SUITE);
+    stage.write_suite("gate", "iodepth = 4\njobs = 1", PROFILE);
     let [base, same, slow, few] = [(2000, ""), (2000, ""), (1600, ""), (1600, " --blocks 2")]
         .map(|(iops, more)| shown(&execute(&stage, &format!("{}{more}", arguments(iops)))));
     let of_environments = "--allow-difference environment";

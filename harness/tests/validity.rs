@@ -23,34 +23,18 @@ fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A suite whose trials are short and yet judged.
-const SUITE: &str = r#"
-name = "mine"
-title = "for tests"
-environments = ["native"]
-
-[[workload]]
-name = "rand-read"
-title = "random read"
-deciding = "iops"
-pattern = "random-read"
-block-size = "4KiB"
-iodepth = 16
-jobs = 2
-
-[[profile]]
+/// A profile whose trials are short and yet judged.
+const PROFILE: &str = r#"
 name = "short"
 blocks = 1
 runtime = "RUNTIME"
 warm-up = "200ms"
 settle = "0s"
 size = "32MiB"
-margin = "10%"
-verdicts = true
 "#;
 
 fn suite(stage: &Stage, runtime: &str) -> String {
-    fs::write(stage.path().join("mine.toml"), SUITE.replace("RUNTIME", runtime)).unwrap();
+    stage.write_suite("mine", "iodepth = 16\njobs = 2", &PROFILE.replace("RUNTIME", runtime));
     "run --suite ./mine.toml --profile short --no-control".to_owned()
 }
 

@@ -18,4 +18,5 @@ pub use cgroup::{Cgroup, CgroupError, IoLimit, Limits, MemoryPeak, Usage};
 pub use device::{make_tap, offloads};
 pub use init::init_main;
 pub use kill::remove_paths;
+pub use mounts::SPECIAL;
 pub use spec::{Bind, Namespace, Root, Spec, Starter, UserMap, command};

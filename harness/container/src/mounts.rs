@@ -29,8 +29,8 @@ const MASKED: [&str; 12] = [
 ];
 /// ... and those that it makes read-only.
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-/// File systems of the container's own.
-const SPECIAL: [&str; 4] = ["/proc", "/sys", "/dev", "/tmp"];
+/// Where a container has file systems of its own, as a guest has: what the host has there is not seen.
+pub const SPECIAL: [&str; 4] = ["/proc", "/sys", "/dev", "/tmp"];
 /// The devices of a container, with their numbers (kernel: devices.txt).
 const DEVICES: [(&str, u64, u64); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];

@@ -53,6 +53,16 @@ impl Stage {
         self.bench(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// Write the suite `./NAME.toml` of random reads under this load, with a profile that judges: `load` and `profile` are lines of it.
+    pub fn write_suite(&self, name: &str, load: &str, profile: &str) {
+        let text = format!(
+            "name = \"{name}\"\ntitle = \"for tests\"\nenvironments = [\"native\"]\n\n[[workload]]\nname = \"rand-read\"\n\
+             title = \"random read\"\ndeciding = \"iops\"\npattern = \"random-read\"\nblock-size = \"4KiB\"\n{load}\n\n\
+             [[profile]]\n{profile}\nmargin = \"10%\"\nverdicts = true\n"
+        );
+        std::fs::write(self.path().join(format!("{name}.toml")), text).unwrap();
+    }
+
     /// The folder of the only run.
     pub fn only_run(&self) -> PathBuf {
         let runs = std::fs::read_dir(self.path().join("bench-runs")).unwrap().flatten().map(|entry| entry.path());

@@ -26,9 +26,6 @@ use crate::host::{cpus, fingerprint, packages};
 use crate::ledger::{self, Change, Ledger, MachineLock};
 use crate::{netlab, paths, tools};
 
-/// Folders that containers and guests have of their own.
-const HIDDEN: [&str; 4] = ["/proc", "/sys", "/dev", "/tmp"];
-
 /// Execute a run, or the rest of an earlier one; the exit code.
 pub fn execute(args: &RunArgs, definition: &Definition, earlier: Option<&Earlier>) -> Result<i32> {
     let state = paths::state_dir();
@@ -75,7 +72,7 @@ fn programs(args: &RunArgs, definition: &Definition) -> Result<Vec<PathBuf>> {
     let is_native = definition.environments.iter().all(|e| e.kind == record::Kind::Native);
     let inside = everywhere.iter().filter(|_| !is_native).cloned().chain(fios(false));
     for path in inside {
-        let hidden = HIDDEN.into_iter().find(|folder| path.starts_with(folder));
+        let hidden = bench_container::SPECIAL.into_iter().find(|folder| path.starts_with(folder));
         ensure!(
             hidden.is_none(),
             "{} would not be seen in a container or a guest, which have a {} of their own: put it elsewhere",
