@@ -30,7 +30,7 @@ fn alone() -> MutexGuard<'static, ()> {
 fn all_five_paths_are_measured_and_the_machine_is_as_before() {
     let Some(stage) = stage() else { return };
     let _alone = alone();
-    let before = (Machine::now(), namespaces());
+    let before = Machine::now();
     let only = "tcp-stream-tx,tcp-stream-paced-rx,tcp-rr,udp-rr,tcp-crr,udp-pps";
     let child = stage.spawn(&format!("run --suite network --profile smoke --env {ENVIRONMENTS} --only {only}"));
     let pid = child.id();
@@ -59,7 +59,7 @@ fn all_five_paths_are_measured_and_the_machine_is_as_before() {
     }
     paced_alike(&trials);
     stage.assert_clean(pid);
-    assert_eq!((Machine::now(), namespaces()), before);
+    before.assert_comes_back();
 }
 
 /// One rate for all, the slowest's.
@@ -91,18 +91,17 @@ fn two_suites_are_one_run_and_one_report() {
 fn after_a_kill_no_namespace_is_left() {
     let Some(stage) = stage() else { return };
     let _alone = alone();
-    let before = (Machine::now(), namespaces());
+    let (before, labs) = (Machine::now(), namespaces().len());
     let mut child = stage.spawn("run --suite network --profile smoke --env native,container --only tcp-rr --blocks 20");
     let pid = child.id();
     // The lab of the driven instance, its peer, and the container's.
-    eventually("labs", || namespaces().len() >= before.1.len() + 3);
+    eventually("labs", || namespaces().len() >= labs + 3);
     child.kill().unwrap();
     child.wait().unwrap();
     let (status, _, err) = stage.run("clean");
     assert_eq!(status, 0, "{err}");
-    eventually("the end of all labs", || namespaces() == before.1);
+    before.assert_comes_back();
     stage.assert_clean(pid);
-    assert_eq!(Machine::now(), before.0);
 }
 
 #[test]

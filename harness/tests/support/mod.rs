@@ -209,6 +209,16 @@ impl Machine {
         let changed = self.0.iter().filter(|(name, value)| before.0.get(*name) != Some(value));
         changed.map(|(name, value)| format!("{name}: {:?} became {value:?}", before.0.get(name))).collect()
     }
+
+    /// Asserts that the machine comes to be as it was, within a minute: what a killed process leaves behind dead keeps its PID
+    /// namespace until the first process of the machine looks after it.
+    pub fn assert_comes_back(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !Machine::now().differences(self).is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(Machine::now().differences(self), Vec::<String>::new());
+    }
 }
 
 /// Wait until something holds, at most a minute.
