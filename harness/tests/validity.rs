@@ -38,17 +38,18 @@ fn suite(stage: &Stage, runtime: &str) -> String {
     "run --suite ./mine.toml --profile short --no-control".to_owned()
 }
 
-/// A fio that changes its job file by this sed script first.
+/// `native` with a fio that changes its job file by this sed script first.
 fn changed_fio(stage: &Stage, name: &str, script: &str) -> String {
-    late_fio(stage, name, &format!("sed -i '{script}' job.fio"))
+    late_fio(stage, name, "native", &format!("sed -i '{script}' job.fio"))
 }
 
-/// A fio before which something else is done.
-fn late_fio(stage: &Stage, name: &str, before: &str) -> String {
+/// An environment with a fio before which something else is done, with the target's path in `$target`.
+fn late_fio(stage: &Stage, name: &str, environment: &str, before: &str) -> String {
     let path = stage.path().join(name);
-    fs::write(&path, format!("#!/bin/sh\n{before}\nexec fio \"$@\"\n")).unwrap();
+    let target = "target=$(sed -n 's/^filename=//p' job.fio | head -n 1)";
+    fs::write(&path, format!("#!/bin/sh\n{target}\n{before}\nexec fio \"$@\"\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    format!("{name}=native:fio={}", path.display())
+    format!("{name}={environment}:fio={}", path.display())
 }
 
 /// The only trial of each environment of the only run.
@@ -109,11 +110,7 @@ fn a_job_that_is_not_the_one_that_was_asked_for_is_invalid() {
         changed_fio(&stage, "buffered", "s/direct=1/direct=0/"),
         changed_fio(&stage, "longer", "s/runtime=1000ms/runtime=1300ms/; s/runtime=200ms/runtime=700ms/"),
         changed_fio(&stage, "mapped", "s/direct=1/direct=0/; s/ioengine=libaio/ioengine=mmap/"),
-        late_fio(
-            &stage,
-            "more",
-            "dd if=$(sed -n 's/^filename=//p' job.fio | head -n 1) of=/dev/null bs=1M iflag=direct",
-        ),
+        late_fio(&stage, "more", "native", "dd if=$target of=/dev/null bs=1M iflag=direct"),
     ];
     let (status, out, err) = stage.run(&format!("{} --env native,{}", suite(&stage, "1s"), fios.join(",")));
     assert_eq!(status, 3, "{err}");
@@ -148,6 +145,25 @@ fn a_guest_moves_exactly_fios_bytes_unless_the_hosts_cache_is_in_its_path() {
     trials
         .assert_invalid("cached", &["host's page cache is in the guest's path", "not in the accounting of its cgroup"]);
     assert!(out.contains("invalid: b01-rand-read-cached"), "{out}");
+}
+
+#[test]
+fn a_guest_that_swaps_to_the_target_is_seen_by_its_kernel_and_by_qemu() {
+    let Some((_alone, stage)) = stage() else { return };
+    if stage.path().starts_with("/tmp") {
+        eprintln!("skipped: what lies below /tmp is not seen in a guest");
+        return;
+    }
+    // A buffer of more than the guest's memory.
+    let swaps = "mkswap $target && swapon $target && dd if=/dev/zero of=/dev/null bs=300M count=1; swapoff $target";
+    let vm = late_fio(&stage, "swaps", "vm:accel=tcg", swaps);
+    let run = suite(&stage, "1s");
+    let (status, _, err) = stage.run(&format!("{run} --size 512MiB --memory 256MiB --env {vm}"));
+    assert_eq!(status, 3, "{err}");
+    let trials = Trials::of(&stage);
+    trials.assert_invalid("swaps", &["the guest's kernel moved", "QEMU moved"]);
+    trials.assert_remarked("swaps", "guest.swapped_bytes");
+    assert!(trials.fact("swaps", "guest.disk_off_bytes") > 1e6 && trials.fact("swaps", "qmp.disk_off_bytes") > 1e6);
 }
 
 /// Ends what a test started, also when it fails.
@@ -241,25 +257,43 @@ fn a_guest_whose_clock_goes_wrong_and_whose_cpus_are_let_loose_is_invalid() {
     assert!((5.0..15.0).contains(&off), "a tick of 9,000 instead of 10,000 is a tenth: {off}");
 }
 
-#[test]
-fn segments_that_are_lost_on_the_way_are_remarked() {
-    let Some((_alone, stage)) = stage() else { return };
-    let run = "run --suite network --only tcp-stream-tx --env native --no-control --profile quick --blocks 1";
-    let child = stage.spawn(run);
+/// One block of this workload in `native` that loses some of each thousand packets to the peer, from the moment on that a client
+/// with this argument sends.
+fn lossy(stage: &Stage, workload: &str, argument: &str, of_thousand: u32) -> (i32, Trials) {
+    let run = format!("run --suite network --only {workload} --env native --no-control --profile quick --blocks 1");
+    let child = stage.spawn(&run);
     let pid = child.id();
-    eventually("the stream", || process(pid, "iperf3", "-c").is_some());
+    eventually("the stream", || process(pid, "iperf3", argument).is_some());
     let peer = process(pid, "iperf3", "-s").unwrap();
-    let rules = "add table ip loss; add chain ip loss in { type filter hook input priority 0; }; \
-        add rule ip loss in tcp dport != 0 numgen random mod 200 < 1 drop";
+    let rules = format!(
+        "add table ip loss; add chain ip loss in {{ type filter hook input priority 0; }}; \
+         add rule ip loss in tcp dport != 0 numgen random mod 1000 < {of_thousand} drop"
+    );
     let mut nft = Command::new("nsenter");
-    nft.arg(format!("--net=/proc/{peer}/ns/net")).args(["nft", rules]);
+    nft.arg(format!("--net=/proc/{peer}/ns/net")).args(["nft", &rules]);
     let (status, _, said) = finish(nft);
     assert_eq!(status, 0, "{said}");
     let (status, _, err) = wait(child);
-    assert_eq!(status, 0, "{err}");
-    let trials = Trials::of(&stage);
+    assert!(status == 0 || status == 3, "{err}");
+    (status, Trials::of(stage))
+}
+
+#[test]
+fn segments_that_are_lost_on_the_way_are_remarked() {
+    let Some((_alone, stage)) = stage() else { return };
+    let (status, trials) = lossy(&stage, "tcp-stream-tx", "-c", 5);
+    assert_eq!(status, 0);
     trials.assert_valid("native");
     trials.assert_remarked("native", "net.retransmitted_per_million");
+}
+
+#[test]
+fn a_paced_stream_that_falls_behind_its_rate_is_invalid() {
+    let Some((_alone, stage)) = stage() else { return };
+    let (status, trials) = lossy(&stage, "tcp-stream-paced-tx", "-b", 100);
+    assert_eq!(status, 3);
+    trials.assert_invalid("native", &["of its rate"]);
+    assert!(trials.fact("native", "pace.reached_percent") < 90.0);
 }
 
 #[test]
