@@ -11,6 +11,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use nix::fcntl::{Flock, FlockArg};
@@ -257,6 +258,27 @@ pub fn clean(state_dir: &Path, dry_run: bool) -> Result<Cleaned> {
     Ok(cleaned)
 }
 
+/// How long what a killed process had just forked may take to execute its program, or to die.
+const HEIRS: Duration = Duration::from_secs(2);
+
+/// Lock a file, unless its process lives. A child that was forked and has not executed its program yet has all that its parent had
+/// open, locks too: when the process itself is gone, that is waited for.
+fn lock(mut file: File, owner: impl Fn() -> Option<u32>) -> Option<Flock<File>> {
+    let deadline = Instant::now() + HEIRS;
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) => return Some(locked),
+            Err((file, _)) => file,
+        };
+        // The command line of a dead process is empty even before its parent has looked after it.
+        let lives = |pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
+        if owner().is_none_or(lives) || Instant::now() > deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Undo what one ledger lists, unless its process lives.
 fn replay(path: &Path, dry_run: bool, cleaned: &mut Cleaned) -> Result<()> {
     let file = match OpenOptions::new().read(true).append(true).open(path) {
@@ -265,7 +287,8 @@ fn replay(path: &Path, dry_run: bool, cleaned: &mut Cleaned) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(e).with_context(|| format!("opening {}", path.display())),
     };
-    let Ok(mut file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let Some(mut file) = lock(file, || name.split('-').next().and_then(|pid| pid.parse().ok())) else {
         cleaned.live += 1;
         return Ok(());
     };
@@ -338,13 +361,13 @@ impl MachineLock {
         let path = state_dir.join("run.lock");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.with_context(|| format!("opening {}", path.display()))?;
-        let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => file,
-            Err(_) => bail!(
+        let owner = || fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+        let Some(mut file) = lock(file, || owner().parse().ok()) else {
+            bail!(
                 "another `bench run` is measuring on this machine (process {}); two at once would falsify each other: \
                  wait for it, or stop it",
-                fs::read_to_string(&path).unwrap_or_default().trim()
-            ),
+                owner()
+            )
         };
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         written.with_context(|| format!("writing {}", path.display()))?;
@@ -392,6 +415,28 @@ mod tests {
         assert_eq!((did.changes.len(), did.live), (1, 1));
         assert!(!lost.exists() && kept.exists());
         assert_eq!(clean(state.path(), false).unwrap().changes.len(), 0);
+    }
+
+    #[test]
+    fn a_lock_that_a_dead_process_left_to_its_child_is_waited_for() {
+        let state = tempfile::tempdir().unwrap();
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        fs::create_dir_all(ledgers(state.path())).unwrap();
+        let folder = state.path().join("left");
+        fs::create_dir(&folder).unwrap();
+        let line = Line::Made { id: 0, change: Change::Folder { path: folder.clone() } };
+        let path = ledgers(state.path()).join(format!("{}-0.jsonl", gone.id()));
+        fs::write(&path, format!("{}\n", serde_json::to_string(&line).unwrap())).unwrap();
+        let held = Flock::lock(File::open(&path).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
+        let heir = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(held);
+        });
+        let cleaned = clean(state.path(), false).unwrap();
+        heir.join().unwrap();
+        assert_eq!((cleaned.changes.len(), cleaned.live), (1, 0));
+        assert!(!folder.exists());
     }
 
     #[test]
