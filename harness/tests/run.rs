@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{cgroups, eventually, finish, instance, names, stage, wait};
+use support::{Swap, cgroups, eventually, finish, instance, names, stage, wait};
 
 const SMALL: &str = "run --profile smoke --size 64MiB";
 
@@ -270,10 +270,8 @@ fn a_block_device_is_driven_only_with_consent() {
     let device = device.trim().to_owned();
     let arguments = format!("{SMALL} --env native,container,vm:accel=tcg --only rand-read --target {device}");
     let refused = stage.run(&arguments);
-    let done = |program: &str| std::process::Command::new(program).arg(&device).output().unwrap().status.success();
-    let is_swap = done("mkswap") && done("swapon");
-    let swapped_to = is_swap.then(|| stage.run(&format!("{arguments} --destroy-data")));
-    assert!(!is_swap || done("swapoff"));
+    let swap = Swap::on(device.clone().into());
+    let swapped_to = swap.map(|_swap| stage.run(&format!("{arguments} --destroy-data")));
     let driven = stage.run(&format!("{arguments} --destroy-data"));
     assert!(std::process::Command::new("losetup").args(["--detach", &device]).status().unwrap().success());
     assert_eq!(refused.0, 2);

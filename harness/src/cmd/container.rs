@@ -20,6 +20,9 @@ use crate::{paths, tools};
 /// Ids of a user namespace on the host: where distributions begin those of containers.
 const SHIFTED: UserMap = UserMap { first: 100_000, count: 65_536 };
 
+/// Where iperf3 listens unless it is told another port (iperf3(1)).
+const IPERF3_PORT: u16 = 5201;
+
 /// Arguments of `bench container run`.
 #[derive(clap::Args)]
 pub struct RunArgs {
@@ -166,12 +169,10 @@ fn start_peer(lab: &Lab, ledger: &Ledger) -> Result<ChangeId> {
     Ok(change)
 }
 
-/// Until the peer's server listens on iperf3's port, 5201: the container may be faster. Two seconds at most.
+/// Until the peer's iperf3 listens: the container may be faster. Two seconds at most.
 fn wait_for_server(peer: u32) {
-    let listens = |line: &str| line.contains(":1451 ") && line.contains(" 0A ");
     for _ in 0..2000 {
-        let table = std::fs::read_to_string(format!("/proc/{peer}/net/tcp"));
-        if table.is_ok_and(|text| text.lines().any(listens)) {
+        if netlab::is_listening(peer, IPERF3_PORT).unwrap_or(false) {
             return;
         }
         std::thread::sleep(Duration::from_millis(1));

@@ -13,7 +13,7 @@ use super::agent_client::AgentClient;
 use super::instance::{Ground, Setting, greet_child};
 use super::native;
 use crate::host::cpus;
-use crate::netlab::Lab;
+use crate::netlab::{self, Lab};
 
 /// How long a server may take to listen.
 const LISTEN: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ impl<'a> Peer<'a> {
         self.execute(server.job.clone()).await?;
         let pid = self.child.id().context("the peer's agent has ended")?;
         let deadline = Instant::now() + LISTEN;
-        while !is_listening(pid, server.port)? {
+        while !netlab::is_listening(pid, server.port)? {
             tokio::select! {
                 biased;
                 ready = self.agent.readable() => {
@@ -112,33 +112,4 @@ fn words(output: &JobOutput) -> String {
     let text = [output.stderr.text(), output.stdout.text()].into_iter().find(|text| !text.trim().is_empty());
     let last = text.as_deref().and_then(|text| text.trim().lines().last()).unwrap_or("it said nothing").to_owned();
     format!("{last} ({:?})", output.status)
-}
-
-/// True when a TCP port is listened on in the network namespace of a process.
-fn is_listening(pid: u32, port: u16) -> Result<bool> {
-    let file = format!("/proc/{pid}/net/tcp");
-    let text = std::fs::read_to_string(&file).with_context(|| format!("reading {file}"))?;
-    Ok(listens(&text, port))
-}
-
-/// Looks for state 0A (`TCP_LISTEN`) in `/proc/net/tcp` (proc_pid_net(5)).
-fn listens(text: &str, port: u16) -> bool {
-    let wanted = format!(":{port:04X}");
-    text.lines().skip(1).any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        fields.next().is_some_and(|local| local.ends_with(&wanted)) && fields.nth(1) == Some("0A")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_listening_port_counts() {
-        let text = "  sl  local_address rem_address   st tx_queue\n   0: 020012C6:1451 00000000:0000 0A 00000000:00000000\n   \
-            1: 020012C6:1452 010012C6:C351 01 00000000:00000000\n";
-        assert!(listens(text, 5201));
-        assert!(!listens(text, 5202) && !listens(text, 520));
-    }
 }

@@ -12,6 +12,7 @@
 mod build;
 mod counters;
 mod interface;
+mod listening;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use nix::sched::{CloneFlags, setns};
 
 pub use counters::Counters;
 pub use interface::{Interface, describe};
+pub use listening::is_listening;
 
 /// The other machine. All addresses are out of the range that is set aside for benchmarks (RFC 2544, 198.18.0.0/15).
 pub const PEER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);

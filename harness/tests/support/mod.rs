@@ -155,6 +155,24 @@ fn namespaces_of(kind: &str) -> BTreeSet<PathBuf> {
     names(Path::new("/proc")).into_iter().filter_map(link).collect()
 }
 
+/// A file or device that the kernel swaps to; not any more when the test ends.
+pub struct Swap(PathBuf);
+
+impl Swap {
+    /// Absent where the kernel or the file system has no use for one.
+    pub fn on(path: PathBuf) -> Option<Swap> {
+        let done = |program| Command::new(program).arg(&path).output().is_ok_and(|output| output.status.success());
+        (done("mkswap") && done("swapon")).then_some(Swap(path))
+    }
+}
+
+impl Drop for Swap {
+    fn drop(&mut self) {
+        let is_off = Command::new("swapoff").arg(&self.0).status().is_ok_and(|status| status.success());
+        assert!(is_off || std::thread::panicking(), "{} is still swapped to", self.0.display());
+    }
+}
+
 /// What of the machine must be after a run as it was before: name to value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Machine(BTreeMap<String, String>);
