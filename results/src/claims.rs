@@ -162,7 +162,7 @@ fn trials(record: &Record, kind: Kind) -> impl Iterator<Item = &Trial> {
 /// Memory of QEMU and of the guest's touched RAM when the agent was ready, once for each instance.
 fn judge_memory(record: &Record, band: Interval) -> (Outcome, String) {
     let Some(environment) = first(record, Kind::Vm) else {
-        return (Outcome::NotTested("no VM in this run".to_owned()), String::new());
+        return (Outcome::NotTested("no vm in this run".to_owned()), String::new());
     };
     let mut by_block = std::collections::BTreeMap::new();
     for trial in trials(record, Kind::Vm) {

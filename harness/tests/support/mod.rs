@@ -87,6 +87,15 @@ impl Stage {
     }
 }
 
+impl Drop for Stage {
+    /// What a test leaves that failed between a kill and its `clean` would spoil the next ones, and stay on the machine.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.run("clean");
+        }
+    }
+}
+
 fn text(output: &Output) -> (i32, String, String) {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), lossy(&output.stdout), lossy(&output.stderr))

@@ -44,7 +44,11 @@ pub fn run(name: &str) -> Result<i32> {
     check_owner(&folder)?;
     let earlier = Earlier { run: record.run, folder };
     let args = earlier.arguments()?;
-    let definition = Definition::resolve(&args).context("understanding the run's command again")?.of_run(&earlier.run);
+    let definition = Definition::resolve(&args)
+        .context(
+            "understanding the run's command again (a suite file is looked for from here: go where the run was begun)",
+        )?
+        .of_run(&earlier.run);
     execution::execute(&args, &definition, Some(&earlier))
 }
 
