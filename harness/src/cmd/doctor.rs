@@ -75,11 +75,11 @@ fn text(findings: &[Finding]) -> String {
             Level::Unreadable => "?",
             Level::Missing => "MISSING",
         };
-        vec![mark.to_owned(), finding.name.clone(), finding.value.clone()]
+        vec![mark.to_owned(), finding.name.clone(), format!("{} ({})", finding.value, finding.why)]
     });
     let mut text = output::columns(&rows.collect::<Vec<_>>());
     for finding in findings.iter().filter(|finding| !finding.advice.is_empty()) {
-        text.push_str(&format!("\n{}: {}: {}\n", finding.name, finding.why, finding.advice));
+        text.push_str(&format!("\n{}: {}\n", finding.name, finding.advice));
     }
     text
 }
