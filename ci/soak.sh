@@ -39,5 +39,5 @@ printf '| killed at random moments |%s |\n' "$(sed -n 's/^kills:\( [0-9]* surviv
 sed -n 's/^planted: \(.*\) \([a-z]*\) \([0-9]*\/[0-9]*\)$/| planted ratio \1, found \2 | \3 |/p' "$logs/planted.log"
 printf '| false alarms with equal sides |%s |\n' "$(last planted 'a/a: false alarms')"
 printf '| escapes |%s |\n' "$(last escapes 'escapes:')"
-printf '| fuzzing |%s |\n' "$(last fuzz 'fuzz executions:')"
+printf '| fuzz executions |%s |\n' "$(last fuzz 'fuzz executions:')"
 exit "$failed"

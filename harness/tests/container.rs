@@ -105,6 +105,9 @@ fn the_starters_executable_cannot_be_written_from_inside() {
     fs::write(root.join("bin/trap"), "#!/proc/self/exe\n").unwrap();
     fs::set_permissions(root.join("bin/trap"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let before = fs::metadata(env!("CARGO_BIN_EXE_bench")).unwrap();
+    let volume = format!("{}:/trap:ro", root.join("bin/trap").display());
+    let (status, _, err) = stage.run(&format!("container run -v {volume} -- /trap"));
+    assert!(status == 2 && err.contains("'/trap'"), "the interpreter is bench: {status} {err}");
     let script = "/bin/trap & sleep 0.1; for pid in 1 $!; do (echo x >> /proc/$pid/exe) 2>&1; done; true";
     let (status, out, _) = stage.container(&format!("--rootfs {}", root.display()), script);
     assert_eq!(status, 0);

@@ -125,11 +125,12 @@ pub(crate) fn troubles(record: &Record) -> Vec<Trouble> {
     record.trials.iter().filter(|trial| !trial.is_valid()).map(trouble).collect()
 }
 
-/// Medians over the instances of each environment: one instance per block, whatever its number of trials.
+/// Medians over the instances of each environment: one instance per block, whatever its number of valid trials.
 pub(crate) fn instances(record: &Record) -> Vec<InstanceRow> {
     let of_environment = |environment: &Environment| {
         let mut blocks: BTreeMap<u32, &Trial> = BTreeMap::new();
-        for trial in record.trials.iter().filter(|trial| trial.planned.environment == environment.name) {
+        let its = |trial: &&Trial| trial.planned.environment == environment.name && trial.is_valid();
+        for trial in record.trials.iter().filter(its) {
             blocks.entry(trial.planned.block).or_insert(trial);
         }
         let instances = || blocks.values().map(|trial| &trial.instance);

@@ -45,7 +45,7 @@ impl Report {
         };
         let page =
             Page { report: self, css: CSS, answer, figures, citation: &paper().citation, machine: &paper().machine };
-        Ok(page.render()?)
+        Ok(units::together(&page.render()?))
     }
 
     fn has_noise_floor(&self) -> bool {

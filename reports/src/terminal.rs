@@ -118,9 +118,9 @@ impl Screen {
 
     /// Broken at spaces; the first line keeps its indentation, following lines have `indent`.
     pub(crate) fn wrapped(&mut self, text: &str, indent: &str, style: Style) {
-        let text = plain(text);
+        let text = units::together(&plain(text));
         let mut line: String = text.chars().take_while(|c| *c == ' ').collect();
-        for word in text.split_whitespace() {
+        for word in text.split(' ').filter(|word| !word.is_empty()) {
             let fits = line.chars().count() + 1 + word.chars().count() <= self.width;
             if !line.trim().is_empty() && !fits {
                 self.line(&line, style);
@@ -128,7 +128,7 @@ impl Screen {
             } else if !line.trim().is_empty() {
                 line.push(' ');
             }
-            line.push_str(word);
+            line.push_str(&word.replace(units::NO_BREAK, " "));
         }
         self.line(&line, style);
     }

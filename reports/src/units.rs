@@ -93,6 +93,14 @@ pub(crate) fn ratio(value: f64) -> String {
     if (0.1..10.0).contains(&value) { format!("{value:.3}") } else { significant(value) }
 }
 
+/// A space at which no line is broken.
+pub(crate) const NO_BREAK: char = '\u{a0}';
+
+/// Percentages stay whole where lines are broken.
+pub(crate) fn together(text: &str) -> String {
+    text.replace(" %", &format!("{NO_BREAK}%"))
+}
+
 /// A ratio with its interval where there is one: `0.996 [0.984, 1.008]`.
 pub(crate) fn ratio_with(value: f64, interval: Option<(f64, f64)>) -> String {
     match interval {

@@ -165,7 +165,7 @@ fn judge_memory(record: &Record, band: Interval) -> (Outcome, String) {
         return (Outcome::NotTested("no vm in this run".to_owned()), String::new());
     };
     let mut by_block = std::collections::BTreeMap::new();
-    for trial in trials(record, Kind::Vm) {
+    for trial in trials(record, Kind::Vm).filter(|trial| trial.is_valid()) {
         let instance = &trial.instance;
         if let (Some(vmm), Some(guest)) = (instance.vmm_memory_at_ready_bytes, instance.guest_memory_at_ready_bytes) {
             by_block.insert(trial.planned.block, (vmm as f64, guest as f64));
@@ -181,6 +181,13 @@ fn judge_memory(record: &Record, band: Interval) -> (Outcome, String) {
     if environment.is_emulated() {
         // The translation buffer of TCG is in QEMU's figure.
         return (Outcome::NotTested("guest was emulated".to_owned()), evidence);
+    }
+    let profile = &record.run.plan.profile;
+    if !profile.verdicts {
+        return (Outcome::NotTested(format!("the profile `{}` gives no verdicts", profile.name)), evidence);
+    }
+    if by_block.len() < crate::analysis::LEAST_BLOCKS {
+        return (Outcome::NotTested("too few valid blocks".to_owned()), evidence);
     }
     let all = by_block.values().map(|(vmm, guest)| vmm + guest);
     let inside = all.filter(|total| (band.low..=band.high).contains(total)).count();

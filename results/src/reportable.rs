@@ -38,7 +38,7 @@ pub struct Reason {
 }
 
 /// All rules: name, and what makes a run not reportable.
-pub const RULES: [(&str, &str); 11] = [
+pub const RULES: [(&str, &str); 12] = [
     ("profile", "the profile gives no verdicts: `smoke` exists to show that everything works"),
     ("complete", "not every planned trial was executed"),
     ("blocks", "fewer than 3 blocks were planned"),
@@ -52,6 +52,7 @@ pub const RULES: [(&str, &str); 11] = [
     ),
     ("control", "the whole interval of the control (A/A) is beyond the margin in a deciding metric"),
     ("cache", "a guest is faster than native in a storage workload, by more than the margin"),
+    ("bytes", "in more than 10 % of the storage trials nothing but fio itself says how many bytes were moved"),
     ("tools", "an environment executed another tool than the reference"),
     ("fingerprint", "the record does not say on which CPU, kernel and tools it was measured"),
 ];
@@ -73,6 +74,7 @@ pub fn judge(record: &Record, comparisons: &[Comparison]) -> Reportable {
     add("baseline", about.baseline());
     add("control", about.control());
     add("cache", about.cache());
+    add("bytes", about.bytes());
     add("tools", about.tools());
     add("fingerprint", about.fingerprint());
     Reportable { reportable: reasons.is_empty(), reasons, notes: about.notes() }
@@ -208,6 +210,21 @@ impl<'a> About<'a> {
             "`{}` is faster than native in {}: a guest that beats the machine it runs on has a cache in its path",
             found.environment, found.workload
         ))
+    }
+
+    /// A file system without a single disk beneath may hold I/O back in memory, and nobody would see it.
+    fn bytes(&self) -> Option<String> {
+        const SEEN_BY: [&str; 3] = ["disk.missing_percent", "cgroup.io_missing_percent", "qmp.disk_off_bytes"];
+        let stored: Vec<_> = self.trials().filter(|trial| trial.facts.contains_key("fio.bytes")).collect();
+        let unseen = stored.iter().filter(|trial| SEEN_BY.iter().all(|fact| !trial.facts.contains_key(*fact))).count();
+        let text = || {
+            format!(
+                "in {unseen} of {} storage trials nothing but fio says how many bytes were moved: the kernel names no single \
+                 disk beneath the target; give a --target on one",
+                stored.len()
+            )
+        };
+        too_many(unseen, stored.len()).then(text)
     }
 
     fn tools(&self) -> Option<String> {

@@ -60,6 +60,24 @@ fn smoke_exists_to_show_that_everything_works() {
 }
 
 #[test]
+fn somebody_besides_fio_must_have_seen_its_bytes() {
+    const WITNESSES: [&str; 3] = ["disk.missing_percent", "cgroup.io_missing_percent", "qmp.disk_off_bytes"];
+    let seen = |by: &'static str, unseen: usize| {
+        move |record: &mut Record| {
+            for (at, trial) in record.trials.iter_mut().enumerate() {
+                trial.facts.retain(|name, _| !WITNESSES.contains(&name.as_str()));
+                trial.facts.insert("fio.bytes".into(), 4096.into());
+                trial.facts.extend((at >= unseen).then(|| (by.to_owned(), 0.into())));
+            }
+        }
+    };
+    for witness in WITNESSES {
+        assert_eq!(broken(seen(witness, 22)), [], "{witness}");
+        only("bytes", "in 23 of 224 storage trials", seen(witness, 23));
+    }
+}
+
+#[test]
 fn an_interrupted_run_is_not_reportable() {
     only("complete", "200 of 224 trials", |record| {
         record.run.state = State::Interrupted;

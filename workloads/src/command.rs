@@ -43,7 +43,7 @@ impl Command {
         let mut measured = Measured::default();
         let usage = &output.rusage;
         measured.put("wall_time_ns", output.ended_ns.saturating_sub(output.started_ns) as f64);
-        measured.put("cpu_time_ns", (usage.user_ns + usage.system_ns) as f64);
+        measured.put("cpu_time_ns", usage.user_ns.saturating_add(usage.system_ns) as f64);
         measured.put("memory_peak_bytes", usage.max_rss_bytes as f64);
         measured.raw = [("stdout", &output.stdout), ("stderr", &output.stderr)]
             .into_iter()

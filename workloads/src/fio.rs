@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bench_agent::{Job, JobFile, JobOutput};
+use bench_agent::{Job, JobFile, JobOutput, printable};
 use bench_results::Histogram;
 use bench_results::record::Profile;
 use fio_rs::{Direction, Length, Pattern, Traffic};
@@ -117,7 +117,7 @@ impl Fio {
         }
         let seconds = |job: &fio_rs::JobOutput| job.read.runtime_ms.max(job.write.runtime_ms) as f64 / 1e3;
         measured.seconds = (parsed.job(WARM_UP).map(seconds), Some(seconds(job)));
-        let all = |of: fn(&fio_rs::JobOutput) -> u64| parsed.jobs.iter().map(of).sum();
+        let all = |of: fn(&fio_rs::JobOutput) -> u64| parsed.jobs.iter().map(of).fold(0, u64::saturating_add);
         measured.moved_bytes = Some((all(|job| job.read.io_bytes), all(|job| job.write.io_bytes)));
         measured.facts.insert("fio.runtime_s".into(), json!(seconds(job)));
         measured.facts.insert("fio.major_faults".into(), json!(job.majf));
@@ -125,7 +125,8 @@ impl Fio {
         measured.facts.insert("fio.ios".into(), json!(job.read.total_ios.saturating_add(job.write.total_ios)));
         measured.facts.insert("fio.bytes".into(), json!(job.read.io_bytes.saturating_add(job.write.io_bytes)));
         if !parsed.diagnostics.is_empty() {
-            measured.facts.insert("fio.diagnostics".into(), json!(parsed.diagnostics));
+            let lines: Vec<_> = parsed.diagnostics.iter().take(20).map(|line| printable(line, 400)).collect();
+            measured.facts.insert("fio.diagnostics".into(), json!(lines));
         }
         Ok(measured)
     }

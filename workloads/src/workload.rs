@@ -223,9 +223,11 @@ impl Workload {
 
     /// Read a trial's output; an error is why the trial failed.
     pub fn measure(&self, output: &JobOutput) -> Result<Measured, String> {
+        let printed = output.stdout.0.len();
         match &self.kind {
-            Kind::Fio(fio) => fio.measure(output),
             Kind::Command(command) => command.measure(output),
+            _ if printed > MOST_OUTPUT => Err(format!("it printed {printed} bytes; {MOST_OUTPUT} are read at most")),
+            Kind::Fio(fio) => fio.measure(output),
             Kind::Stream(stream) => stream.measure(output),
             Kind::Exchange(exchange) => exchange.measure(output),
         }
@@ -241,6 +243,10 @@ impl Workload {
         }
     }
 }
+
+/// Bytes of a tool's output that are read at most: a hundred times what fio prints with all its histograms. What is read takes many
+/// times as much memory, and a guest may say that its tool printed anything.
+const MOST_OUTPUT: usize = 8 << 20;
 
 /// Why a job did not end by itself, in words; `Ok` is its exit status.
 pub(crate) fn exit_status(output: &JobOutput) -> Result<i32, String> {

@@ -15,4 +15,4 @@ pub use frame::{FRAME_LIMIT, FrameError, decode_header, encode, read_frame, writ
 pub use message::{
     Bytes, Greeting, Job, JobFile, JobOutput, JobStatus, PROTOCOL_VERSION, Reply, Request, Rusage, Streams, printable,
 };
-pub use serve::{Channel, ServeError, adopt_orphans, clock_ns, serve, sha256};
+pub use serve::{CLOCK_SOURCE, Channel, ServeError, adopt_orphans, clock_ns, clock_source, serve, sha256};

@@ -165,18 +165,20 @@ fn greeting(warnings: Vec<String>) -> Greeting {
         hostname: uname.nodename().to_string_lossy().into_owned(),
         pid: std::process::id(),
         cpus: std::thread::available_parallelism().map_or(0, |n| n.get() as u32),
-        clock_source: clock_source(),
+        clock_source: fs::read_to_string(CLOCK_SOURCE).ok().map(|text| clock_source(&text)),
         clock_read_ns: clock_read_ns(),
         clock_ns: clock_ns(),
         warnings,
     }
 }
 
-/// For about a second after its boot a kernel calls the processor's counter `tsc-early` (arch/x86/kernel/tsc.c, until its rate is
-/// known better): no other clock, though a guest is asked now before and now after.
-fn clock_source() -> Option<String> {
-    let text = fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource").ok()?;
-    Some(text.trim().trim_end_matches("-early").to_owned())
+/// Where Linux says which clock it reads.
+pub const CLOCK_SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+
+/// The name in [`CLOCK_SOURCE`]. For about a second after its boot a kernel calls the processor's counter `tsc-early`
+/// (arch/x86/kernel/tsc.c, until its rate is known better): no other clock, though a guest is asked now before and now after.
+pub fn clock_source(text: &str) -> String {
+    crate::printable(text.trim().trim_end_matches("-early"), 100)
 }
 
 /// Mean cost of one clock read; fio reads the clock twice per I/O, so a slow clock source slows the I/O.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
+use bench_agent::{CLOCK_SOURCE, clock_source};
 use bench_results::record::Baseline;
 use bench_results::validity;
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use super::agent_client::ClockComparison;
 use super::instance::{Instance, Setting};
 use crate::host::disk::Moved;
 use crate::host::witness::{Kernel, Witness};
+use crate::netlab::Counters;
 
 /// How long the machine is looked at before the first block.
 const BASELINE: Duration = Duration::from_secs(1);
@@ -36,6 +38,10 @@ struct GuestLook {
     direct: Option<bool>,
     /// Virtual CPUs that are not where they were put.
     unpinned: usize,
+    /// Name of the clock that the guest's kernel reads.
+    clock: Option<String>,
+    /// Of the guest's own network.
+    network: Counters,
 }
 
 impl Look {
@@ -43,6 +49,11 @@ impl Look {
     pub async fn before(instance: &mut Instance<'_>, setting: &Setting) -> Result<Look> {
         let guest = GuestLook::take(instance, setting).await?;
         Ok(Look { host: look_at_host(instance, setting), guest })
+    }
+
+    /// What was counted in the guest's own network, where there is a guest.
+    pub fn guest_network(&self) -> Option<Counters> {
+        self.guest.as_ref().map(|guest| guest.network)
     }
 
     /// After the job: the host first.
@@ -66,11 +77,14 @@ impl GuestLook {
             direct = opened_directly(&guest.block_nodes().await?);
         }
         let unpinned = bench_vm::unpinned_vcpus(&guest.qmp().vcpu_threads().await?, &setting.cpus);
-        let paths = ["/proc/stat", "/proc/vmstat", bench_vm::TARGET_STAT].map(str::to_owned).to_vec();
-        let texts = instance.agent.texts(paths).await?;
+        let paths =
+            ["/proc/stat", "/proc/vmstat", bench_vm::TARGET_STAT, CLOCK_SOURCE, "/proc/net/dev", "/proc/net/snmp"];
+        let texts = instance.agent.texts(paths.map(str::to_owned).to_vec()).await?;
         let text = |at: usize| texts.get(at).cloned().flatten().unwrap_or_default();
         let disk = Moved::parse(&text(2)).filter(|_| setting.target.is_some());
-        Ok(Some(GuestLook { kernel: Kernel::parse(&text(0), &text(1)), disk, qmp, direct, unpinned }))
+        let clock = Some(clock_source(&text(3))).filter(|name| !name.is_empty());
+        let (kernel, network) = (Kernel::parse(&text(0), &text(1)), Counters::parse(&text(4), &text(5)));
+        Ok(Some(GuestLook { kernel, disk, qmp, direct, unpinned, clock, network }))
     }
 }
 
@@ -107,7 +121,7 @@ pub fn facts(before: &Look, after: &Look, tool: Option<(u64, u64)>, idle_bytes_p
         let ours = tool.bytes().max(group.map_or(0, Moved::bytes));
         let idle = (idle_bytes_per_s.min(validity::IDLE_DISK_BYTES_PER_S) * seconds) as u64;
         put(&mut facts, "disk.missing_percent", missing_percent(tool, disk));
-        put(&mut facts, "disk.extra_percent", extra_percent(tool, disk, ours + idle));
+        put(&mut facts, "disk.extra_percent", extra_percent(tool, disk, ours.saturating_add(idle)));
     }
     if let (Some(before), Some(after)) = (&before.guest, &after.guest) {
         guest_facts(&mut facts, before, after, tool);
@@ -121,9 +135,15 @@ fn guest_facts(facts: &mut Facts, before: &GuestLook, after: &GuestLook, tool: O
     for (name, moved) in [("guest", since(after.disk, before.disk)), ("qmp", since(after.qmp, before.qmp))] {
         moved_facts(facts, name, moved);
         if let (Some(tool), Some(moved)) = (tool, moved) {
-            let off = tool.read_bytes.abs_diff(moved.read_bytes) + tool.written_bytes.abs_diff(moved.written_bytes);
+            let off = [(tool.read_bytes, moved.read_bytes), (tool.written_bytes, moved.written_bytes)]
+                .map(|(tool, moved)| tool.abs_diff(moved))
+                .into_iter()
+                .fold(0, u64::saturating_add);
             facts.insert(format!("{name}.disk_off_bytes"), json!(off));
         }
+    }
+    if let (Some(was), Some(is)) = (&before.clock, &after.clock) {
+        facts.insert("guest.clock_changed".into(), json!(u8::from(was != is)));
     }
     if let Some(direct) = after.direct {
         facts.insert("qmp.host_cached".into(), json!(u8::from(!direct)));

@@ -69,10 +69,12 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
     let before = counters(instance, &mut trial);
     let executed = run_jobs(&jobs, instance, setting).await;
     let broken = executed.is_err();
+    let mut guests = [Counters::default(); 2];
     match executed {
         Ok(Err(why)) => trial.failure = Some(why),
         Ok(Ok(executed)) => {
             trial.elapsed_ns = executed.elapsed_ns;
+            guests = executed.looks.each_ref().map(|look| look.guest_network().unwrap_or_default());
             write_raw(
                 subject.raw,
                 "job.json",
@@ -93,17 +95,30 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
             trial.failure = Some(format!("{:#}", instance.explain(e).await));
         }
     }
+    trial.failure = trial.failure.map(bounded);
     // An I/O that is still on its way would be the next trial's load: alike for all environments.
     if let Some(target) = &setting.target {
         sync(Path::new(&target.target.path))?;
     }
     host_facts(&mut trial, instance, setting);
-    if let (Some(before), Some(after)) = (before, counters(instance, &mut trial)) {
+    if let (Some(mut before), Some(mut after)) = (before, counters(instance, &mut trial)) {
+        before.add(&guests[0]);
+        after.add(&guests[1]);
         trial.facts.extend(after.facts_since(&before));
         keep_what_can_be_judged(&mut trial, jobs.server.is_some());
     }
     validity::apply(&mut trial, subject.profile.verdicts);
     Ok(Outcome { trial, broken })
+}
+
+/// Characters of a reason that are kept: it may hold words of a guest, and a record has to stay readable.
+const REASON_LIMIT: usize = 4000;
+
+fn bounded(why: String) -> String {
+    match why.char_indices().nth(REASON_LIMIT) {
+        Some((end, _)) => format!("{} ...", &why[..end]),
+        None => why,
+    }
 }
 
 /// A trial that could not be executed, because its instance is not there.

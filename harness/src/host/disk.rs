@@ -94,7 +94,8 @@ impl Moved {
     /// Bytes of a device by its `stat` file: fields 3 and 7 are sectors read and written (kernel: block/stat.rst).
     pub fn parse(stat: &str) -> Option<Moved> {
         let fields: Vec<u64> = stat.split_whitespace().map_while(|field| field.parse().ok()).collect();
-        Some(Moved { read_bytes: fields.get(2)? * SECTOR_BYTES, written_bytes: fields.get(6)? * SECTOR_BYTES })
+        let bytes = |at: usize| Some(fields.get(at)?.saturating_mul(SECTOR_BYTES));
+        Some(Moved { read_bytes: bytes(2)?, written_bytes: bytes(6)? })
     }
 
     /// What was added since `before`.
@@ -107,7 +108,7 @@ impl Moved {
 
     /// Both directions together.
     pub fn bytes(self) -> u64 {
-        self.read_bytes + self.written_bytes
+        self.read_bytes.saturating_add(self.written_bytes)
     }
 }
 

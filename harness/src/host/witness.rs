@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bench_agent::clock_ns;
 use bench_container::Cgroup;
@@ -56,7 +56,7 @@ impl Witness {
                 let v2 = in_group("io.stat").map(|text| moved_v2(&text, number));
                 v2.or_else(|| Some(moved_v1(&in_group("blkio.throttle.io_service_bytes_recursive")?, number)))
             }),
-            throttled_ns: in_group("cpu.stat").and_then(|text| throttled_ns(&text)),
+            throttled_ns: cgroup.and_then(|group| throttled_in(group.paths())),
             at_ns: clock_ns(),
         }
     }
@@ -128,7 +128,9 @@ impl Kernel {
         Kernel {
             cpus: stat.lines().filter(is_cpu).count(),
             ticks: ticks.unwrap_or_default(),
-            swapped_bytes: number("pswpin").zip(number("pswpout")).map(|(into, out)| (into + out) * PAGE),
+            swapped_bytes: number("pswpin")
+                .zip(number("pswpout"))
+                .map(|(into, out)| into.saturating_add(out).saturating_mul(PAGE)),
             major_faults: number("pgmajfault"),
             oom_kills: number("oom_kill"),
         }
@@ -137,7 +139,8 @@ impl Kernel {
     fn steal_since(&self, before: &Kernel) -> Option<f64> {
         let passed: Vec<u64> =
             self.ticks.iter().zip(&before.ticks).map(|(now, then)| now.saturating_sub(*then)).collect();
-        let all: u64 = passed.iter().sum();
+        // A guest may say anything.
+        let all = passed.iter().fold(0_u64, |sum, ticks| sum.saturating_add(*ticks));
         Some(100.0 * *passed.get(7)? as f64 / all.max(1) as f64)
     }
 
@@ -252,6 +255,13 @@ fn moved_v2(text: &str, (major, minor): (u64, u64)) -> Moved {
     Moved { read_bytes: bytes("rbytes="), written_bytes: bytes("wbytes=") }
 }
 
+/// Time that quotas kept a group from running: its own, and those of the groups that it lies in.
+fn throttled_in(folders: &[PathBuf]) -> Option<u64> {
+    let leaf = folders.iter().find(|folder| folder.join("cpu.stat").exists())?;
+    let texts = leaf.ancestors().map_while(|folder| read(folder.join("cpu.stat")));
+    texts.filter_map(|text| throttled_ns(&text)).reduce(u64::saturating_add)
+}
+
 /// Time that a CPU quota kept the group from running (v1 in ns, v2 in µs).
 fn throttled_ns(text: &str) -> Option<u64> {
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok());
@@ -330,6 +340,19 @@ mod tests {
         assert_eq!(throttled_ns("nr_periods 5\nnr_throttled 2\nthrottled_time 7000"), Some(7000));
         assert_eq!(throttled_ns("usage_usec 9\nnr_throttled 2\nthrottled_usec 7"), Some(7000));
         assert_eq!(throttled_ns(""), None);
+    }
+
+    #[test]
+    fn the_quota_of_a_group_above_throttles_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let (outer, inner) = (folder.path().join("outer"), folder.path().join("outer/inner"));
+        fs::create_dir_all(&inner).unwrap();
+        assert_eq!(throttled_in(std::slice::from_ref(&inner)), None);
+        fs::write(inner.join("cpu.stat"), "throttled_usec 2").unwrap();
+        fs::write(outer.join("cpu.stat"), "throttled_usec 5").unwrap();
+        // The root of cgroup v2 has no quota.
+        fs::write(folder.path().join("cpu.stat"), "usage_usec 9").unwrap();
+        assert_eq!(throttled_in(&[outer.join("absent"), inner]), Some(7000));
     }
 
     #[test]

@@ -11,11 +11,11 @@ use crate::host::packages;
 /// Counts since the lab was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Packets dropped by devices of the host's and the peer's namespace.
+    /// Packets dropped by devices of the host's, the container's or guest's, and the peer's namespace.
     pub dropped: u64,
     /// Packets that these devices moved.
     pub packets: u64,
-    /// TCP segments sent again by work in the host's or the container's namespace, and by the peer. A guest's are its own.
+    /// TCP segments sent again in the same namespaces.
     pub retransmitted: u64,
     /// TCP segments that they sent.
     pub segments: u64,
@@ -34,15 +34,9 @@ pub(super) fn read(lab: &Lab) -> Result<Counters> {
         let tracked = crate::host::read("/proc/sys/net/netfilter/nf_conntrack_count");
         Ok((here()?, rule_packets, tracked.and_then(|text| text.parse().ok())))
     })?;
-    let mut add = |other: Counters| {
-        counters.dropped += other.dropped;
-        counters.packets += other.packets;
-        counters.retransmitted += other.retransmitted;
-        counters.segments += other.segments;
-    };
-    add(lab.in_peer(here)?);
+    counters.add(&lab.in_peer(here)?);
     if let Some(inside) = &lab.inside {
-        add(super::in_namespace(inside, here)?);
+        counters.add(&super::in_namespace(inside, here)?);
     }
     Ok(Counters { rule_packets, tracked, ..counters })
 }
@@ -53,23 +47,16 @@ fn here() -> Result<Counters> {
         let file = format!("/proc/thread-self/net/{name}");
         std::fs::read_to_string(&file).with_context(|| format!("reading {file}"))
     };
-    let (dev, snmp) = (text("dev")?, text("snmp")?);
-    Ok(Counters {
-        dropped: column_pairs(&dev, [3, 11]),
-        packets: column_pairs(&dev, [1, 9]),
-        retransmitted: tcp(&snmp, "RetransSegs").unwrap_or(0),
-        segments: tcp(&snmp, "OutSegs").unwrap_or(0),
-        ..Counters::default()
-    })
+    Ok(Counters::parse(&text("dev")?, &text("snmp")?))
 }
 
 /// A column of both directions in `/proc/net/dev`, summed over devices.
 fn column_pairs(dev: &str, columns: [usize; 2]) -> u64 {
     let of_line = |line: &str| {
         let values: Vec<u64> = line.split_once(':')?.1.split_whitespace().map(|v| v.parse().unwrap_or(0)).collect();
-        Some(values.get(columns[0])? + values.get(columns[1])?)
+        Some(values.get(columns[0])?.saturating_add(*values.get(columns[1])?))
     };
-    dev.lines().filter_map(of_line).sum()
+    dev.lines().filter_map(of_line).fold(0, u64::saturating_add)
 }
 
 /// A count of the two `Tcp:` lines of `/proc/net/snmp`, by its name.
@@ -92,6 +79,25 @@ fn rule_packets() -> Result<u64> {
 }
 
 impl Counters {
+    /// From `/proc/net/dev` and `/proc/net/snmp` of a namespace; what they do not say is 0.
+    pub fn parse(dev: &str, snmp: &str) -> Counters {
+        Counters {
+            dropped: column_pairs(dev, [3, 11]),
+            packets: column_pairs(dev, [1, 9]),
+            retransmitted: tcp(snmp, "RetransSegs").unwrap_or(0),
+            segments: tcp(snmp, "OutSegs").unwrap_or(0),
+            ..Counters::default()
+        }
+    }
+
+    /// Those of another namespace, too.
+    pub fn add(&mut self, other: &Counters) {
+        self.dropped = self.dropped.saturating_add(other.dropped);
+        self.packets = self.packets.saturating_add(other.packets);
+        self.retransmitted = self.retransmitted.saturating_add(other.retransmitted);
+        self.segments = self.segments.saturating_add(other.segments);
+    }
+
     /// What was added since `before`, as facts of a trial.
     pub fn facts_since(&self, before: &Counters) -> BTreeMap<String, Value> {
         let mut facts = BTreeMap::from([

@@ -73,7 +73,7 @@ impl Stage {
         command.arg("-v").arg(format!("{}:{VOLUME}/read-only:ro", self.folder.join("read-only").display()));
         let outside = Outside { own_network: !arguments.contains("--net host"), ..self.outside.clone() };
         command.args(["--", INSIDE, "inside"]).arg(serde_json::to_string(&outside)?);
-        command.stdin(Stdio::null()).output()
+        leave_open(command.stdin(Stdio::null())).output()
     }
 
     /// The same attempts without a container: what they are worth. Only in a guest, which is ours to break.
@@ -84,7 +84,8 @@ impl Stage {
             mount(Some(&self.folder.join(from)), to.as_str(), None::<&str>, flags, None::<&str>)?;
         }
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("inside").arg(serde_json::to_string(&self.outside)?).stdin(Stdio::null()).output()
+        command.arg("inside").arg(serde_json::to_string(&self.outside)?).stdin(Stdio::null());
+        leave_open(&mut command).output()
     }
 
     /// A command in a container, with a file of its own in the volume: whose is the file, and whose the process?
@@ -111,6 +112,14 @@ impl Drop for Stage {
         drop(self.sleeper.kill().and_then(|()| self.sleeper.wait()));
         drop(call(libc::SYS_shmctl, [self.segment, libc::IPC_RMID as usize, 0, 0, 0, 0]));
     }
+}
+
+/// A descriptor that a careless caller leaves open: whoever is started must not pass it on into a container.
+fn leave_open(command: &mut Command) -> &mut Command {
+    use std::os::unix::process::CommandExt;
+    const CARELESS: i32 = 10;
+    // SAFETY: dup2 may be called between fork and exec.
+    unsafe { command.pre_exec(|| call(libc::SYS_dup2, [0, CARELESS as usize, 0, 0, 0, 0]).map(drop)) }
 }
 
 /// Into a session keyring of our own, which children inherit.

@@ -6,6 +6,7 @@ use bench_results::compare::Judged;
 use super::{CompareReport, tables};
 use crate::ReportError;
 use crate::html::{CSS, Shown};
+use crate::units;
 
 #[derive(Template)]
 #[template(path = "compare.html")]
@@ -22,6 +23,7 @@ impl CompareReport<'_> {
     pub fn html(&self) -> Result<String, ReportError> {
         let figures = self.figures().into_iter().map(Shown::new).collect::<Result<_, _>>()?;
         let rows = self.judgement.deciding().collect();
-        Ok(Page { report: self, css: CSS, figures, rows, remarks: self.remarks() }.render()?)
+        let page = Page { report: self, css: CSS, figures, rows, remarks: self.remarks() };
+        Ok(units::together(&page.render()?))
     }
 }

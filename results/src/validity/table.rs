@@ -205,6 +205,17 @@ pub const CHECKS: &[Check] = &[
         ],
     ),
     check(
+        "guest.clock_changed",
+        AtMost(0.0),
+        "",
+        Soft,
+        [
+            "1 where the guest's kernel read another clock after the trial than before (`current_clocksource`)",
+            "the guest's kernel changed its clock source during the trial, and with it what a clock read costs",
+            "see its console, and whether the host's time stamp counter is stable",
+        ],
+    ),
+    check(
         "disk.extra_percent",
         AtMost(1.0),
         "%",
