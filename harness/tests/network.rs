@@ -26,6 +26,21 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Every check of a network trial has its figure.
+fn all_is_checked(trial: &serde_json::Value) {
+    const OF_STORAGE: [&str; 6] = ["fio.", "disk.", "cgroup.io_", "qmp.", "guest.disk_", "histogram."];
+    let (workload, environment) = (trial["workload"].as_str().unwrap(), trial["environment"].as_str().unwrap());
+    let due = |fact: &&str| match *fact {
+        "pace.reached_percent" => workload.contains("-paced-"),
+        "net.rule_packets" => environment.ends_with("-nat"),
+        "net.dropped_per_million" => workload != "udp-pps",
+        "warmup.off_percent" => false,
+        fact => !OF_STORAGE.iter().any(|storage| fact.starts_with(storage)),
+    };
+    let unchecked: Vec<_> = support::unchecked(trial).into_iter().filter(due).collect();
+    assert!(unchecked.is_empty(), "{}: {unchecked:?}", trial["id"]);
+}
+
 #[test]
 fn all_five_paths_are_measured_and_the_machine_is_as_before() {
     let Some(stage) = stage() else { return };
@@ -52,6 +67,7 @@ fn all_five_paths_are_measured_and_the_machine_is_as_before() {
         for metric in wanted {
             assert!(value(trial, metric).is_some_and(|value| value > 0.0), "{metric} of {id}");
         }
+        all_is_checked(trial);
         // The path is proved by what the kernel counted on it.
         let through_nat = trial["environment"].as_str().unwrap().ends_with("-nat");
         let seen = trial["facts"]["net.rule_packets"].as_u64();

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{Swap, cgroups, eventually, finish, instance, names, stage, wait};
+use support::{Swap, cgroups, eventually, finish, instance, names, stage, unchecked, wait};
 
 const SMALL: &str = "run --profile smoke --size 64MiB";
 
@@ -37,6 +37,9 @@ fn a_smoke_run_in_all_three_environments_measures_and_leaves_only_its_folder() {
     assert_eq!(trials.len(), 8);
     for trial in &trials {
         assert_eq!((&trial["failure"], &trial["invalid"]), (&serde_json::Value::Null, &serde_json::json!([])));
+        let of_others = |fact: &&str| !["net.", "pace.", "warmup."].iter().any(|other| fact.starts_with(other));
+        let unchecked: Vec<_> = unchecked(trial).into_iter().filter(of_others).collect();
+        assert!(unchecked.is_empty(), "{}: {unchecked:?}", trial["id"]);
         let metrics: Vec<_> =
             trial["measurements"].as_array().unwrap().iter().map(|m| m["metric"].as_str().unwrap()).collect();
         for metric in ["iops", "read_latency_p50_ns", "cpu_ns_per_io", "machine_cpu_ns_per_io"] {
