@@ -220,9 +220,11 @@ impl Others {
     /// Ticks since `before`, and the name of who took most of them.
     fn since(&self, before: &Others) -> (u64, Option<String>) {
         let earlier = |key: &(u32, u64)| before.each.get(key).map_or(0, |(ticks, _)| *ticks);
-        let took = self.each.iter().map(|(key, (ticks, name))| (ticks.saturating_sub(earlier(key)), name));
-        let busiest = took.max_by_key(|(ticks, _)| *ticks).filter(|(ticks, _)| *ticks > 0);
-        (self.ticks.saturating_sub(before.ticks), busiest.map(|(_, name)| name.clone()))
+        let took = || self.each.iter().map(|(key, (ticks, name))| (ticks.saturating_sub(earlier(key)), name));
+        let busiest = took().max_by_key(|(ticks, _)| *ticks).filter(|(ticks, _)| *ticks > 0);
+        // The time of one that ended without being waited for is in nobody's, and must not be taken from what the living did.
+        let living = took().map(|(ticks, _)| ticks).sum();
+        (self.ticks.saturating_sub(before.ticks).max(living), busiest.map(|(_, name)| name.clone()))
     }
 }
 
@@ -257,9 +259,10 @@ fn moved_v2(text: &str, (major, minor): (u64, u64)) -> Moved {
 
 /// Time that quotas kept a group from running: its own, and those of the groups that it lies in.
 fn throttled_in(folders: &[PathBuf]) -> Option<u64> {
-    let leaf = folders.iter().find(|folder| folder.join("cpu.stat").exists())?;
-    let texts = leaf.ancestors().map_while(|folder| read(folder.join("cpu.stat")));
-    texts.filter_map(|text| throttled_ns(&text)).reduce(u64::saturating_add)
+    folders.iter().find_map(|leaf| {
+        let texts = leaf.ancestors().map_while(|folder| read(folder.join("cpu.stat")));
+        texts.filter_map(|text| throttled_ns(&text)).reduce(u64::saturating_add)
+    })
 }
 
 /// Time that a CPU quota kept the group from running (v1 in ns, v2 in µs).
@@ -323,6 +326,14 @@ mod tests {
     }
 
     #[test]
+    fn a_long_life_that_nobody_waited_for_hides_no_load() {
+        let before = vec![process(50, 1, 0, 100_000, 0), process(60, 1, 0, 5, 0)];
+        let after = vec![process(60, 1, 0, 9, 0)];
+        let (ticks, busiest) = Others::among(after, 10).since(&Others::among(before, 10));
+        assert_eq!((ticks, busiest.as_deref()), (4, Some("p60")));
+    }
+
+    #[test]
     fn a_process_with_an_odd_name_is_read() {
         let stat = "77 (a) b (c) R 5 77 77 0 -1 4194304 1 2 3 4 10 20 30 40 20 0 1 0 999 0 0";
         let process = Process::parse(stat).unwrap();
@@ -352,7 +363,11 @@ mod tests {
         fs::write(outer.join("cpu.stat"), "throttled_usec 5").unwrap();
         // The root of cgroup v2 has no quota.
         fs::write(folder.path().join("cpu.stat"), "usage_usec 9").unwrap();
-        assert_eq!(throttled_in(&[outer.join("absent"), inner]), Some(7000));
+        // In a hybrid, a folder of cgroup v2 without the controller tells what was used, too.
+        let unified = folder.path().join("unified");
+        fs::create_dir(&unified).unwrap();
+        fs::write(unified.join("cpu.stat"), "usage_usec 9").unwrap();
+        assert_eq!(throttled_in(&[outer.join("absent"), unified, inner]), Some(7000));
     }
 
     #[test]

@@ -188,7 +188,7 @@ pub const CHECKS: &[Check] = &[
         "%",
         Soft,
         [
-            "time that the instance's cgroup was kept from its CPUs by a quota (cgroup cpu.stat)",
+            "time that the instance's cgroup was kept from its CPUs by its quota or one above (cgroup cpu.stat)",
             "a CPU quota stopped the instance for {cgroup.throttled_percent} % of the trial",
             "take the quota away",
         ],
