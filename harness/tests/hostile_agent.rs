@@ -12,6 +12,7 @@ use agent_client::AgentClient;
 use bench_agent::{
     Bytes, Greeting, Job, JobFile, JobOutput, JobStatus, PROTOCOL_VERSION, Reply, Request, Rusage, encode, read_frame,
 };
+use bench_results::testing::peak_kib;
 
 const WITHIN: Duration = Duration::from_millis(500);
 
@@ -229,19 +230,13 @@ fn memory_stays_bounded() {
     let list = |item: &str| format!("[{}{item}]", format!("{item},").repeat((60 << 20) / (item.len() + 1)));
     let texts = frame(format!("{{\"texts\":{}}}", list("null")).as_bytes());
     let argued = frame(format!("{{\"done\":{}}}", list("[]")).as_bytes());
-    let before = peak_kb();
+    let before = peak_kib();
     for reply in [texts, argued] {
         against(answers(reply), async |stream| {
             let (mut agent, _) = greet(stream).await.unwrap();
             assert!(agent.execute(&job()).await.is_err());
         });
     }
-    let taken = peak_kb() - before;
+    let taken = peak_kib() - before;
     assert!(taken < 200_000, "{taken} kB more at the peak for frames of 60 MiB");
-}
-
-fn peak_kb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    peak.trim().trim_end_matches(" kB").parse().unwrap()
 }

@@ -112,6 +112,12 @@ fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
+/// Not tested, where the profile judges nothing.
+fn no_verdicts(record: &Record) -> Option<Outcome> {
+    let profile = &record.run.plan.profile;
+    (!profile.verdicts).then(|| Outcome::NotTested(format!("the profile `{}` gives no verdicts", profile.name)))
+}
+
 fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outcome, String) {
     let mut names = Vec::new();
     for side in about.sides {
@@ -123,9 +129,8 @@ fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outc
             None => return (Outcome::NotTested(format!("no {side} in this run")), String::new()),
         }
     }
-    if !record.run.plan.profile.verdicts {
-        let why = format!("the profile `{}` gives no verdicts", record.run.plan.profile.name);
-        return (Outcome::NotTested(why), String::new());
+    if let Some(why) = no_verdicts(record) {
+        return (why, String::new());
     }
     let mut outcome = Outcome::Holds;
     let mut evidence = Vec::new();
@@ -182,9 +187,8 @@ fn judge_memory(record: &Record, band: Interval) -> (Outcome, String) {
         // The translation buffer of TCG is in QEMU's figure.
         return (Outcome::NotTested("guest was emulated".to_owned()), evidence);
     }
-    let profile = &record.run.plan.profile;
-    if !profile.verdicts {
-        return (Outcome::NotTested(format!("the profile `{}` gives no verdicts", profile.name)), evidence);
+    if let Some(why) = no_verdicts(record) {
+        return (why, evidence);
     }
     if by_block.len() < crate::analysis::LEAST_BLOCKS {
         return (Outcome::NotTested("too few valid blocks".to_owned()), evidence);

@@ -1,4 +1,4 @@
-//! A plausible record for tests, examples and benchmarks: made up, and only ever shown as such.
+//! What tests, examples and benchmarks share; above all a plausible record: made up, and only ever shown as such.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -250,4 +250,11 @@ pub(crate) fn documented(begin: &str, end: &str, code: &str) {
     } else {
         assert_eq!(documented, code, "docs/METHODOLOGY.md is not current; BLESS=1 writes it anew");
     }
+}
+
+/// Most memory that this process ever had, in KiB (`VmHWM`, proc_pid_status(5)).
+pub fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says it");
+    peak.trim().trim_end_matches(" kB").parse().expect("a number")
 }

@@ -1,6 +1,7 @@
 //! What a guest may say that a tool printed costs the host little memory.
 
 use bench_agent::{Bytes, JobOutput, JobStatus, Rusage};
+use bench_results::testing::peak_kib;
 use bench_workloads::Suite;
 
 fn measure(suite: &str, workload: &str, stdout: Vec<u8>) -> String {
@@ -18,19 +19,13 @@ fn measure(suite: &str, workload: &str, stdout: Vec<u8>) -> String {
     workload.measure(&output).unwrap_err()
 }
 
-fn peak_kb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    peak.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 #[test]
 fn memory_stays_bounded() {
     let list = |before: &str, item: &str, after: &str, bytes: usize| {
         let items = item.repeat((bytes - before.len() - after.len()) / item.len());
         [before, items.trim_end_matches(','), after].concat().into_bytes()
     };
-    let before = peak_kb();
+    let before = peak_kib();
     let most = 8 << 20;
     for (begin, item, end) in [
         ("{\n\"jobs\":[", "{},", "]}"),
@@ -44,7 +39,7 @@ fn memory_stays_bounded() {
         let said = measure("io", "rand-read", list(begin, item, end, 60 << 20));
         assert!(said.contains("are read at most"), "{said}");
     }
-    let taken = peak_kb() - before;
+    let taken = peak_kib() - before;
     assert!(taken < 700_000, "{taken} kB more at the peak");
 }
 

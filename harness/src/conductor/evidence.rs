@@ -51,15 +51,15 @@ impl Look {
         Ok(Look { host: look_at_host(instance, setting), guest })
     }
 
-    /// What was counted in the guest's own network, where there is a guest.
-    pub fn guest_network(&self) -> Option<Counters> {
-        self.guest.as_ref().map(|guest| guest.network)
-    }
-
     /// After the job: the host first.
     pub async fn after(instance: &mut Instance<'_>, setting: &Setting) -> Result<Look> {
         let host = look_at_host(instance, setting);
         Ok(Look { host, guest: GuestLook::take(instance, setting).await? })
+    }
+
+    /// What was counted in the guest's own network; nothing where there is no guest.
+    pub fn guest_network(&self) -> Counters {
+        self.guest.as_ref().map(|guest| guest.network).unwrap_or_default()
     }
 }
 
@@ -135,10 +135,9 @@ fn guest_facts(facts: &mut Facts, before: &GuestLook, after: &GuestLook, tool: O
     for (name, moved) in [("guest", since(after.disk, before.disk)), ("qmp", since(after.qmp, before.qmp))] {
         moved_facts(facts, name, moved);
         if let (Some(tool), Some(moved)) = (tool, moved) {
-            let off = [(tool.read_bytes, moved.read_bytes), (tool.written_bytes, moved.written_bytes)]
-                .map(|(tool, moved)| tool.abs_diff(moved))
-                .into_iter()
-                .fold(0, u64::saturating_add);
+            let (read, written) =
+                (tool.read_bytes.abs_diff(moved.read_bytes), tool.written_bytes.abs_diff(moved.written_bytes));
+            let off = read.saturating_add(written);
             facts.insert(format!("{name}.disk_off_bytes"), json!(off));
         }
     }

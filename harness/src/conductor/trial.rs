@@ -74,7 +74,7 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
         Ok(Err(why)) => trial.failure = Some(why),
         Ok(Ok(executed)) => {
             trial.elapsed_ns = executed.elapsed_ns;
-            guests = executed.looks.each_ref().map(|look| look.guest_network().unwrap_or_default());
+            guests = executed.looks.each_ref().map(Look::guest_network);
             write_raw(
                 subject.raw,
                 "job.json",

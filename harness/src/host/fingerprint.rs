@@ -63,7 +63,7 @@ fn kernel(facts: &mut Fingerprint) {
     put(facts, "kernel.release", read("/proc/sys/kernel/osrelease"));
     put(facts, "kernel.version", read("/proc/sys/kernel/version"));
     put(facts, "kernel.command_line", read("/proc/cmdline"));
-    put(facts, "clock.source", read("/sys/devices/system/clocksource/clocksource0/current_clocksource"));
+    put(facts, "clock.source", read(bench_agent::CLOCK_SOURCE));
     put(facts, "cgroup.version", Some(cgroup_version().to_owned()));
     let release = read("/etc/os-release").unwrap_or_default();
     let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));

@@ -75,7 +75,7 @@ const LOOKS: &[Look] = &[
     },
     Look {
         name: "clock source",
-        paths: &["/sys/devices/system/clocksource/clocksource0/current_clocksource"],
+        paths: &[bench_agent::CLOCK_SOURCE],
         judge: |text| (text.to_owned(), ["tsc", "kvm-clock", "arch_sys_counter"].contains(&text)),
         why: "fio reads the clock twice for each I/O, and other sources than the processor's counter are slow to read",
         advice: "see `dmesg | grep -i tsc` for why the kernel gave the processor's counter up",
