@@ -1,6 +1,6 @@
 # make run    install what is missing, build, measure, report
 # make test   everything that is tested, in the real environments (as root, or with sudo)
-# make calibrate   error rates of the verdicts on this machine, from how its blocks scatter (15 minutes, and an hour and a half with
+# make calibrate   error rates of the verdicts on this machine, from how its blocks scatter (15 minutes, and an hour with
 #                  PROFILE=standard; nothing else may run)
 # make planted     differences that are known by design, and equal sides, measured for real (20 minutes; nothing else may run)
 # make soak        kills, planted differences, escapes and fuzzing, and one table of what came out (under an hour)

@@ -135,7 +135,7 @@ def fio():
         with open(f"{WORK}/job.fio", "w") as file:
             for index, (name, runtime) in enumerate([("drive", "1000ms"), ("warm", "500ms"), ("measured", "2000ms")]):
                 file.write(f"[{name}]\n{job}runtime={runtime}\nrandseed={3 * seed + index + 1}\n")
-        said = run(["fio", "--output-format=json", f"{WORK}/job.fio"]).stdout
+        said = run(["env", "TMPDIR=/dev/shm", "fio", "--output-format=json", f"{WORK}/job.fio"]).stdout
         jobs = json.loads(said[said.index("{"):])["jobs"]
         return next(job for job in jobs if job["jobname"] == "measured")["read"]["iops"]
 

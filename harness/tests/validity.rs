@@ -137,6 +137,29 @@ fn a_job_that_is_not_the_one_that_was_asked_for_is_invalid() {
 }
 
 #[test]
+fn a_tools_temporary_files_are_in_memory_everywhere() {
+    let Some((_alone, stage)) = stage() else { return };
+    if is_hidden(&stage) {
+        return;
+    }
+    let kinds = [("here", "native"), ("inside", "container"), ("guest", "vm:accel=tcg")];
+    let in_memory = r#"[ "$(stat -f -c %T "$TMPDIR")" = tmpfs ] || exit 9"#;
+    let fios = kinds.map(|(name, environment)| late_fio(&stage, name, environment, in_memory));
+    let (status, out, err) = stage.run(&format!("{} --env {}", suite(&stage, "1s"), fios.join(",")));
+    assert_eq!(status, 0, "{out}{err}");
+}
+
+#[test]
+fn a_tool_that_is_replaced_during_the_run_is_invalid() {
+    let Some((_alone, stage)) = stage() else { return };
+    let renewed = late_fio(&stage, "renewed", "native", "cp $0 $0.new && mv $0.new $0");
+    let (status, _, err) = stage.run(&format!("{} --env {renewed}", suite(&stage, "1s")));
+    assert_eq!(status, 3, "{err}");
+    let changed = format!("changed since the run began, such as {}", stage.path().join("renewed").display());
+    Trials::of(&stage).assert_invalid("renewed", &[&changed]);
+}
+
+#[test]
 fn a_guest_moves_exactly_fios_bytes_unless_the_hosts_cache_is_in_its_path() {
     let Some((_alone, stage)) = stage() else { return };
     let environments = "native,vm:accel=tcg,cached=vm:accel=tcg:cache=writeback";

@@ -25,7 +25,7 @@ pub struct Rated {
 
 /// The profiles whose error rates are documented.
 pub const PROFILES: [Rated; 2] = [
-    Rated { profile: "standard", blocks: 12, margin: 0.05, runtime_s: 20.0 },
+    Rated { profile: "standard", blocks: 24, margin: 0.05, runtime_s: 10.0 },
     Rated { profile: "quick", blocks: 8, margin: 0.10, runtime_s: 2.0 },
 ];
 /// What is to be found: a speed of 90 %.
@@ -133,7 +133,7 @@ impl Calibrated {
 }
 
 /// Simulate runs from every series that is long enough, of the profiles whose trials are as long as the recorded ones: shorter
-/// ones scatter more.
+/// ones may scatter more.
 pub fn calibrate(residuals: &Residuals, runs: u32) -> Vec<Calibrated> {
     let mut rows = Vec::new();
     let rated = PROFILES.into_iter().filter(|rated| rated.runtime_s == residuals.runtime_s);
@@ -186,7 +186,7 @@ mod tests {
         residuals.series = vec![series("quiet", 0.01), series("wild", 0.5)];
         let of_runtime = |runtime_s| calibrate(&Residuals { runtime_s, ..residuals.clone() }, 500);
         assert_eq!(of_runtime(60.0), []);
-        let rows = [of_runtime(20.0), of_runtime(2.0)].concat();
+        let rows = [of_runtime(10.0), of_runtime(2.0)].concat();
         assert_eq!(rows.iter().map(|row| row.profile).collect::<Vec<_>>(), ["standard", "standard", "quick", "quick"]);
         for row in rows {
             assert!(row.false_alarms() < if row.workload == "wild" { 0.05 } else { 0.001 }, "{row:?}");

@@ -14,6 +14,7 @@ mod modules;
 mod qemu;
 mod qmp;
 mod resident;
+mod sources;
 mod tools;
 
 pub use accelerator::{KvmVerdict, recall, remember};
@@ -24,6 +25,7 @@ pub use image::{Image, agent_executable};
 pub use qemu::{Accelerator, Config, Disk, Sockets, TARGET_NODE, Tap, argv, detect_aio};
 pub use qmp::{Qmp, QmpError};
 pub use resident::{Resident, pin_vcpus, resident, unpinned_vcpus};
+pub use sources::Sources;
 pub use tools::{Check, ToolsTree};
 
 /// Something about images could not be done.

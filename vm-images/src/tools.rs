@@ -1,6 +1,5 @@
 //! The tools tree: the measured programs with everything they need, at the paths they have on the host.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::closure::closure;
+use crate::sources::Sources;
 use crate::{ImageError, io, run};
 
 /// Places to mount on: folders, and files for `bench` itself and the target.
@@ -46,13 +46,7 @@ pub struct ToolsTree {
 #[derive(Serialize, Deserialize)]
 struct Manifest {
     digest: String,
-    /// Path on the host to size and time of change.
-    sources: BTreeMap<PathBuf, (u64, i64)>,
-}
-
-fn stamp(path: &Path) -> Option<(u64, i64)> {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.len(), metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec()))
+    sources: Sources,
 }
 
 impl ToolsTree {
@@ -89,13 +83,13 @@ impl ToolsTree {
 fn cached(home: &Path, check: Check) -> Option<ToolsTree> {
     let manifest: Manifest = serde_json::from_slice(&fs::read(home.join("manifest.json")).ok()?).ok()?;
     let path = home.join("root");
-    let unchanged = manifest.sources.iter().all(|(source, known)| stamp(source) == Some(*known)) && path.is_dir();
+    let unchanged = manifest.sources.changed().next().is_none() && path.is_dir();
     let right = unchanged && (check == Check::Sources || digest(&path).ok()? == manifest.digest);
     right.then_some(ToolsTree { path, digest: manifest.digest })
 }
 
 /// Copy everything in; what it was made from.
-fn fill(root: &Path, programs: &[PathBuf]) -> Result<BTreeMap<PathBuf, (u64, i64)>, ImageError> {
+fn fill(root: &Path, programs: &[PathBuf]) -> Result<Sources, ImageError> {
     for folder in FOLDERS.into_iter().chain(["etc", "usr/bin"]) {
         let path = root.join(folder);
         fs::create_dir_all(&path).map_err(io("creating", &path))?;
@@ -107,10 +101,10 @@ fn fill(root: &Path, programs: &[PathBuf]) -> Result<BTreeMap<PathBuf, (u64, i64
             symlink(to, root.join(name)).map_err(io("linking", &root.join(name)))?;
         }
     }
-    let mut sources = BTreeMap::new();
+    let mut sources = Sources::default();
     for file in closure(programs)? {
         copy(&file, root)?;
-        sources.extend(stamp(&file).map(|stamp| (file, stamp)));
+        sources.add(&file);
     }
     for (name, content) in FILES {
         let path = root.join(name);

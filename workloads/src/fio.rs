@@ -9,7 +9,7 @@ use bench_results::record::Profile;
 use fio_rs::{Direction, Length, Pattern, Traffic};
 use serde_json::json;
 
-use crate::workload::{Measured, Place, Work, exit_status, last_words};
+use crate::workload::{Measured, Place, Work, exit_status, last_words, tool_env};
 
 /// Name of the job whose output counts.
 const MEASURED: &str = "measured";
@@ -49,6 +49,7 @@ impl Fio {
             ("iodepth", self.iodepth.to_string()),
             ("jobs", self.jobs.to_string()),
             ("engine", "libaio, direct".to_owned()),
+            ("temporary_files", "in memory".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
@@ -147,9 +148,11 @@ impl Fio {
 pub(crate) fn fio_job(place: &Place, sections: &[fio_rs::Job], deadline_s: f64) -> Job {
     // What cannot be written down is refused by fio itself, in a failed trial.
     let text = fio_rs::job_file(sections).unwrap_or_else(|e| format!("# {e}\n"));
+    let mut env = tool_env();
+    env.push(("PATH".to_owned(), place.path_env.clone()));
     Job {
         argv: [&place.fio, "--output-format=json+", "--eta=never", JOB_FILE].map(str::to_owned).to_vec(),
-        env: vec![("PATH".to_owned(), place.path_env.clone()), ("LC_ALL".to_owned(), "C".to_owned())],
+        env,
         files: vec![JobFile { name: JOB_FILE.to_owned(), content: text.as_str().into() }],
         deadline_ns: (deadline_s * 1e9) as u64,
         ..Job::default()

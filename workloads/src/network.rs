@@ -2,6 +2,8 @@
 
 use bench_agent::Job;
 
+use crate::workload::tool_env;
+
 /// What a workload may know of the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
@@ -27,10 +29,5 @@ pub struct Server {
 /// A job of either end; with a deadline when it is known how long it should take.
 pub(crate) fn network_job(argv: Vec<String>, seconds: Option<f64>) -> Job {
     let deadline_s = seconds.map_or(0.0, |seconds| 3.0 * seconds + 30.0);
-    Job {
-        argv,
-        env: vec![("LC_ALL".to_owned(), "C".to_owned())],
-        deadline_ns: (deadline_s * 1e9) as u64,
-        ..Job::default()
-    }
+    Job { argv, env: tool_env(), deadline_ns: (deadline_s * 1e9) as u64, ..Job::default() }
 }

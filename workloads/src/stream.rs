@@ -33,6 +33,7 @@ impl Stream {
             ("direction".to_owned(), direction.to_owned()),
             ("streams".to_owned(), "1".to_owned()),
             ("engine".to_owned(), "iperf3".to_owned()),
+            ("temporary_files".to_owned(), "in memory".to_owned()),
         ]);
         parameters.extend(self.bytes_per_s.map(|rate| ("bytes_per_s".to_owned(), rate.to_string())));
         parameters

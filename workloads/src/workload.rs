@@ -37,6 +37,12 @@ pub struct TrialJobs {
     pub measured: Job,
 }
 
+/// The variables of the tools that we measure with. Their temporary files lie in the agent's scratch folder, where they start,
+/// which is in memory everywhere; `/tmp` natively often is not: docs/METHODOLOGY.md, "The same temporary files".
+pub(crate) fn tool_env() -> Vec<(String, String)> {
+    [("LC_ALL", "C"), ("TMPDIR", ".")].map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+}
+
 /// What a workload is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bench_agent::{Job, JobStatus};
 use bench_container::Limits;
 use bench_results::record::{self, Accelerator, Kind};
-use bench_vm::{Config, Disk, KvmVerdict, Tap};
+use bench_vm::{Config, Disk, KvmVerdict, Sources, Tap};
 use bench_workloads::{EnvironmentDefinition, Network, Place};
 
 use super::instance::{Instance, Setting};
@@ -43,6 +43,8 @@ pub struct Environment {
     pub route: Option<Route>,
     /// What a workload may know of where it is.
     pub place: Place,
+    /// Files of the host that measured tools, QEMU and the guest's kernel consist of: as they were when it was prepared.
+    pub sources: Sources,
     /// Why it has the accelerator it has, when that is not the best.
     pub accelerator_note: Option<String>,
 }
@@ -64,9 +66,11 @@ impl Environment {
                 (Start::Vm(Box::new(vm::Machine { config, patience: vm::BOOT })), note)
             }
         };
+        let place = place(definition, route, setting)?;
         Ok(Environment {
             name: definition.name.clone(),
-            place: place(definition, route, setting)?,
+            sources: sources(&start, &place, setting)?,
+            place,
             definition: definition.clone(),
             start,
             route,
@@ -264,6 +268,19 @@ impl Environment {
         let disk = setting.target.as_ref().and_then(|target| target.disk.as_ref());
         Ok(disk.and_then(|disk| disk.attribute("queue/scheduler")).unwrap_or_else(|| "unknown".into()))
     }
+}
+
+/// As they are when the run begins.
+fn sources(start: &Start, place: &Place, setting: &Setting) -> Result<Sources> {
+    let mut programs = Vec::new();
+    if setting.target.is_some() {
+        programs.push(PathBuf::from(&place.fio));
+    }
+    programs.extend(place.network.iter().map(|network| PathBuf::from(&network.iperf3)));
+    if let Start::Vm(machine) = start {
+        programs.extend([machine.config.qemu.clone(), machine.config.image.kernel.clone()]);
+    }
+    Sources::of(&programs).context("finding the files that measured programs need")
 }
 
 /// The digest of a file inside, which must be that of the file outside.

@@ -28,6 +28,7 @@ pub struct Look {
     guest: Option<GuestLook>,
 }
 
+#[derive(Default)]
 struct GuestLook {
     kernel: Kernel,
     /// The target as the guest's kernel counts it.
@@ -81,10 +82,20 @@ impl GuestLook {
             ["/proc/stat", "/proc/vmstat", bench_vm::TARGET_STAT, CLOCK_SOURCE, "/proc/net/dev", "/proc/net/snmp"];
         let texts = instance.agent.texts(paths.map(str::to_owned).to_vec()).await?;
         let text = |at: usize| texts.get(at).cloned().flatten().unwrap_or_default();
-        let disk = Moved::parse(&text(2)).filter(|_| setting.target.is_some());
-        let clock = Some(clock_source(&text(3))).filter(|name| !name.is_empty());
-        let (kernel, network) = (Kernel::parse(&text(0), &text(1)), Counters::parse(&text(4), &text(5)));
-        Ok(Some(GuestLook { kernel, disk, qmp, direct, unpinned, clock, network }))
+        let mut look = GuestLook { qmp, direct, unpinned, ..GuestLook::parse([0, 1, 2, 3, 4, 5].map(text)) };
+        look.disk = look.disk.filter(|_| setting.target.is_some());
+        Ok(Some(look))
+    }
+
+    /// From what the guest's files say, whatever that is.
+    fn parse([stat, vmstat, disk, clock, dev, snmp]: [String; 6]) -> GuestLook {
+        GuestLook {
+            kernel: Kernel::parse(&stat, &vmstat),
+            disk: Moved::parse(&disk),
+            clock: Some(clock_source(&clock)).filter(|name| !name.is_empty()),
+            network: Counters::parse(&dev, &snmp),
+            ..GuestLook::default()
+        }
     }
 }
 
@@ -223,7 +234,27 @@ pub async fn baseline(setting: &Setting) -> Baseline {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Texts as the kernel writes them, but for their numbers, and texts that are not.
+    const GUESTS_TEXT: &str = "((cpu|cpu0|pswpin|pswpout|pgmajfault|oom_kill|eth0:|.{0,8})( [0-9]{1,20}){0,16}\n){0,4}\
+        (Tcp: OutSegs RetransSegs\nTcp:( [0-9]{1,20}){0,3}\n)?";
+
+    proptest! {
+        #[test]
+        fn whatever_a_guest_says_every_figure_is_a_number(
+            before in proptest::array::uniform6(GUESTS_TEXT),
+            after in proptest::array::uniform6(GUESTS_TEXT),
+            tool in any::<(u64, u64)>(),
+        ) {
+            let [before, after] = [before, after].map(GuestLook::parse);
+            let mut facts = after.network.facts_since(&before.network);
+            guest_facts(&mut facts, &before, &after, Some(moved(tool.0, tool.1)));
+            prop_assert!(facts.values().all(Value::is_number), "{facts:?}");
+        }
+    }
 
     fn moved(read_bytes: u64, written_bytes: u64) -> Moved {
         Moved { read_bytes, written_bytes }

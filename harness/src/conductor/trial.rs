@@ -100,7 +100,7 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
     if let Some(target) = &setting.target {
         sync(Path::new(&target.target.path))?;
     }
-    host_facts(&mut trial, instance, setting);
+    host_facts(&mut trial, subject.environment, instance, setting);
     if let (Some(mut before), Some(mut after)) = (before, counters(instance, &mut trial)) {
         before.add(&guests[0]);
         after.add(&guests[1]);
@@ -259,8 +259,9 @@ fn cost(trial: &mut Trial, work: Work, window: &Window) {
     trial.facts.insert("cpu.window_ns".into(), json!(window.length_ns));
 }
 
-/// What only the host can see when the job is over: limits that are not in force, an out-of-memory kill, the guest's memory.
-fn host_facts(trial: &mut Trial, instance: &Instance<'_>, setting: &Setting) {
+/// What only the host can see when the job is over: limits that are not in force, programs that are not the same any more, an
+/// out-of-memory kill, the guest's memory.
+fn host_facts(trial: &mut Trial, environment: &Environment, instance: &Instance<'_>, setting: &Setting) {
     let broken = match instance.ground.cgroup.verify() {
         Ok(broken) => broken,
         Err(e) => vec![format!("the limits could not be read back: {e}")],
@@ -269,6 +270,10 @@ fn host_facts(trial: &mut Trial, instance: &Instance<'_>, setting: &Setting) {
     put("limits.broken", json!(broken.len()));
     if !broken.is_empty() {
         put("limits.said", json!(broken.join("; ")));
+    }
+    put("tools.changed", json!(environment.sources.changed().count()));
+    if let Some(first) = environment.sources.changed().next() {
+        put("tools.said", json!(first.display().to_string()));
     }
     if let Ok(kills) = instance.ground.cgroup.oom_kills() {
         put("memory.oom_kills", json!(kills));

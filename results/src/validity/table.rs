@@ -29,6 +29,18 @@ pub const CHECKS: &[Check] = &[
         ],
     ),
     check(
+        "tools.changed",
+        AtMost(0.0),
+        "",
+        Hard,
+        [
+            "files of the measured tools, QEMU, their libraries and the guest's kernel that were written, replaced or removed since the \
+             run began or went on",
+            "{tools.changed} files of the measured programs changed since the run began, such as {tools.said}",
+            "install nothing while bench measures",
+        ],
+    ),
+    check(
         "memory.oom_kills",
         AtMost(0.0),
         "",

@@ -31,7 +31,7 @@ fn write_cache(text: Option<&str>) -> Finding {
     match text {
         None => unreadable("write cache", WHY),
         Some("write through") => finding("write cache", Level::Fine, "write through", WHY, ""),
-        Some(text) => finding("write cache", Level::Matters, text, WHY, "for sustained writes use --profile standard"),
+        Some(text) => finding("write cache", Level::Matters, text, WHY, "for sustained writes use --profile paper"),
     }
 }
 
