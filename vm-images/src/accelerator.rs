@@ -1,12 +1,12 @@
 //! Whether KVM boots a guest here, remembered for this kernel, QEMU and boot of the host.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::boot::BootError;
+use crate::sources::stamp;
 
 /// What a real boot under KVM showed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +73,7 @@ fn file(cache: &Path) -> PathBuf {
 /// This kernel, QEMU and boot of the host.
 fn key(qemu: &Path) -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    let stamp = fs::metadata(qemu).map(|metadata| (metadata.len(), metadata.mtime())).unwrap_or_default();
+    let stamp = stamp(qemu).unwrap_or_default();
     let (release, boot) = (read("/proc/sys/kernel/osrelease"), read("/proc/sys/kernel/random/boot_id"));
     format!("{release} {boot} {} {stamp:?}", qemu.display())
 }

@@ -34,7 +34,8 @@ impl Sources {
     }
 }
 
-fn stamp(path: &Path) -> Option<(u64, i64)> {
+/// Size in bytes and time of the last change in nanoseconds; absent where the file cannot be looked at.
+pub(crate) fn stamp(path: &Path) -> Option<(u64, i64)> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.len(), metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec()))
 }

@@ -271,8 +271,9 @@ fn host_facts(trial: &mut Trial, environment: &Environment, instance: &Instance<
     if !broken.is_empty() {
         put("limits.said", json!(broken.join("; ")));
     }
-    put("tools.changed", json!(environment.sources.changed().count()));
-    if let Some(first) = environment.sources.changed().next() {
+    let changed: Vec<_> = environment.sources.changed().collect();
+    put("tools.changed", json!(changed.len()));
+    if let Some(first) = changed.first() {
         put("tools.said", json!(first.display().to_string()));
     }
     if let Ok(kills) = instance.ground.cgroup.oom_kills() {
