@@ -129,13 +129,13 @@ def fio():
     target = os.path.abspath(f"{WORK}/target")
     run(["fio", "--name=fill", f"--filename={target}", "--size=1g", "--rw=write", "--bs=1m", "--direct=1", "--ioengine=libaio", "--iodepth=16", "--refill_buffers=1"])
     job = f"filename={target}\nsize=1g\nrw=randread\nbs=4k\niodepth=16\nnumjobs=8\ndirect=1\nioengine=libaio\ntime_based=1\n"
-    job += "allrandrepeat=1\nclocksource=clock_gettime\ngroup_reporting=1\nstonewall\n"
+    job += "allrandrepeat=1\nclocksource=clock_gettime\ngroup_reporting=1\niomem_align=2m\nstonewall\n"
 
     def shell(seed):
         with open(f"{WORK}/job.fio", "w") as file:
             for index, (name, runtime) in enumerate([("drive", "1000ms"), ("warm", "500ms"), ("measured", "2000ms")]):
                 file.write(f"[{name}]\n{job}runtime={runtime}\nrandseed={3 * seed + index + 1}\n")
-        said = run(["env", "TMPDIR=/dev/shm", "fio", "--output-format=json", f"{WORK}/job.fio"]).stdout
+        said = run(["env", "TMPDIR=/dev/shm", "GLIBC_TUNABLES=glibc.malloc.hugetlb=1", "fio", "--output-format=json", f"{WORK}/job.fio"]).stdout
         jobs = json.loads(said[said.index("{"):])["jobs"]
         return next(job for job in jobs if job["jobname"] == "measured")["read"]["iops"]
 

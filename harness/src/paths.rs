@@ -96,10 +96,15 @@ pub fn state_dir() -> PathBuf {
     std::env::var_os("BENCH_STATE_DIR").map_or_else(|| PathBuf::from("/var/lib/bench"), PathBuf::from)
 }
 
-/// A place in memory for sockets and small files of this process: `/run/bench/NAME`, else below `/dev/shm`.
-pub fn volatile_dir(name: &str) -> PathBuf {
-    let base = ["/run", "/dev/shm"].iter().find(|dir| is_in_memory(Path::new(dir))).unwrap_or(&"/run");
-    Path::new(base).join(format!("bench-{name}"))
+/// A place in memory for sockets and the tools' temporary files: `/run/bench-NAME`, else below `/dev/shm`. On a disk they would be
+/// I/O that only some environments have, so that neither being in memory is an error.
+pub fn volatile_dir(name: &str) -> Result<PathBuf> {
+    let base = ["/run", "/dev/shm"].map(Path::new).into_iter().find(|dir| is_in_memory(dir));
+    let base = base.context(
+        "finding a place in memory for the tools' temporary files: neither /run nor /dev/shm is a tmpfs \
+         (`mount -t tmpfs tmpfs /dev/shm` makes one)",
+    )?;
+    Ok(base.join(format!("bench-{name}")))
 }
 
 fn is_in_memory(path: &Path) -> bool {

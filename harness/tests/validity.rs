@@ -150,13 +150,50 @@ fn a_tools_temporary_files_are_in_memory_everywhere() {
 }
 
 #[test]
-fn a_tool_that_is_replaced_during_the_run_is_invalid() {
+fn a_large_io_is_one_request_everywhere() {
     let Some((_alone, stage)) = stage() else { return };
-    let renewed = late_fio(&stage, "renewed", "native", "cp $0 $0.new && mv $0.new $0");
-    let (status, _, err) = stage.run(&format!("{} --env {renewed}", suite(&stage, "1s")));
-    assert_eq!(status, 3, "{err}");
-    let changed = format!("changed since the run began, such as {}", stage.path().join("renewed").display());
-    Trials::of(&stage).assert_invalid("renewed", &[&changed]);
+    let huge_pages = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+    if huge_pages.is_empty() || huge_pages.contains("[never]") {
+        eprintln!("skipped: this kernel gives no huge pages ({huge_pages:?})");
+        return;
+    }
+    if is_hidden(&stage) {
+        return;
+    }
+    let run =
+        "run --suite io --profile smoke --only seq-read,seq-write --no-control --env native,container,vm:accel=tcg";
+    let (status, out, err) = stage.run(run);
+    assert_eq!(status, 0, "{out}{err}");
+    let least = 0.9 * (1 << 20).min(largest_request(stage.path())) as f64;
+    for trial in Trials::of(&stage).0 {
+        let mean = trial["facts"]["disk.request_bytes"].as_f64();
+        assert!(mean.is_some_and(|mean| mean >= least), "{mean:?} of {least} in {trial}");
+        if trial["environment"] == "vm" {
+            assert!(trial["facts"]["guest.request_bytes"].as_f64() >= Some(0.9 * f64::from(1 << 20)), "{trial}");
+        }
+    }
+}
+
+/// Bytes of the largest request that the disk beneath a path is given (kernel: sysfs-block, `max_sectors_kb`).
+fn largest_request(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let number = fs::metadata(path).unwrap().dev();
+    let disk = format!("/sys/dev/block/{}:{}", nix::sys::stat::major(number), nix::sys::stat::minor(number));
+    let queue = ["queue", "../queue"].map(|queue| fs::read_to_string(format!("{disk}/{queue}/max_sectors_kb")));
+    queue.into_iter().flatten().next().unwrap().trim().parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn a_tool_that_is_replaced_during_the_run_is_invalid_and_ends_it() {
+    let Some((_alone, stage)) = stage() else { return };
+    let renewed = late_fio(&stage, "renewed", "native", "[ ! -e job.fio ] || { cp $0 $0.new && mv $0.new $0; }");
+    let (status, _, err) = stage.run(&format!("{} --blocks 2 --env {renewed}", suite(&stage, "1s")));
+    let path = stage.path().join("renewed");
+    assert_eq!(status, 2, "{err}");
+    assert!(err.contains(&format!("{} changed since the run began", path.display())), "{err}");
+    let trials = Trials::of(&stage);
+    trials.assert_invalid("renewed", &[&format!("changed since the run began, such as {}", path.display())]);
+    assert_eq!(trials.0.len(), 1, "there is no second block");
 }
 
 #[test]

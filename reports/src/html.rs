@@ -22,6 +22,31 @@ struct Page<'a> {
 /// The style of every page.
 pub(crate) const CSS: &str = include_str!("../templates/report.css");
 
+/// A page on which percentages stay whole where lines are broken, and so do options of commands, which browsers break at dashes.
+pub(crate) fn whole(page: &str) -> String {
+    let (head, body) = page.split_at(page.find("<body>").unwrap_or(0));
+    let mut out = head.to_owned();
+    let mut is_drawing = false;
+    // In each part text and then a tag: in text, `<` and `>` are escaped.
+    for part in body.split_inclusive('>') {
+        let (text, tag) = part.split_at(part.find('<').unwrap_or(part.len()));
+        for word in text.split_inclusive(char::is_whitespace) {
+            let (word, space) = word.split_at(word.trim_end().len());
+            match is_option(word) && !is_drawing {
+                true => out.push_str(&format!("<span class=\"option\">{word}</span>{space}")),
+                false => out.extend([word, space]),
+            }
+        }
+        out.push_str(tag);
+        is_drawing = tag.starts_with("<svg") || is_drawing && !tag.starts_with("</svg");
+    }
+    units::together(&out)
+}
+
+fn is_option(word: &str) -> bool {
+    word.split_once("--").is_some_and(|(_, name)| name.starts_with(|first: char| first.is_ascii_lowercase()))
+}
+
 /// A figure as a page shows it.
 pub(crate) struct Shown {
     pub(crate) figure: Figure,
@@ -45,7 +70,7 @@ impl Report {
         };
         let page =
             Page { report: self, css: CSS, answer, figures, citation: &paper().citation, machine: &paper().machine };
-        Ok(units::together(&page.render()?))
+        Ok(whole(&page.render()?))
     }
 
     fn has_noise_floor(&self) -> bool {
@@ -54,5 +79,22 @@ impl Report {
 
     fn margin_text(&self) -> Option<String> {
         self.margin.map(|margin| format!("±{}", units::percent(margin)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_and_percentages_are_not_broken_and_nothing_else_is_touched() {
+        let head = "<title>--a</title><style>a { color: var(--ink); }</style><body>";
+        let drawing = r#"<svg fill="var(--ink)"><text>--b</text></svg>"#;
+        let page = format!("{head}{drawing}<p id=\"--c\">5 % more\n(--blocks 17) -- a--B, <b>--margin</b></p>");
+        let expected = format!(
+            "{head}{drawing}<p id=\"--c\">5\u{a0}% more\n<span class=\"option\">(--blocks</span> 17) -- a--B, \
+             <b><span class=\"option\">--margin</span></b></p>"
+        );
+        assert_eq!(whole(&page), expected);
     }
 }

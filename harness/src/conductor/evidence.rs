@@ -103,7 +103,7 @@ impl GuestLook {
 fn moved_by_qemu(stats: &Value) -> Option<Moved> {
     let node = stats.as_array()?.iter().find(|node| node["node-name"] == bench_vm::TARGET_NODE)?;
     let bytes = |name: &str| node["stats"][name].as_u64();
-    Some(Moved { read_bytes: bytes("rd_bytes")?, written_bytes: bytes("wr_bytes")? })
+    Some(Moved { read_bytes: bytes("rd_bytes")?, written_bytes: bytes("wr_bytes")?, requests: None })
 }
 
 /// Whether the target's node goes past the host's page cache, in the answer to `query-named-block-nodes`.
@@ -117,7 +117,7 @@ fn opened_directly(nodes: &Value) -> Option<bool> {
 pub fn facts(before: &Look, after: &Look, tool: Option<(u64, u64)>, idle_bytes_per_s: f64) -> Facts {
     let mut facts = after.host.facts_since(&before.host);
     let seconds = after.host.seconds_since(&before.host);
-    let tool = tool.map(|(read_bytes, written_bytes)| Moved { read_bytes, written_bytes });
+    let tool = tool.map(|(read_bytes, written_bytes)| Moved { read_bytes, written_bytes, requests: None });
     moved_facts(&mut facts, "fio", tool);
     let disk = since(after.host.disk, before.host.disk);
     moved_facts(&mut facts, "disk", disk);
@@ -172,6 +172,9 @@ fn moved_facts(facts: &mut Facts, whose: &str, moved: Option<Moved>) {
     let Some(moved) = moved else { return };
     facts.insert(format!("{whose}.read_bytes"), json!(moved.read_bytes));
     facts.insert(format!("{whose}.written_bytes"), json!(moved.written_bytes));
+    if let Some(mean) = moved.requests.and_then(|requests| moved.bytes().checked_div(requests)) {
+        facts.insert(format!("{whose}.request_bytes"), json!(mean));
+    }
 }
 
 /// What of the tool's bytes was not seen, in percent, of the direction that lacks more; absent when it moved nothing.
@@ -257,7 +260,7 @@ mod tests {
     }
 
     fn moved(read_bytes: u64, written_bytes: u64) -> Moved {
-        Moved { read_bytes, written_bytes }
+        Moved { read_bytes, written_bytes, requests: None }
     }
 
     #[test]

@@ -72,10 +72,10 @@ impl<'a> Ground<'a> {
     /// Make cgroup and folder, each written down before it is made.
     pub fn prepare(ledger: &'a Ledger, name: &str, limits: &Limits) -> Result<Ground<'a>> {
         let name = &format!("bench-{name}");
+        let folder = paths::volatile_dir(name.trim_start_matches("bench-"))?;
         let paths = Cgroup::plan(name).with_context(|| format!("finding a place for the cgroup {name}"))?;
         let group = ledger.record(Change::Cgroup { paths })?;
         let made = Cgroup::create(name, limits).with_context(|| format!("creating the cgroup {name}"));
-        let folder = paths::volatile_dir(name.trim_start_matches("bench-"));
         let made = made.and_then(|cgroup| Ok((cgroup, ledger.create_folder(&folder)?)));
         match made {
             Ok((cgroup, id)) => Ok(Ground { ledger, changes: vec![group, id], cgroup, folder, network: None }),

@@ -18,7 +18,7 @@ pub mod vm;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bench_agent::clock_ns;
 use bench_results::record::{Overhead, PlannedTrial, Run, Trial};
 use bench_results::resume::Round;
@@ -81,6 +81,7 @@ impl<'a> Conductor<'a> {
             folder.replace_run(run)?;
         }
         for (index, round) in rounds.iter().enumerate() {
+            self.check_programs()?;
             listener(Event::Block { number: round.block, of: run.plan.profile.blocks });
             let mut instances = self.start_instances(listener).await;
             if let (Some((driver, place)), 1..) = (&mut driver, index) {
@@ -108,6 +109,21 @@ impl<'a> Conductor<'a> {
             Some((driver, _)) => driver.stop().await,
             None => Ok(()),
         }
+    }
+
+    /// A run whose programs are other ones by now would only add invalid trials.
+    fn check_programs(&self) -> Result<()> {
+        for environment in self.environments {
+            if let Some(path) = environment.sources.changed().next() {
+                bail!(
+                    "measuring `{}`: {} changed since the run began, so that no later trial could be valid; what was measured is \
+                     kept. Install nothing while bench measures, and measure again",
+                    environment.name,
+                    path.display()
+                );
+            }
+        }
+        Ok(())
     }
 
     /// One fresh instance of every environment. One that does not start costs its own trials of this block, no others'.

@@ -81,21 +81,24 @@ pub struct Counters {
     file: File,
 }
 
-/// Bytes in both directions.
+/// Bytes and requests in both directions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moved {
     /// From the device.
     pub read_bytes: u64,
     /// To the device.
     pub written_bytes: u64,
+    /// Requests that the device completed; absent where they are not counted.
+    pub requests: Option<u64>,
 }
 
 impl Moved {
-    /// Bytes of a device by its `stat` file: fields 3 and 7 are sectors read and written (kernel: block/stat.rst).
+    /// By a device's `stat` file: fields 1 and 5 are reads and writes, 3 and 7 their sectors (kernel: block/stat.rst).
     pub fn parse(stat: &str) -> Option<Moved> {
         let fields: Vec<u64> = stat.split_whitespace().map_while(|field| field.parse().ok()).collect();
         let bytes = |at: usize| Some(fields.get(at)?.saturating_mul(SECTOR_BYTES));
-        Some(Moved { read_bytes: bytes(2)?, written_bytes: bytes(6)? })
+        let requests = fields.first()?.saturating_add(*fields.get(4)?);
+        Some(Moved { read_bytes: bytes(2)?, written_bytes: bytes(6)?, requests: Some(requests) })
     }
 
     /// What was added since `before`.
@@ -103,6 +106,7 @@ impl Moved {
         Moved {
             read_bytes: self.read_bytes.saturating_sub(before.read_bytes),
             written_bytes: self.written_bytes.saturating_sub(before.written_bytes),
+            requests: self.requests.zip(before.requests).map(|(now, before)| now.saturating_sub(before)),
         }
     }
 
@@ -132,7 +136,10 @@ mod tests {
             "    4451      112   345000     2110    91822     3310  1120016    40211        0    51212    44321\n";
         let moved = Moved::parse(text).unwrap();
         assert_eq!((moved.read_bytes, moved.written_bytes), (345_000 * 512, 1_120_016 * 512));
-        assert_eq!(moved.since(Moved { read_bytes: 512, written_bytes: 512 }).bytes(), (345_000 + 1_120_016 - 2) * 512);
+        assert_eq!(moved.requests, Some(4451 + 91822));
+        let later = moved.since(Moved { read_bytes: 512, written_bytes: 512, requests: Some(1) });
+        assert_eq!((later.bytes(), later.requests), ((345_000 + 1_120_016 - 2) * 512, Some(4451 + 91822 - 1)));
+        assert_eq!(moved.since(Moved::default()).requests, None);
         assert_eq!(Moved::parse("1 2 3"), None);
     }
 

@@ -246,7 +246,7 @@ fn moved_v1(text: &str, (major, minor): (u64, u64)) -> Moved {
         let mut lines = text.lines().filter_map(|line| line.strip_prefix(&device)?.strip_prefix(word));
         lines.next().and_then(|number| number.trim().parse().ok()).unwrap_or(0)
     };
-    Moved { read_bytes: bytes("Read"), written_bytes: bytes("Write") }
+    Moved { read_bytes: bytes("Read"), written_bytes: bytes("Write"), requests: None }
 }
 
 /// cgroup v2: `254:0 rbytes=4096 wbytes=0 ...`.
@@ -254,7 +254,7 @@ fn moved_v2(text: &str, (major, minor): (u64, u64)) -> Moved {
     let device = format!("{major}:{minor} ");
     let line = text.lines().find_map(|line| line.strip_prefix(&device)).unwrap_or_default();
     let bytes = |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)?.parse().ok()).unwrap_or(0);
-    Moved { read_bytes: bytes("rbytes="), written_bytes: bytes("wbytes=") }
+    Moved { read_bytes: bytes("rbytes="), written_bytes: bytes("wbytes="), requests: None }
 }
 
 /// Time that quotas kept a group from running: its own, and those of the groups that it lies in.
@@ -344,10 +344,10 @@ mod tests {
     #[test]
     fn accounting_of_both_cgroup_versions_is_read() {
         let v1 = "7:0 Read 1\n254:0 Read 4096\n254:0 Write 512\n254:0 Sync 4608\n254:0 Total 4608\nTotal 4609";
-        let moved = Moved { read_bytes: 4096, written_bytes: 512 };
+        let moved = Moved { read_bytes: 4096, written_bytes: 512, requests: None };
         assert_eq!(moved_v1(v1, (254, 0)), moved);
         assert_eq!(moved_v2("7:0 rbytes=1\n254:0 rbytes=4096 wbytes=512 rios=1 wios=1", (254, 0)), moved);
-        assert_eq!(moved_v2("", (254, 0)), Moved { read_bytes: 0, written_bytes: 0 });
+        assert_eq!(moved_v2("", (254, 0)), Moved::default());
         assert_eq!(throttled_ns("nr_periods 5\nnr_throttled 2\nthrottled_time 7000"), Some(7000));
         assert_eq!(throttled_ns("usage_usec 9\nnr_throttled 2\nthrottled_usec 7"), Some(7000));
         assert_eq!(throttled_ns(""), None);

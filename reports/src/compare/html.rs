@@ -5,8 +5,7 @@ use bench_results::compare::Judged;
 
 use super::{CompareReport, tables};
 use crate::ReportError;
-use crate::html::{CSS, Shown};
-use crate::units;
+use crate::html::{CSS, Shown, whole};
 
 #[derive(Template)]
 #[template(path = "compare.html")]
@@ -24,6 +23,6 @@ impl CompareReport<'_> {
         let figures = self.figures().into_iter().map(Shown::new).collect::<Result<_, _>>()?;
         let rows = self.judgement.deciding().collect();
         let page = Page { report: self, css: CSS, figures, rows, remarks: self.remarks() };
-        Ok(units::together(&page.render()?))
+        Ok(whole(&page.render()?))
     }
 }

@@ -110,6 +110,13 @@ pub enum JobError {
     },
 }
 
+/// The variable with which fio's buffers lie in huge pages, where the kernel has them (glibc 2.35, "Memory Allocation Tunables": malloc
+/// asks for them by madvise(2)). In scattered pages a large I/O is split into several requests, more of them or fewer by chance.
+pub const HUGE_BUFFERS: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
+
+/// Where a huge page of x86-64 begins, a buffer does: both are needed.
+const HUGE_PAGE_BYTES: u64 = 2 << 20;
+
 /// The text of a job file, one section for each job.
 pub fn job_file(jobs: &[Job]) -> Result<String, JobError> {
     let mut text = String::new();
@@ -159,6 +166,7 @@ fn section(text: &mut String, job: &Job) {
         ("random_generator", "tausworthe64".to_owned()),
         ("refill_buffers", flag(job.refill_buffers)),
         ("end_fsync", flag(job.end_fsync)),
+        ("iomem_align", HUGE_PAGE_BYTES.to_string()),
         // fio would choose the CPU's counter natively and the kernel's clock in some guests.
         ("clocksource", "clock_gettime".to_owned()),
     ];

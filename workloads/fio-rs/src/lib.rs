@@ -10,6 +10,6 @@ mod job;
 mod output;
 mod run;
 
-pub use job::{Direction, Job, JobError, Length, Pattern, job_file};
+pub use job::{Direction, HUGE_BUFFERS, Job, JobError, Length, Pattern, job_file};
 pub use output::{Bin, Failure, JobOutput, Latency, Output, ParseError, Traffic, parse};
 pub use run::{RunError, run};

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::job::{Job, JobError, job_file};
+use crate::job::{HUGE_BUFFERS, Job, JobError, job_file};
 use crate::output::{Output, ParseError, parse};
 
 /// fio could not be run.
@@ -32,6 +32,7 @@ pub fn run(fio: &Path, jobs: &[Job]) -> Result<(Output, i32), RunError> {
     let failed = |source| RunError::Io { program: fio.display().to_string(), source };
     let mut child = Command::new(fio)
         .args(["--output-format=json+", "-"])
+        .envs([HUGE_BUFFERS])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())

@@ -45,8 +45,9 @@ const LOOKS: &[Look] = &[
     Look {
         name: "huge pages",
         paths: &["/sys/kernel/mm/transparent_hugepage/enabled"],
-        judge: |text| (chosen(text), chosen(text) != "always"),
-        why: "with `always`, whether an instance's memory is in huge pages depends on luck and on time",
+        judge: |text| (chosen(text), chosen(text) == "madvise"),
+        why: "with `always`, whether memory is in huge pages depends on luck and on time; with `never`, fio's buffers are scattered, \
+              and how large its requests to the disk are is luck",
         advice: "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled`",
     },
     Look {
