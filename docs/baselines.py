@@ -22,6 +22,7 @@ BENCH = os.path.abspath("target/release/bench")
 WORK = tempfile.mkdtemp(prefix="bench-baselines-", dir="target")
 ENV = dict(os.environ, BENCH_STATE_DIR=os.path.abspath(f"{WORK}/state"), NO_COLOR="1")
 PAIRS = 10
+HUGE = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 STUDENT = 2.262  # 97.5 % quantile for 9 degrees of freedom
 
 
@@ -124,10 +125,14 @@ def guest():
     print(f"guest: bench / bare initramfs {paired(ours, bare)}")
 
 
+def fill(target):
+    run(["fio", "--name=fill", f"--filename={target}", "--size=1g", "--rw=write", "--bs=1m", "--direct=1", "--ioengine=libaio", "--iodepth=16", "--refill_buffers=1"])
+
+
 def fio():
     """`rand-read` in native against the same job file from a shell."""
     target = os.path.abspath(f"{WORK}/target")
-    run(["fio", "--name=fill", f"--filename={target}", "--size=1g", "--rw=write", "--bs=1m", "--direct=1", "--ioengine=libaio", "--iodepth=16", "--refill_buffers=1"])
+    fill(target)
     job = f"filename={target}\nsize=1g\nrw=randread\nbs=4k\niodepth=16\nnumjobs=8\ndirect=1\nioengine=libaio\ntime_based=1\n"
     job += "allrandrepeat=1\nclocksource=clock_gettime\ngroup_reporting=1\niomem_align=2m\nstonewall\n"
 
@@ -135,7 +140,7 @@ def fio():
         with open(f"{WORK}/job.fio", "w") as file:
             for index, (name, runtime) in enumerate([("drive", "1000ms"), ("warm", "500ms"), ("measured", "2000ms")]):
                 file.write(f"[{name}]\n{job}runtime={runtime}\nrandseed={3 * seed + index + 1}\n")
-        said = run(["env", "TMPDIR=/dev/shm", "GLIBC_TUNABLES=glibc.malloc.hugetlb=1", "fio", "--output-format=json", f"{WORK}/job.fio"]).stdout
+        said = run(["fio", "--output-format=json", f"{WORK}/job.fio"], env=dict(os.environ, TMPDIR="/dev/shm", **HUGE)).stdout
         jobs = json.loads(said[said.index("{"):])["jobs"]
         return next(job for job in jobs if job["jobname"] == "measured")["read"]["iops"]
 
@@ -143,6 +148,28 @@ def fio():
         return measured("iops", "--only", "rand-read", "--target", target, "--destroy-data", "--size", "1GiB")
 
     print(f"fio: bench / shell {paired(ours, shell)}")
+    os.remove(target)
+
+
+def buffers():
+    """Large I/Os with buffers as malloc gives them, and with buffers in huge pages: throughput, its spread, size of requests."""
+    target = os.path.abspath(f"{WORK}/target")
+    fill(target)
+    jobs = {"read": ["--rw=read", "--iodepth=2"], "write": ["--rw=write", "--iodepth=16"]}
+    ways = {"malloc": ({}, []), "huge pages": (HUGE, ["--iomem_align=2m"])}
+    seen = {(job, way): [] for job in jobs for way in ways}
+    for pair in range(PAIRS):
+        for job, way in seen if pair % 2 else reversed(seen):
+            variables, option = ways[way]
+            words = ["fio", "--name=job", f"--filename={target}", "--size=1g", "--bs=1m", "--direct=1", "--ioengine=libaio"]
+            words += ["--time_based", "--runtime=3", "--output-format=json", *jobs[job], *option]
+            said = json.loads(run(words, env=dict(os.environ, TMPDIR="/dev/shm", **variables)).stdout)
+            done, disk = said["jobs"][0][job], said["disk_util"][0]
+            seen[job, way].append((done["bw_bytes"], done["io_bytes"] / disk[f"{job}_ios"]))
+    for (job, way), values in seen.items():
+        rates, sizes = zip(*values)
+        spread = statistics.stdev(math.log(rate) for rate in rates)
+        print(f"buffers: {job}, {way}: {statistics.mean(rates) / 1e6:.0f} MB/s, spread {100 * spread:.1f} %, requests of {min(sizes) / 1024:.0f} to {max(sizes) / 1024:.0f} KiB")
     os.remove(target)
 
 
@@ -170,6 +197,6 @@ def veth():
 
 
 if __name__ == "__main__":
-    known = {part.__name__: part for part in (start, guest, fio, veth)}
+    known = {part.__name__: part for part in (start, guest, fio, buffers, veth)}
     for name in sys.argv[1:] or known:
         known[name]()
