@@ -164,13 +164,15 @@ fn a_large_io_is_one_request_everywhere() {
         "run --suite io --profile smoke --only seq-read,seq-write --no-control --env native,container,vm:accel=tcg";
     let (status, out, err) = stage.run(run);
     assert_eq!(status, 0, "{out}{err}");
-    let least = 0.9 * (1 << 20).min(largest_request(stage.path())) as f64;
+    let host = (1 << 20).min(largest_request(stage.path())) as f64;
     for trial in Trials::of(&stage).0 {
-        let mean = trial["facts"]["disk.request_bytes"].as_f64();
-        assert!(mean.is_some_and(|mean| mean >= least), "{mean:?} of {least} in {trial}");
-        if trial["environment"] == "vm" {
-            assert!(trial["facts"]["guest.request_bytes"].as_f64() >= Some(0.9 * f64::from(1 << 20)), "{trial}");
-        }
+        // How the host's kernel lays out a guest's memory is not fio's to say: of a guest only its own requests.
+        let (fact, whole) = match trial["environment"] == "vm" {
+            true => ("guest.request_bytes", f64::from(1 << 20)),
+            false => ("disk.request_bytes", host),
+        };
+        let mean = trial["facts"][fact].as_f64();
+        assert!(mean.is_some_and(|mean| mean >= 0.9 * whole), "{fact} {mean:?} of {whole} in {trial}");
     }
 }
 
