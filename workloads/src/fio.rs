@@ -150,10 +150,9 @@ pub(crate) fn fio_job(place: &Place, sections: &[fio_rs::Job], deadline_s: f64) 
     // What cannot be written down is refused by fio itself, in a failed trial.
     let text = fio_rs::job_file(sections).unwrap_or_else(|e| format!("# {e}\n"));
     let mut env = tool_env();
-    let (name, value) = fio_rs::HUGE_BUFFERS;
-    env.extend(
-        [("PATH", place.path_env.as_str()), (name, value)].map(|(name, value)| (name.to_owned(), value.to_owned())),
-    );
+    for (name, value) in [("PATH", place.path_env.as_str()), fio_rs::HUGE_BUFFERS] {
+        env.push((name.to_owned(), value.to_owned()));
+    }
     Job {
         argv: [&place.fio, "--output-format=json+", "--eta=never", JOB_FILE].map(str::to_owned).to_vec(),
         env,

@@ -82,7 +82,7 @@ impl GuestLook {
             ["/proc/stat", "/proc/vmstat", bench_vm::TARGET_STAT, CLOCK_SOURCE, "/proc/net/dev", "/proc/net/snmp"];
         let texts = instance.agent.texts(paths.map(str::to_owned).to_vec()).await?;
         let text = |at: usize| texts.get(at).cloned().flatten().unwrap_or_default();
-        let mut look = GuestLook { qmp, direct, unpinned, ..GuestLook::parse([0, 1, 2, 3, 4, 5].map(text)) };
+        let mut look = GuestLook { qmp, direct, unpinned, ..GuestLook::parse(std::array::from_fn(text)) };
         look.disk = look.disk.filter(|_| setting.target.is_some());
         Ok(Some(look))
     }
