@@ -150,7 +150,7 @@ fn a_tools_temporary_files_are_in_memory_everywhere() {
 }
 
 #[test]
-fn a_large_io_is_one_request_everywhere() {
+fn a_large_io_is_one_request() {
     let Some((_alone, stage)) = stage() else { return };
     let huge_pages = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
     if huge_pages.is_empty() || huge_pages.contains("[never]") {

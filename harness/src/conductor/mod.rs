@@ -116,7 +116,7 @@ impl<'a> Conductor<'a> {
         for environment in self.environments {
             if let Some(path) = environment.sources.changed().next() {
                 bail!(
-                    "measuring `{}`: {} changed since the run began, so that no later trial could be valid; what was measured is \
+                    "measuring `{}`: {} changed since the run began, so that no later trial of it could be valid; what was measured is \
                      kept. Install nothing while bench measures, and measure again",
                     environment.name,
                     path.display()
