@@ -5,7 +5,7 @@
 # make planted     differences that are known by design, and equal sides, measured for real (20 minutes; nothing else may run)
 # make soak        kills, planted differences, escapes and fuzzing, and one table of what came out (under an hour)
 # make baselines   what bench adds to unshare, runc, a bare guest, fio from a shell and a veth pair by hand, and what huge pages do to
-#                  large I/Os (9 minutes)
+#                  large I/Os (7 minutes)
 # make lint   formatting and lints
 # make fuzz   every parser of foreign bytes, SECONDS each (needs a nightly compiler)
 
