@@ -214,11 +214,12 @@ fn judge_kernel(record: &Record) -> (Outcome, String) {
         container.unwrap_or("not in this run"),
         vm.unwrap_or("not in this run")
     );
-    let outcome = match container {
-        None => Outcome::NotTested("no container in this run".to_owned()),
-        Some(release) if release != host => Outcome::DoesNotHold,
+    let outcome = match (container, vm) {
+        (Some(release), _) if release != host => Outcome::DoesNotHold,
+        (None, _) => Outcome::NotTested("no container in this run".to_owned()),
+        (_, None) => Outcome::NotTested("no vm in this run".to_owned()),
         // The same release in a guest is the same file booted a second time: still a kernel of its own.
-        Some(_) => Outcome::Holds,
+        (Some(_), Some(_)) => Outcome::Holds,
     };
     (outcome, evidence)
 }

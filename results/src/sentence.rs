@@ -100,20 +100,24 @@ fn part(record: &Record, environment: &Environment, comparisons: &[Comparison]) 
     let name = name(environment);
     let deciding: Vec<_> = comparisons.iter().filter(|c| c.deciding && c.environment == environment.name).collect();
     let total = record.run.plan.workloads.iter().filter(|workload| workload.runs_in(&environment.name)).count();
-    let count = |verdict| deciding.iter().filter(|c| c.verdict == Some(verdict)).count();
-    let (same, better, worse) = (count(Verdict::Equivalent), count(Verdict::Better), count(Verdict::Worse));
+    let of = |verdict| deciding.iter().copied().filter(|c| c.verdict == Some(verdict)).collect::<Vec<_>>();
+    let (same, better, worse) = (of(Verdict::Equivalent).len(), of(Verdict::Better), of(Verdict::Worse));
     if deciding.iter().all(|c| c.verdict.is_none()) {
         return format!("{name}: too few blocks for a verdict");
     }
     let mut said = Vec::new();
-    if worse > 0 {
-        said.push(worst(&deciding, worse, total));
+    if !worse.is_empty() {
+        said.push(worst(&worse, total));
     }
-    if same + better > 0 {
-        let more = if better > 0 { format!(" ({better} of them faster)") } else { String::new() };
-        said.push(format!("no measurable cost in {} of {total} workload{}{more}", same + better, plural(total)));
+    let cheap = same + better.len();
+    if cheap > 0 {
+        let more = match better.len() {
+            0 => String::new(),
+            count => format!(" ({count} of them {})", common_words(&better).1),
+        };
+        said.push(format!("no measurable cost in {cheap} of {total} workload{}{more}", plural(total)));
     }
-    let open = total - same - better - worse;
+    let open = total - cheap - worse.len();
     if open > 0 {
         said.push(format!("{open} of {total} undecided"));
     }
@@ -125,19 +129,29 @@ pub(crate) fn plural(count: usize) -> &'static str {
 }
 
 /// `4 to 58 % slower in 5 of 7 workloads, most in rand-read-qd1`.
-fn worst(deciding: &[&Comparison], worse: usize, total: usize) -> String {
-    let losses: Vec<(f64, &str)> = deciding
-        .iter()
-        .filter(|c| c.verdict == Some(Verdict::Worse))
-        .filter_map(|c| {
-            let better = crate::metric::find(&c.metric)?.better;
-            Some((loss(c.ratio?, better), c.workload.as_str()))
-        })
-        .collect();
+fn worst(worse: &[&Comparison], total: usize) -> String {
+    let losses = worse.iter().filter_map(|c| {
+        let better = crate::metric::find(&c.metric)?.better;
+        Some((loss(c.ratio?, better), c.workload.as_str()))
+    });
+    let losses: Vec<(f64, &str)> = losses.collect();
+    let word = common_words(worse).0;
     let least = losses.iter().map(|(loss, _)| *loss).fold(f64::INFINITY, f64::min);
     let Some(most) = losses.iter().max_by(|a, b| a.0.total_cmp(&b.0)) else { return String::new() };
     if losses.len() == 1 {
-        return format!("{} slower in {}", percent(most.0), most.1);
+        return format!("{} {word} in {}", percent(most.0), most.1);
     }
-    format!("{:.0} to {} slower in {worse} of {total} workloads, most in {}", least * 100.0, percent(most.0), most.1)
+    format!(
+        "{:.0} to {} {word} in {} of {total} workloads, most in {}",
+        least * 100.0,
+        percent(most.0),
+        worse.len(),
+        most.1
+    )
+}
+
+/// The words for worse and better of all of these: `slower` is said of rates and times, not of what CPU time an I/O takes.
+fn common_words(comparisons: &[&Comparison]) -> (&'static str, &'static str) {
+    let mut metrics = comparisons.iter().filter_map(|comparison| crate::metric::find(&comparison.metric));
+    if metrics.all(|metric| words(metric).0 != "more") { ("slower", "faster") } else { ("worse", "better") }
 }

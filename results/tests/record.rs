@@ -147,6 +147,26 @@ fn an_emulated_guest_is_never_judged() {
 }
 
 #[test]
+fn what_costs_more_cpu_is_not_called_slower() {
+    let mut record = testing::record(1, 8, false);
+    let workload = record.run.plan.workloads.iter_mut().find(|workload| workload.name == "rand-read").unwrap();
+    workload.deciding = "machine_cpu_ns_per_io".into();
+    let headline = analyse(&record).headline;
+    assert!(headline.contains("VM: 20 to 59 % worse in 5 of 7"), "{headline}");
+}
+
+#[test]
+fn a_claim_about_both_kinds_needs_both() {
+    for (kind, why) in [("vm", "no vm in this run"), ("container", "no container in this run")] {
+        let mut record = testing::record(1, 8, false);
+        record.trials.retain(|trial| trial.planned.environment != kind);
+        let claims = analyse(&record).claims;
+        let claim = claims.iter().find(|claim| claim.id == "whose-kernel").unwrap();
+        assert_eq!(claim.outcome, Outcome::NotTested(why.into()));
+    }
+}
+
+#[test]
 fn too_few_blocks_and_a_smoke_run_give_no_verdict() {
     let analysis = analyse(&testing::record(1, 2, false));
     assert!(analysis.comparisons.iter().all(|c| c.verdict.is_none()));
