@@ -73,7 +73,8 @@ pub fn cache_dir() -> Result<PathBuf> {
     Ok(dir)
 }
 
-fn cache_path() -> Result<PathBuf> {
+/// Where trees and images are kept; it may not exist yet.
+pub fn cache_path() -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("BENCH_CACHE_DIR") {
         return Ok(PathBuf::from(dir));
     }

@@ -61,6 +61,15 @@ fn it_tells_every_noise_source_and_how_evenly_the_machine_goes() {
 }
 
 #[test]
+fn noise_of_what_is_no_folder_is_refused_at_once() {
+    let began = std::time::Instant::now();
+    let output = Command::new(env!("CARGO_BIN_EXE_bench")).args(["doctor", "--noise", "/dev/null"]).output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && err.contains("/dev/null is no folder"), "{err}");
+    assert!(began.elapsed().as_secs() < 5);
+}
+
+#[test]
 fn what_is_shown_has_one_line_each_and_says_what_to_do() {
     let (_, text) = doctor(&[]);
     let mark = |line: &&str| ["ok ", "note ", "? ", "MISSING "].iter().any(|mark| line.starts_with(mark));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rand::{Rng, SeedableRng};
-use support::{Machine, Stage, eventually, names, stage};
+use support::{Machine, Stage, eventually, finish, names, stage};
 
 /// What is killed, and within how many seconds from its start: suites, environments and phases.
 const VICTIMS: [(&str, f64); 11] = [
@@ -74,10 +74,16 @@ fn kill_once(stage: &Stage, victim: &str, after: Duration, cache: Option<&Path>,
     // One that is faster than its moment has ended by itself, which must leave nothing either.
     child.kill().ok();
     child.wait().unwrap();
-    let (status, _, err) = stage.run("clean");
+    let mut clean = stage.bench("clean");
+    if let Some(cache) = cache {
+        clean.env("BENCH_CACHE_DIR", cache);
+    }
+    let (status, _, err) = finish(clean);
     assert_eq!(status, 0, "{victim}: {err}");
     assert_no_descendant();
     stage.assert_clean(pid);
+    let half_made = cache.map(names).unwrap_or_default().into_iter().filter(|name| name.starts_with(".new-"));
+    assert_eq!(half_made.collect::<Vec<_>>(), Vec::<String>::new(), "{victim}, killed after {after:?}");
     let runs = stage.path().join("bench-runs");
     let left: Vec<_> = names(&runs).into_iter().map(|name| runs.join(name)).collect();
     let found = Machine::now();

@@ -199,6 +199,25 @@ fn a_tool_that_is_replaced_during_the_run_is_invalid_and_ends_it() {
 }
 
 #[test]
+fn a_copy_that_a_container_executes_is_watched_too() {
+    let Some((_alone, stage)) = stage() else { return };
+    let cache = stage.path().join("cache");
+    let renew = format!(
+        "[ ! -e job.fio ] || for copy in {}/tree-*/root/usr/bin/fio; do cp $copy $copy.new && mv $copy.new $copy; done",
+        cache.display()
+    );
+    let native = late_fio(&stage, "meanwhile", "native", &renew);
+    let mut command = stage.bench(&format!("{} --blocks 2 --env {native},container", suite(&stage, "1s")));
+    let (status, _, err) = finish({
+        command.env("BENCH_CACHE_DIR", &cache);
+        command
+    });
+    assert_eq!(status, 2, "{err}");
+    assert!(err.contains("/root/usr/bin/fio changed since the run began"), "{err}");
+    assert_eq!(Trials::of(&stage).0.len(), 2, "there is no second block");
+}
+
+#[test]
 fn a_guest_moves_exactly_fios_bytes_unless_the_hosts_cache_is_in_its_path() {
     let Some((_alone, stage)) = stage() else { return };
     let environments = "native,vm:accel=tcg,cached=vm:accel=tcg:cache=writeback";

@@ -55,6 +55,8 @@ pub struct Power {
     pub rows: Vec<PowerRow>,
     /// Comparisons that could not be simulated, and why.
     pub left_out: Vec<LeftOut>,
+    /// Why the run is not reportable, if it is not: its blocks may scatter for that reason.
+    pub not_reportable: Vec<String>,
 }
 
 /// One environment against the reference, by the workload's deciding metric.
@@ -117,7 +119,8 @@ pub fn power(record: &Record, margin: Option<f64>, power: f64) -> Result<Power, 
     }
     let margin = margin.unwrap_or(profile.margin);
     let (mut rows, mut left_out) = (Vec::new(), Vec::new());
-    for comparison in analyse(record).comparisons.iter().filter(|comparison| comparison.deciding) {
+    let analysis = analyse(record);
+    for comparison in analysis.comparisons.iter().filter(|comparison| comparison.deciding) {
         match simulate(comparison, margin, power) {
             Ok(row) => rows.push(row),
             Err(reason) => left_out.push(LeftOut {
@@ -133,7 +136,8 @@ pub fn power(record: &Record, margin: Option<f64>, power: f64) -> Result<Power, 
         reasons.dedup();
         return Err(PowerError::Nothing { run: run.id.clone(), reasons: reasons.join("; ") });
     }
-    Ok(Power { run: run.id.clone(), margin, power, simulated_runs: RUNS, rows, left_out })
+    let not_reportable = analysis.reportable.reasons.into_iter().map(|reason| reason.text).collect();
+    Ok(Power { run: run.id.clone(), margin, power, simulated_runs: RUNS, rows, left_out, not_reportable })
 }
 
 fn simulate(comparison: &Comparison, margin: f64, power: f64) -> Result<PowerRow, String> {
@@ -243,6 +247,11 @@ mod tests {
         assert!(emulated.left_out.iter().all(|row| row.reason.contains("emulated")) && emulated.left_out.len() == 7);
         let few = power(&testing::record(1, 4, false), None, 0.95).unwrap_err().to_string();
         assert!(few.contains("4 of the 5 blocks"), "{few}");
+        let mut broken_off = testing::record(1, 8, false);
+        assert_eq!(power(&broken_off, None, 0.95).unwrap().not_reportable, Vec::<String>::new());
+        broken_off.trials.truncate(200);
+        let why = power(&broken_off, None, 0.95).unwrap().not_reportable;
+        assert!(why.len() == 1 && why[0].contains("200 of 224 trials"), "{why:?}");
         let mut smoke = testing::record(1, 8, false);
         smoke.run.plan.profile.verdicts = false;
         assert!(matches!(power(&smoke, None, 0.95), Err(PowerError::NoVerdicts { .. })));

@@ -40,7 +40,7 @@ pub struct Reason {
 /// All rules: name, and what makes a run not reportable.
 pub const RULES: [(&str, &str); 12] = [
     ("profile", "the profile gives no verdicts: `smoke` exists to show that everything works"),
-    ("complete", "not every planned trial was executed"),
+    ("complete", "not every planned trial was executed and recorded"),
     ("blocks", "fewer than 3 blocks were planned"),
     ("broken", "more than 10 % of the trials failed or are invalid"),
     ("pairs", "a comparison by a deciding metric lost more than a quarter of its blocks, or has fewer than 3"),
@@ -107,8 +107,8 @@ impl<'a> About<'a> {
 
     fn complete(&self) -> Option<String> {
         let (done, planned) = (self.record.trials.len(), self.run.plan.trials.len());
-        let text = || format!("the run is not complete: {done} of {planned} trials were executed");
-        (self.run.state != State::Complete).then(text)
+        let text = || format!("the run is not complete: {done} of {planned} trials are recorded");
+        (self.run.state != State::Complete || done < planned).then(text)
     }
 
     fn blocks(&self) -> Option<String> {

@@ -49,6 +49,16 @@ pub fn break_before(rounds: &[Round], recorded: &[Trial], resumed_at: &str) -> O
     })
 }
 
+impl Break {
+    /// Write it down after earlier ones. One of the same attempt takes its place: there nothing was executed between the two.
+    pub fn add_to(mut self, breaks: &mut Vec<Break>) {
+        if let Some(same) = breaks.pop_if(|last| (last.block, last.attempt) == (self.block, self.attempt)) {
+            self.superseded = self.superseded.max(same.superseded);
+        }
+        breaks.push(self);
+    }
+}
+
 /// Mark what was recorded of blocks that are executed again.
 pub(crate) fn supersede(recorded: &mut [Trial], rounds: &[Round]) {
     for trial in recorded.iter_mut().filter(|trial| rounds.iter().any(|round| round.block == trial.planned.block)) {
@@ -90,6 +100,15 @@ mod tests {
         trials.push(Trial { attempt: 2, ..record.trials[28].clone() });
         let rounds = left(&record.run.plan, &trials);
         assert_eq!(blocks(&rounds), [(2, 3, 28), (3, 1, 28)]);
-        assert_eq!(break_before(&rounds, &trials, "later").unwrap().superseded, 1);
+        let later = break_before(&rounds, &trials, "later").unwrap();
+        assert_eq!(later.superseded, 1);
+
+        // Stopped again before anything of that attempt was executed: one break, and what it set aside is not forgotten.
+        let mut breaks = vec![stop, later.clone()];
+        Break { superseded: 0, resumed_at: "last".into(), ..later.clone() }.add_to(&mut breaks);
+        assert_eq!(breaks.iter().map(|stop| stop.superseded).collect::<Vec<_>>(), [5, 1]);
+        assert_eq!(breaks[1].resumed_at, "last");
+        Break { attempt: 4, ..later }.add_to(&mut breaks);
+        assert_eq!(breaks.len(), 3);
     }
 }

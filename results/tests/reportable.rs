@@ -78,11 +78,13 @@ fn somebody_besides_fio_must_have_seen_its_bytes() {
 }
 
 #[test]
-fn an_interrupted_run_is_not_reportable() {
+fn a_run_that_lacks_trials_is_not_reportable() {
     only("complete", "200 of 224 trials", |record| {
         record.run.state = State::Interrupted;
         record.trials.truncate(200);
     });
+    // Whatever it says of itself.
+    only("complete", "223 of 224 trials", |record| record.trials.truncate(223));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the cache holds.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 use tempfile::{Builder, NamedTempFile, TempDir};
@@ -24,17 +24,41 @@ pub(crate) fn half_made_file(cache: &Path) -> Result<NamedTempFile, ImageError> 
 /// Keep other processes from building at the same time; until dropped. What a killed builder left half-made is removed.
 pub(crate) fn lock(cache: &Path) -> Result<Flock<File>, ImageError> {
     fs::create_dir_all(cache).map_err(io("creating the cache", cache))?;
-    let path = cache.join(".lock");
-    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(io("opening", &path))?;
+    let (path, file) = lock_file(cache)?;
     let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io("locking", &path)(errno.into()))?;
-    for entry in fs::read_dir(cache).map_err(io("reading the cache", cache))?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(HALF_MADE) {
-            let path = entry.path();
-            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.map_err(io("removing the half-made", &path))?;
-        }
+    for path in half_made_there(cache)? {
+        remove_all(&path).map_err(io("removing the half-made", &path))?;
     }
     Ok(lock)
+}
+
+/// Remove what killed builders left half-made, or only look for it; the paths. Nothing while somebody builds.
+pub fn remove_half_made(cache: &Path, dry_run: bool) -> Result<Vec<PathBuf>, ImageError> {
+    if !cache.exists() {
+        return Ok(Vec::new());
+    }
+    let Ok(_lock) = Flock::lock(lock_file(cache)?.1, FlockArg::LockExclusiveNonblock) else { return Ok(Vec::new()) };
+    let found = half_made_there(cache)?;
+    for path in found.iter().filter(|_| !dry_run) {
+        remove_all(path).map_err(io("removing the half-made", path))?;
+    }
+    Ok(found)
+}
+
+fn lock_file(cache: &Path) -> Result<(PathBuf, File), ImageError> {
+    let path = cache.join(".lock");
+    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(io("opening", &path))?;
+    Ok((path, file))
+}
+
+fn half_made_there(cache: &Path) -> Result<Vec<PathBuf>, ImageError> {
+    let entries = fs::read_dir(cache).map_err(io("reading the cache", cache))?.flatten();
+    let is_half_made = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(HALF_MADE);
+    Ok(entries.filter(is_half_made).map(|entry| entry.path()).collect())
+}
+
+fn remove_all(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
 /// One thing in the cache.
@@ -89,8 +113,29 @@ pub fn remove(cache: &Path, digest: Option<&str>) -> Result<Vec<String>, ImageEr
     }
     for item in &items {
         let path = Path::new(&item.path);
-        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-        removed.map_err(io("removing", path))?;
+        remove_all(path).map_err(io("removing", path))?;
     }
     Ok(items.into_iter().map(|item| item.path).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_half_made_goes_unless_somebody_makes_it() {
+        let cache = tempfile::tempdir().unwrap();
+        assert_eq!(remove_half_made(&cache.path().join("none"), false).unwrap(), Vec::<PathBuf>::new());
+        let folder = half_made(cache.path()).unwrap().keep();
+        fs::write(folder.join("inner"), "").unwrap();
+        fs::create_dir(cache.path().join("tree-1")).unwrap();
+        assert_eq!(remove_half_made(cache.path(), true).unwrap(), [folder.as_path()]);
+        assert!(folder.exists(), "only looked for");
+        {
+            let _builder = Flock::lock(lock_file(cache.path()).unwrap().1, FlockArg::LockExclusive).unwrap();
+            assert_eq!(remove_half_made(cache.path(), false).unwrap(), Vec::<PathBuf>::new());
+        }
+        assert_eq!(remove_half_made(cache.path(), false).unwrap(), [folder.as_path()]);
+        assert!(!folder.exists() && cache.path().join("tree-1").exists());
+    }
 }

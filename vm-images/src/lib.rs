@@ -19,7 +19,7 @@ mod tools;
 
 pub use accelerator::{KvmVerdict, recall, remember};
 pub use boot::{BootError, Guest};
-pub use cache::{CacheItem, list, remove};
+pub use cache::{CacheItem, list, remove, remove_half_made};
 pub use guest::{TARGET_IN_GUEST, TARGET_SCHEDULER, TARGET_STAT, guest_main, is_guest_init};
 pub use image::{Image, agent_executable};
 pub use qemu::{Accelerator, Config, Disk, Sockets, TARGET_NODE, Tap, argv, detect_aio};

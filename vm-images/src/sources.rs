@@ -23,8 +23,15 @@ impl Sources {
         Ok(sources)
     }
 
+    /// And the copies of these files in a tools tree.
+    pub fn with_copies(mut self, tree: &Path) -> Sources {
+        let copies: Vec<_> = self.0.keys().filter_map(|path| Some(tree.join(path.strip_prefix("/").ok()?))).collect();
+        copies.iter().for_each(|path| self.add(path));
+        self
+    }
+
     /// Keep how a file is now; one that cannot be looked at is not kept.
-    pub(crate) fn add(&mut self, path: &Path) {
+    pub fn add(&mut self, path: &Path) {
         self.0.extend(stamp(path).map(|stamp| (path.to_owned(), stamp)));
     }
 

@@ -247,8 +247,10 @@ impl Cgroup {
         cpuset.create().map_err(|e| set_error("cpuset", "its parent's", cpuset.path(), &e))?;
         if let Some(cpus) = &limits.cpus {
             let done = cpuset.set_cpus(cpus);
+            // v2 takes any list, and holds to what groups above leave of it (kernel: cgroup-v2, "Cpuset").
+            let file = if self.place.v2 { "cpuset.cpus.effective" } else { "cpuset.cpus" };
             let same = |text: &str| crate::sys::cpu_list(text) == crate::sys::cpu_list(cpus);
-            self.took("cpuset", "cpus", "cpuset.cpus", cpus, done, same)?;
+            self.took("cpuset", "cpus", file, cpus, done, same)?;
         }
         if let Some(quota) = limits.cpu_quota {
             let us = (quota * PERIOD_US as f64).round() as i64;

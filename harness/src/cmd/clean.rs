@@ -19,11 +19,15 @@ pub fn run(args: &CleanArgs) -> Result<i32> {
     for change in &cleaned.changes {
         output::print_line(&format!("{did}: {change}"));
     }
+    let half_made = bench_vm::remove_half_made(&paths::cache_path()?, args.dry_run)?;
+    for path in &half_made {
+        output::print_line(&format!("{did}: the half-made {}", path.display()));
+    }
     if let Some((last, others)) = cleaned.failures.split_last() {
         others.iter().for_each(|failure| eprintln!("bench: {failure:#}"));
         bail!("{last:#}");
     }
-    if cleaned.changes.is_empty() {
+    if cleaned.changes.is_empty() && half_made.is_empty() {
         output::print_line("nothing is left on this machine");
     }
     if cleaned.live > 0 {

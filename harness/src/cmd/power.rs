@@ -66,6 +66,12 @@ fn text(told: &Power) -> String {
         told.simulated_runs,
         output::columns(&rows)
     );
+    if !told.not_reportable.is_empty() {
+        text.push_str(&format!(
+            "the run is not reportable, and its blocks may scatter for that: {}\n",
+            told.not_reportable.join("; ")
+        ));
+    }
     for (said, workloads) in left_out(told) {
         text.push_str(&format!("left out: {said} ({workloads})\n"));
     }

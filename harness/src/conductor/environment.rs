@@ -43,7 +43,8 @@ pub struct Environment {
     pub route: Option<Route>,
     /// What a workload may know of where it is.
     pub place: Place,
-    /// Files of the host that measured tools, QEMU and the guest's kernel consist of: as they were when it was prepared.
+    /// Files that measured tools and QEMU consist of, the copies that a container executes, and a guest's image: as they were
+    /// when it was prepared.
     pub sources: Sources,
     /// Why it has the accelerator it has, when that is not the best.
     pub accelerator_note: Option<String>,
@@ -278,9 +279,18 @@ fn sources(start: &Start, place: &Place, setting: &Setting) -> Result<Sources> {
     }
     programs.extend(place.network.iter().map(|network| PathBuf::from(&network.iperf3)));
     if let Start::Vm(machine) = start {
-        programs.extend([machine.config.qemu.clone(), machine.config.image.kernel.clone()]);
+        programs.push(machine.config.qemu.clone());
     }
-    Sources::of(&programs).context("finding the files that measured programs need")
+    let mut sources = Sources::of(&programs).context("finding the files that measured programs need")?;
+    match start {
+        Start::Native => {}
+        Start::Container(_) => sources = sources.with_copies(&setting.tree.path),
+        Start::Vm(machine) => {
+            let image = &machine.config.image;
+            [&image.kernel, &image.initramfs, &image.root].into_iter().for_each(|path| sources.add(path));
+        }
+    }
+    Ok(sources)
 }
 
 /// The digest of a file inside, which must be that of the file outside.

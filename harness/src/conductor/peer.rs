@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bench_agent::{Job, JobOutput, Reply, Request};
-use bench_container::Limits;
+use bench_container::{Cgroup, Limits};
 use bench_workloads::Server;
 use tokio::process::Child;
 
@@ -31,7 +31,7 @@ pub struct Peer<'a> {
     /// True while a server runs.
     serving: bool,
     /// Dropped last: it kills what is left.
-    _ground: Ground<'a>,
+    ground: Ground<'a>,
 }
 
 impl<'a> Peer<'a> {
@@ -43,7 +43,7 @@ impl<'a> Peer<'a> {
         let mut command = native::agent(setting, &ground)?;
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let (agent, _, child) = greet_child(child.context("starting the peer's agent")?).await?;
-        Ok(Peer { agent, child, serving: false, _ground: ground })
+        Ok(Peer { agent, child, serving: false, ground })
     }
 
     /// Start a server and wait until it listens. It must be ended by [`Peer::end_server`], whatever happens.
@@ -66,6 +66,11 @@ impl<'a> Peer<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Its cgroup.
+    pub fn cgroup(&self) -> &Cgroup {
+        &self.ground.cgroup
     }
 
     /// Start something that stays until the instance ends.
@@ -102,8 +107,8 @@ impl<'a> Peer<'a> {
 
     /// End it, with whatever it has started.
     pub async fn stop(self) -> Result<()> {
-        let Peer { agent, mut child, _ground, .. } = self;
-        drop((agent, _ground));
+        let Peer { agent, mut child, ground, .. } = self;
+        drop((agent, ground));
         child.wait().await.context("waiting for the end of the peer's agent").map(drop)
     }
 }

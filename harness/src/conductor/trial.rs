@@ -259,13 +259,16 @@ fn cost(trial: &mut Trial, work: Work, window: &Window) {
     trial.facts.insert("cpu.window_ns".into(), json!(window.length_ns));
 }
 
+/// Limits of a group that are not in force any more, in words.
+fn broken_limits(group: &Cgroup) -> Vec<String> {
+    group.verify().unwrap_or_else(|e| vec![format!("the limits could not be read back: {e}")])
+}
+
 /// What only the host can see when the job is over: limits that are not in force, programs that are not the same any more, an
 /// out-of-memory kill, the guest's memory.
 fn host_facts(trial: &mut Trial, environment: &Environment, instance: &Instance<'_>, setting: &Setting) {
-    let broken = match instance.ground.cgroup.verify() {
-        Ok(broken) => broken,
-        Err(e) => vec![format!("the limits could not be read back: {e}")],
-    };
+    let peer = instance.network.as_ref().map(|network| network.peer.cgroup());
+    let broken: Vec<_> = [&instance.ground.cgroup].into_iter().chain(peer).flat_map(broken_limits).collect();
     let mut put = |name: &str, value| drop(trial.facts.insert(name.to_owned(), value));
     put("limits.broken", json!(broken.len()));
     if !broken.is_empty() {

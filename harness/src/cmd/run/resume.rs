@@ -98,7 +98,9 @@ impl Earlier {
         let mut run = self.run.clone();
         run.state = State::Running;
         run.ended_at = None;
-        run.breaks.extend(break_before(&rounds, &recorded, &now()));
+        if let Some(stop) = break_before(&rounds, &recorded, &now()) {
+            stop.add_to(&mut run.breaks);
+        }
         let folder = RunFolder::reopen(&self.folder, &run, recorded, &rounds)?;
         Ok((run, folder, rounds))
     }

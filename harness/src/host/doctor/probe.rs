@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bench_results::Direction;
 use bench_results::simulation::{Judged, Noise, RUNS};
 use rand::{Rng, RngCore};
@@ -52,6 +52,11 @@ pub struct NoiseFigure {
 
 /// Take ten seconds: CPUs first, then reads of a file in `folder`.
 pub fn measure(folder: &Path) -> Result<NoiseFigure> {
+    ensure!(
+        folder.is_dir(),
+        "measuring noise: {} is no folder in which a file to read could be made",
+        folder.display()
+    );
     let cpus = super::super::cpus::choose(None, false)?.0;
     let before = read("/proc/stat").as_deref().and_then(steal_ticks);
     let spins: Vec<Spin> = std::thread::scope(|scope| {
@@ -119,17 +124,20 @@ fn spin(cpu: usize, time: Duration) -> Spin {
     Spin { taken: taken_ns as f64 / last as f64, longest_gap_ns, windows }
 }
 
-/// Reads in each window, past the page cache, of a file that is made for it.
+/// Reads in each window, past the page cache, of a file that is made for it and has lost its name before it is filled: nothing
+/// stays, however this program ends.
 fn read_for(folder: &Path, time: Duration) -> Result<Vec<u64>> {
     let named = tempfile::Builder::new().prefix(".bench-noise-").tempfile_in(folder);
-    let mut named = named.with_context(|| format!("making a file to read in {}", folder.display()))?;
-    let mut content = vec![0; FILE_BYTES];
-    rand::rng().fill_bytes(&mut content);
-    std::io::Write::write_all(named.as_file_mut(), &content).context("filling the file to read")?;
-    named.as_file().sync_all().context("syncing the file to read")?;
+    let named = named.with_context(|| format!("making a file to read in {}", folder.display()))?;
     let direct = rustix::fs::OFlags::DIRECT.bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(direct).open(named.path());
     let file = file.with_context(|| format!("opening {} past the page cache", named.path().display()))?;
+    let (mut writable, name) = named.into_parts();
+    name.close().context("taking the name of the file to read away")?;
+    let mut content = vec![0; FILE_BYTES];
+    rand::rng().fill_bytes(&mut content);
+    std::io::Write::write_all(&mut writable, &content).context("filling the file to read")?;
+    writable.sync_all().context("syncing the file to read")?;
     read_windows(&file, time).context("reading past the page cache")
 }
 
@@ -207,11 +215,21 @@ mod tests {
     #[test]
     fn a_disk_is_read_and_nothing_is_left() {
         let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-        match read_for(folder.path(), Duration::from_millis(600)) {
+        let is_empty = || std::fs::read_dir(folder.path()).unwrap().next().is_none();
+        let read = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| read_for(folder.path(), Duration::from_millis(600)));
+            std::thread::sleep(Duration::from_millis(300));
+            while !reader.is_finished() {
+                assert!(is_empty(), "a kill now would leave it");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            reader.join().unwrap()
+        });
+        match read {
             Ok(windows) => assert!(windows.len() == 3 && windows.iter().all(|&count| count > 0), "{windows:?}"),
             Err(e) => eprintln!("skipped: {e:#}"),
         }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(is_empty());
         let error = format!("{:#}", read_for(&folder.path().join("none"), WINDOW).unwrap_err());
         assert!(error.contains("making a file to read in"), "{error}");
     }
