@@ -50,7 +50,7 @@ pub fn break_before(rounds: &[Round], recorded: &[Trial], resumed_at: &str) -> O
 }
 
 impl Break {
-    /// Write it down after earlier ones. One of the same attempt takes its place: there nothing was executed between the two.
+    /// Write it down after earlier ones. One of the same attempt takes its place: nothing was recorded between the two.
     pub fn add_to(mut self, breaks: &mut Vec<Break>) {
         if let Some(same) = breaks.pop_if(|last| (last.block, last.attempt) == (self.block, self.attempt)) {
             self.superseded = self.superseded.max(same.superseded);

@@ -100,8 +100,8 @@ fn part(record: &Record, environment: &Environment, comparisons: &[Comparison]) 
     let name = name(environment);
     let deciding: Vec<_> = comparisons.iter().filter(|c| c.deciding && c.environment == environment.name).collect();
     let total = record.run.plan.workloads.iter().filter(|workload| workload.runs_in(&environment.name)).count();
-    let of = |verdict| deciding.iter().copied().filter(|c| c.verdict == Some(verdict)).collect::<Vec<_>>();
-    let (same, better, worse) = (of(Verdict::Equivalent).len(), of(Verdict::Better), of(Verdict::Worse));
+    let judged = |verdict| deciding.iter().copied().filter(|c| c.verdict == Some(verdict)).collect::<Vec<_>>();
+    let (same, better, worse) = (judged(Verdict::Equivalent).len(), judged(Verdict::Better), judged(Verdict::Worse));
     if deciding.iter().all(|c| c.verdict.is_none()) {
         return format!("{name}: too few blocks for a verdict");
     }

@@ -2,7 +2,9 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tempfile::{Builder, NamedTempFile, TempDir};
 
@@ -10,6 +12,12 @@ use crate::{ImageError, io};
 
 /// How the names of things begin while they are being made, under the lock.
 const HALF_MADE: &str = ".new-";
+/// Locked while something is made.
+const LOCK: &str = ".lock";
+/// How long the children of a killed builder may hold its lock, and write.
+const HEIRS: Duration = Duration::from_secs(2);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A folder to make something in.
 pub(crate) fn half_made(cache: &Path) -> Result<TempDir, ImageError> {
@@ -24,7 +32,8 @@ pub(crate) fn half_made_file(cache: &Path) -> Result<NamedTempFile, ImageError> 
 /// Keep other processes from building at the same time; until dropped. What a killed builder left half-made is removed.
 pub(crate) fn lock(cache: &Path) -> Result<Flock<File>, ImageError> {
     fs::create_dir_all(cache).map_err(io("creating the cache", cache))?;
-    let (path, file) = lock_file(cache)?;
+    let path = cache.join(LOCK);
+    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(io("opening", &path))?;
     let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io("locking", &path)(errno.into()))?;
     for path in half_made_there(cache)? {
         remove_all(&path).map_err(io("removing the half-made", &path))?;
@@ -32,23 +41,35 @@ pub(crate) fn lock(cache: &Path) -> Result<Flock<File>, ImageError> {
     Ok(lock)
 }
 
-/// Remove what killed builders left half-made, or only look for it; the paths. Nothing while somebody builds.
-pub fn remove_half_made(cache: &Path, dry_run: bool) -> Result<Vec<PathBuf>, ImageError> {
-    if !cache.exists() {
-        return Ok(Vec::new());
-    }
-    let Ok(_lock) = Flock::lock(lock_file(cache)?.1, FlockArg::LockExclusiveNonblock) else { return Ok(Vec::new()) };
+/// Remove what killed builders left half-made, or only look for it; the paths. Absent while somebody builds.
+pub fn remove_half_made(cache: &Path, dry_run: bool) -> Result<Option<Vec<PathBuf>>, ImageError> {
+    let path = cache.join(LOCK);
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        // Nothing was ever built.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Some(Vec::new())),
+        Err(e) => return Err(io("opening", &path)(e)),
+    };
+    let deadline = Instant::now() + HEIRS;
+    let _lock = loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => break lock,
+            Err((_, Errno::EWOULDBLOCK)) if Instant::now() > deadline => return Ok(None),
+            Err((file, Errno::EWOULDBLOCK)) => file,
+            Err((_, errno)) => return Err(io("locking", &path)(errno.into())),
+        };
+        std::thread::sleep(LOOK);
+    };
     let found = half_made_there(cache)?;
     for path in found.iter().filter(|_| !dry_run) {
-        remove_all(path).map_err(io("removing the half-made", path))?;
+        while let Err(e) = remove_all(path) {
+            if Instant::now() > deadline {
+                return Err(io("removing the half-made", path)(e));
+            }
+            std::thread::sleep(LOOK);
+        }
     }
-    Ok(found)
-}
-
-fn lock_file(cache: &Path) -> Result<(PathBuf, File), ImageError> {
-    let path = cache.join(".lock");
-    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(io("opening", &path))?;
-    Ok((path, file))
+    Ok(Some(found))
 }
 
 fn half_made_there(cache: &Path) -> Result<Vec<PathBuf>, ImageError> {
@@ -125,17 +146,19 @@ mod tests {
     #[test]
     fn what_is_half_made_goes_unless_somebody_makes_it() {
         let cache = tempfile::tempdir().unwrap();
-        assert_eq!(remove_half_made(&cache.path().join("none"), false).unwrap(), Vec::<PathBuf>::new());
+        let nothing = Some(Vec::new());
+        assert_eq!(remove_half_made(&cache.path().join("none"), false).unwrap(), nothing);
+        assert_eq!(remove_half_made(cache.path(), false).unwrap(), nothing);
+        assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0, "looking makes nothing");
+        let builder = lock(cache.path()).unwrap();
         let folder = half_made(cache.path()).unwrap().keep();
         fs::write(folder.join("inner"), "").unwrap();
         fs::create_dir(cache.path().join("tree-1")).unwrap();
-        assert_eq!(remove_half_made(cache.path(), true).unwrap(), [folder.as_path()]);
+        assert_eq!(remove_half_made(cache.path(), false).unwrap(), None);
+        drop(builder);
+        assert_eq!(remove_half_made(cache.path(), true).unwrap(), Some(vec![folder.clone()]));
         assert!(folder.exists(), "only looked for");
-        {
-            let _builder = Flock::lock(lock_file(cache.path()).unwrap().1, FlockArg::LockExclusive).unwrap();
-            assert_eq!(remove_half_made(cache.path(), false).unwrap(), Vec::<PathBuf>::new());
-        }
-        assert_eq!(remove_half_made(cache.path(), false).unwrap(), [folder.as_path()]);
+        assert_eq!(remove_half_made(cache.path(), false).unwrap(), Some(vec![folder.clone()]));
         assert!(!folder.exists() && cache.path().join("tree-1").exists());
     }
 }

@@ -25,7 +25,11 @@ impl Sources {
 
     /// And the copies of these files in a tools tree.
     pub fn with_copies(mut self, tree: &Path) -> Sources {
-        let copies: Vec<_> = self.0.keys().filter_map(|path| Some(tree.join(path.strip_prefix("/").ok()?))).collect();
+        let copy = |path: &PathBuf| {
+            let folder = path.parent()?.canonicalize().ok()?;
+            Some(tree.join(folder.strip_prefix("/").ok()?).join(path.file_name()?))
+        };
+        let copies: Vec<_> = self.0.keys().filter_map(copy).collect();
         copies.iter().for_each(|path| self.add(path));
         self
     }
@@ -50,6 +54,22 @@ pub(crate) fn stamp(path: &Path) -> Option<(u64, i64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copies_are_watched_where_a_tree_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tree, original) = (folder.path().join("tree"), folder.path().join("program"));
+        let copy = tree.join(original.strip_prefix("/").unwrap());
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        let mut sources = Sources::default();
+        for path in [&original, &copy] {
+            fs::write(path, "as it was").unwrap();
+        }
+        sources.add(&original);
+        let sources = sources.with_copies(&tree);
+        fs::write(&copy, "as it is now").unwrap();
+        assert_eq!(sources.changed().collect::<Vec<_>>(), [copy.as_path()]);
+    }
 
     #[test]
     fn what_is_written_replaced_or_removed_has_changed() {

@@ -200,7 +200,7 @@ impl Cgroup {
     }
 
     /// Make the group and set its limits; each is read back. On v2 controllers may have to be enabled on the way down; they
-    /// stay enabled, which limits nobody.
+    /// stay enabled, which sets no limit: to disable them would take away what others set there meanwhile.
     pub fn create(name: &str, limits: &Limits) -> Result<Cgroup, CgroupError> {
         let place = Place::find(name)?;
         if let Some((mount, above)) = &place.above {

@@ -12,26 +12,36 @@ pub struct CleanArgs {
     dry_run: bool,
 }
 
-/// Replay the ledgers whose process is gone.
+/// Replay the ledgers whose process is gone, and remove what killed builders left half-made in the cache.
 pub fn run(args: &CleanArgs) -> Result<i32> {
-    let cleaned = ledger::clean(&paths::state_dir(), args.dry_run)?;
+    let mut cleaned = ledger::clean(&paths::state_dir(), args.dry_run)?;
+    let half_made = match paths::cache_path().ok().map(|cache| bench_vm::remove_half_made(&cache, args.dry_run)) {
+        Some(Ok(found)) => found,
+        Some(Err(e)) => {
+            cleaned.failures.push(e.into());
+            Some(Vec::new())
+        }
+        // Neither a home nor the variable: nothing could be built.
+        None => Some(Vec::new()),
+    };
     let did = if args.dry_run { "would undo" } else { "undid" };
-    for change in &cleaned.changes {
-        output::print_line(&format!("{did}: {change}"));
-    }
-    let half_made = bench_vm::remove_half_made(&paths::cache_path()?, args.dry_run)?;
-    for path in &half_made {
-        output::print_line(&format!("{did}: the half-made {}", path.display()));
+    let half_made_text = half_made.iter().flatten().map(|path| format!("the half-made {}", path.display()));
+    let undone: Vec<_> = cleaned.changes.iter().map(ToString::to_string).chain(half_made_text).collect();
+    for what in &undone {
+        output::print_line(&format!("{did}: {what}"));
     }
     if let Some((last, others)) = cleaned.failures.split_last() {
         others.iter().for_each(|failure| eprintln!("bench: {failure:#}"));
         bail!("{last:#}");
     }
-    if cleaned.changes.is_empty() && half_made.is_empty() {
+    if undone.is_empty() {
         output::print_line("nothing is left on this machine");
     }
     if cleaned.live > 0 {
         output::print_line(&format!("left alone: {} process(es) of bench still running", cleaned.live));
+    }
+    if half_made.is_none() {
+        output::print_line("left alone: the cache, in which somebody builds");
     }
     Ok(0)
 }

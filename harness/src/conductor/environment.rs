@@ -271,7 +271,7 @@ impl Environment {
     }
 }
 
-/// As they are when the run begins.
+/// As they are now.
 fn sources(start: &Start, place: &Place, setting: &Setting) -> Result<Sources> {
     let mut programs = Vec::new();
     if setting.target.is_some() {
@@ -282,6 +282,7 @@ fn sources(start: &Start, place: &Place, setting: &Setting) -> Result<Sources> {
         programs.push(machine.config.qemu.clone());
     }
     let mut sources = Sources::of(&programs).context("finding the files that measured programs need")?;
+    sources.add(&setting.executable);
     match start {
         Start::Native => {}
         Start::Container(_) => sources = sources.with_copies(&setting.tree.path),

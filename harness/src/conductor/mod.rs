@@ -117,7 +117,7 @@ impl<'a> Conductor<'a> {
             if let Some(path) = environment.sources.changed().next() {
                 bail!(
                     "measuring `{}`: {} changed since the run began, so that no later trial of it could be valid; what was measured is \
-                     kept. Install nothing while bench measures, and measure again",
+                     kept. Install nothing and remove no image while bench measures, and measure again",
                     environment.name,
                     path.display()
                 );

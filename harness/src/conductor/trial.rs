@@ -267,8 +267,10 @@ fn broken_limits(group: &Cgroup) -> Vec<String> {
 /// What only the host can see when the job is over: limits that are not in force, programs that are not the same any more, an
 /// out-of-memory kill, the guest's memory.
 fn host_facts(trial: &mut Trial, environment: &Environment, instance: &Instance<'_>, setting: &Setting) {
-    let peer = instance.network.as_ref().map(|network| network.peer.cgroup());
-    let broken: Vec<_> = [&instance.ground.cgroup].into_iter().chain(peer).flat_map(broken_limits).collect();
+    let mut broken = broken_limits(&instance.ground.cgroup);
+    if let Some(network) = &instance.network {
+        broken.extend(broken_limits(network.peer.cgroup()).into_iter().map(|limit| format!("at the peer, {limit}")));
+    }
     let mut put = |name: &str, value| drop(trial.facts.insert(name.to_owned(), value));
     put("limits.broken", json!(broken.len()));
     if !broken.is_empty() {

@@ -37,7 +37,7 @@ pub const CHECKS: &[Check] = &[
             "files of the measured tools, QEMU and their libraries, of their copies in containers and of guests' images that were written, replaced or removed since the \
              run began or went on",
             "{tools.changed} files of the measured programs changed since the run began, such as {tools.said}",
-            "install nothing while bench measures",
+            "install nothing and remove no image while bench measures",
         ],
     ),
     check(

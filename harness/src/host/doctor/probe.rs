@@ -1,6 +1,7 @@
 //! Ten seconds of noise: what a spinning program loses to others on every CPU, how evenly it goes, and how evenly a disk reads.
 
 use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -124,16 +125,14 @@ fn spin(cpu: usize, time: Duration) -> Spin {
     Spin { taken: taken_ns as f64 / last as f64, longest_gap_ns, windows }
 }
 
-/// Reads in each window, past the page cache, of a file that is made for it and has lost its name before it is filled: nothing
-/// stays, however this program ends.
+/// Reads in each window, past the page cache, of a file that is made for it without a name: nothing stays, however this ends.
 fn read_for(folder: &Path, time: Duration) -> Result<Vec<u64>> {
-    let named = tempfile::Builder::new().prefix(".bench-noise-").tempfile_in(folder);
-    let named = named.with_context(|| format!("making a file to read in {}", folder.display()))?;
+    let mut writable =
+        tempfile::tempfile_in(folder).with_context(|| format!("making a file to read in {}", folder.display()))?;
     let direct = rustix::fs::OFlags::DIRECT.bits() as i32;
-    let file = OpenOptions::new().read(true).custom_flags(direct).open(named.path());
-    let file = file.with_context(|| format!("opening {} past the page cache", named.path().display()))?;
-    let (mut writable, name) = named.into_parts();
-    name.close().context("taking the name of the file to read away")?;
+    let file =
+        OpenOptions::new().read(true).custom_flags(direct).open(format!("/proc/self/fd/{}", writable.as_raw_fd()));
+    let file = file.with_context(|| format!("opening a file in {} past the page cache", folder.display()))?;
     let mut content = vec![0; FILE_BYTES];
     rand::rng().fill_bytes(&mut content);
     std::io::Write::write_all(&mut writable, &content).context("filling the file to read")?;
