@@ -208,10 +208,8 @@ fn a_copy_that_a_container_executes_is_watched_too() {
     );
     let native = late_fio(&stage, "meanwhile", "native", &renew);
     let mut command = stage.bench(&format!("{} --blocks 2 --env {native},container", suite(&stage, "1s")));
-    let (status, _, err) = finish({
-        command.env("BENCH_CACHE_DIR", &cache);
-        command
-    });
+    command.env("BENCH_CACHE_DIR", &cache);
+    let (status, _, err) = finish(command);
     assert_eq!(status, 2, "{err}");
     assert!(err.contains("/root/usr/bin/fio changed since the run began"), "{err}");
     assert_eq!(Trials::of(&stage).0.len(), 2, "there is no second block");

@@ -23,15 +23,14 @@ impl Sources {
         Ok(sources)
     }
 
-    /// And the copies of these files in a tools tree.
-    pub fn with_copies(mut self, tree: &Path) -> Sources {
+    /// Keep how the copies of its files in a tools tree are now.
+    pub fn add_copies(&mut self, tree: &Path) {
         let copy = |path: &PathBuf| {
             let folder = path.parent()?.canonicalize().ok()?;
             Some(tree.join(folder.strip_prefix("/").ok()?).join(path.file_name()?))
         };
         let copies: Vec<_> = self.0.keys().filter_map(copy).collect();
         copies.iter().for_each(|path| self.add(path));
-        self
     }
 
     /// Keep how a file is now; one that cannot be looked at is not kept.
@@ -66,7 +65,7 @@ mod tests {
             fs::write(path, "as it was").unwrap();
         }
         sources.add(&original);
-        let sources = sources.with_copies(&tree);
+        sources.add_copies(&tree);
         fs::write(&copy, "as it is now").unwrap();
         assert_eq!(sources.changed().collect::<Vec<_>>(), [copy.as_path()]);
     }

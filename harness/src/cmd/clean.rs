@@ -15,15 +15,15 @@ pub struct CleanArgs {
 /// Replay the ledgers whose process is gone, and remove what killed builders left half-made in the cache.
 pub fn run(args: &CleanArgs) -> Result<i32> {
     let mut cleaned = ledger::clean(&paths::state_dir(), args.dry_run)?;
-    let half_made = match paths::cache_path().ok().map(|cache| bench_vm::remove_half_made(&cache, args.dry_run)) {
-        Some(Ok(found)) => found,
-        Some(Err(e)) => {
-            cleaned.failures.push(e.into());
-            Some(Vec::new())
-        }
+    let half_made = match paths::cache_path() {
+        Ok(cache) => bench_vm::remove_half_made(&cache, args.dry_run),
         // Neither a home nor the variable: nothing could be built.
-        None => Some(Vec::new()),
+        Err(_) => Ok(Some(Vec::new())),
     };
+    let half_made = half_made.unwrap_or_else(|e| {
+        cleaned.failures.push(e.into());
+        Some(Vec::new())
+    });
     let did = if args.dry_run { "would undo" } else { "undid" };
     let half_made_text = half_made.iter().flatten().map(|path| format!("the half-made {}", path.display()));
     let undone: Vec<_> = cleaned.changes.iter().map(ToString::to_string).chain(half_made_text).collect();

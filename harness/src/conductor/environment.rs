@@ -282,15 +282,15 @@ fn sources(start: &Start, place: &Place, setting: &Setting) -> Result<Sources> {
         programs.push(machine.config.qemu.clone());
     }
     let mut sources = Sources::of(&programs).context("finding the files that measured programs need")?;
-    sources.add(&setting.executable);
     match start {
         Start::Native => {}
-        Start::Container(_) => sources = sources.with_copies(&setting.tree.path),
+        Start::Container(_) => sources.add_copies(&setting.tree.path),
         Start::Vm(machine) => {
             let image = &machine.config.image;
             [&image.kernel, &image.initramfs, &image.root].into_iter().for_each(|path| sources.add(path));
         }
     }
+    sources.add(&setting.executable);
     Ok(sources)
 }
 
