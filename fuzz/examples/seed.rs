@@ -116,7 +116,7 @@ fn replies() -> Vec<Reply> {
 
 fn outcome() -> Outcome {
     let bins = vec![(30_000, 3_000), (41_000, 1_000)];
-    Outcome { done: 4_000, lost: 10, seconds: 2.0, mean_ns: Some(30_500.0), max_ns: Some(41_000), bins }
+    Outcome { done: 4_000, lost: 10, warmup_s: 0.5, seconds: 2.0, mean_ns: Some(30_500.0), max_ns: Some(41_000), bins }
 }
 
 /// One workload and a few bins are as good as seven and hundreds, and are executed faster.

@@ -33,6 +33,7 @@ fn it_tells_every_noise_source_and_how_evenly_the_machine_goes() {
         "nesting",
         "write cache",
         "i/o scheduler",
+        "i/o by cgroup",
         "free space here",
         "kvm",
         "vhost-net",

@@ -1,4 +1,5 @@
-//! Killed at any moment, `bench` leaves nothing that `bench clean` does not undo, and a run goes on where it was.
+//! Killed at any moment, `bench` leaves nothing that `bench clean` does not undo, and a run goes on where it was, also when it is
+//! killed while it goes on.
 //!
 //! `make soak` asks for more than `make test` does: `BENCH_SOAK_KILLS=50 BENCH_SOAK_RESUMES=5`. The moments follow from a seed,
 //! which is printed, and can be given again as `BENCH_SOAK_SEED`.
@@ -61,9 +62,16 @@ fn assert_no_descendant() {
     });
 }
 
-/// Start a victim, kill it after a while, clean, and look at the machine; the folder of its run, if it came so far.
-fn kill_once(stage: &Stage, victim: &str, after: Duration, cache: Option<&Path>, before: &Machine) -> Option<PathBuf> {
-    drop(fs::remove_dir_all(stage.path().join("bench-runs")));
+/// As [`kill`], with no run there before; the folder of the victim's run, if it came so far.
+fn kill_new(stage: &Stage, victim: &str, after: Duration, cache: Option<&Path>, before: &Machine) -> Option<PathBuf> {
+    let runs = stage.path().join("bench-runs");
+    drop(fs::remove_dir_all(&runs));
+    kill(stage, victim, after, cache, before);
+    names(&runs).into_iter().map(|name| runs.join(name)).find(|run| run.join("run.json").exists())
+}
+
+/// Start a victim, kill it after a while, clean, and look at the machine.
+fn kill(stage: &Stage, victim: &str, after: Duration, cache: Option<&Path>, before: &Machine) {
     let mut command = stage.bench(victim);
     command.envs(cache.map(|cache| ("BENCH_CACHE_DIR", cache)));
     let mut child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
@@ -87,15 +95,13 @@ fn kill_once(stage: &Stage, victim: &str, after: Duration, cache: Option<&Path>,
     }
     let half_made = cache.map(names).unwrap_or_default().into_iter().filter(|name| name.starts_with(".new-"));
     assert_eq!(half_made.collect::<Vec<_>>(), Vec::<String>::new(), "{victim}, killed after {after:?}");
-    let runs = stage.path().join("bench-runs");
-    let left: Vec<_> = names(&runs).into_iter().map(|name| runs.join(name)).collect();
     let found = Machine::now();
     assert_eq!(found.differences(before), Vec::<String>::new(), "{victim}, killed after {after:?}");
-    left.into_iter().find(|run| run.join("run.json").exists())
 }
 
-/// The run goes on to its end, all its trials are there and valid, and it says that it was stopped.
-fn resume(stage: &Stage, run: &Path) -> bool {
+/// The run goes on, is killed again, and goes on to its end; all its trials are there and valid, and it says how often it was
+/// stopped. False when there was nothing left to do.
+fn resume(stage: &Stage, run: &Path, after: Duration, before: &Machine) -> bool {
     let json =
         |run: &Path| -> serde_json::Value { serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap() };
     let planned = json(run)["plan"]["trials"].as_array().unwrap().len();
@@ -104,7 +110,15 @@ fn resume(stage: &Stage, run: &Path) -> bool {
         // A torn last line is left out.
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     };
-    let was_whole = json(run)["state"] == "complete" || trials().len() == planned;
+    let standing = || trials().into_iter().filter(|trial| trial["superseded"] == false).collect::<Vec<_>>();
+    let is_whole = || json(run)["state"] == "complete" || standing().len() == planned;
+    let (was_whole, were_recorded) = (is_whole(), trials().len());
+    if !was_whole {
+        kill(stage, "run --resume last", after, None, before);
+    }
+    // One that recorded nothing, or everything, leaves no second break.
+    let whole_by_now = is_whole();
+    let breaks = if !whole_by_now && trials().len() > were_recorded { 2 } else { 1 };
     let (status, out, err) = stage.run("run --resume last");
     assert_eq!(status, 0, "{out}{err}");
     let record = json(run);
@@ -112,12 +126,11 @@ fn resume(stage: &Stage, run: &Path) -> bool {
     if was_whole {
         return false;
     }
-    let trials = trials();
-    let standing: Vec<_> = trials.iter().filter(|trial| trial["superseded"] == false).collect();
+    let standing = standing();
     assert_eq!(standing.len(), planned);
     assert!(standing.iter().all(|trial| trial["failure"].is_null() && trial["invalid"] == serde_json::json!([])));
-    assert_eq!(record["breaks"].as_array().unwrap().len(), 1);
-    assert!(out.contains("the run was stopped"), "{out}");
+    assert_eq!(record["breaks"].as_array().unwrap().len(), breaks, "{record:#}");
+    assert!(whole_by_now || out.contains("the run was stopped"), "{out}");
     let (status, out, _) = stage.run("run --resume last");
     let said = format!("{} is complete: nothing left to do", record["id"].as_str().unwrap());
     assert_eq!((status, out.trim_end()), (0, said.as_str()));
@@ -141,18 +154,19 @@ fn kills_at_random_moments_leave_nothing_and_runs_go_on() {
         let (victim, seconds) = VICTIMS[(number as usize + random.random_range(0..VICTIMS.len())) % VICTIMS.len()];
         let after = Duration::from_secs_f64(random.random_range(0.0..seconds));
         let cache = random.random_ratio(1, FRESH_CACHE).then(|| tempfile::tempdir_in(stage.path()).unwrap());
-        let run = kill_once(&stage, victim, after, cache.as_ref().map(|cache| cache.path()), &before);
+        let run = kill_new(&stage, victim, after, cache.as_ref().map(|cache| cache.path()), &before);
         println!("kills: {} of {kills} after {:5.2} s: bench {victim}", number + 1, after.as_secs_f64());
         // Trials of `smoke` are not judged by what a busy machine does to them.
         let goes_on = victim.contains("smoke") && cache.is_none();
+        let again = Duration::from_secs_f64(random.random_range(0.0..seconds / 2.0));
         if let Some(run) = run.filter(|_| resumed < resumes && goes_on) {
-            resumed += u64::from(resume(&stage, &run));
+            resumed += u64::from(resume(&stage, &run, again, &before));
         }
     }
     // Chance may have killed too early or too late to leave anything to go on with.
     while resumed < resumes {
-        let run = kill_once(&stage, VICTIMS[0].0, Duration::from_secs(4), None, &before);
-        resumed += run.map_or(0, |run| u64::from(resume(&stage, &run)));
+        let run = kill_new(&stage, VICTIMS[0].0, Duration::from_secs(4), None, &before);
+        resumed += run.map_or(0, |run| u64::from(resume(&stage, &run, Duration::from_secs(2), &before)));
     }
     assert_no_descendant();
     assert_eq!(Machine::now().differences(&before), Vec::<String>::new());

@@ -34,6 +34,7 @@ fn all_is_checked(trial: &serde_json::Value) {
         "pace.reached_percent" => workload.contains("-paced-"),
         "net.rule_packets" => environment.ends_with("-nat"),
         "net.dropped_per_million" => workload != "udp-pps",
+        // `smoke` asks for none.
         "warmup.off_percent" => false,
         fact => !OF_STORAGE.iter().any(|storage| fact.starts_with(storage)),
     };

@@ -99,7 +99,7 @@ impl Exchange {
         let mut measured = Measured {
             work: Some(Work::PerSecond { unit: self.unit(), per_s }),
             rate_per_s: Some(per_s),
-            seconds: (None, Some(outcome.seconds)),
+            seconds: (Some(outcome.warmup_s), Some(outcome.seconds)),
             raw: vec![("probe.json".to_owned(), text.clone())],
             ..Measured::default()
         };
@@ -151,6 +151,7 @@ mod tests {
         let outcome = Outcome {
             done: 4000,
             lost: 1000,
+            warmup_s: 0.5,
             seconds: 2.0,
             mean_ns: Some(30_500.0),
             max_ns: Some(41_000),
@@ -163,6 +164,7 @@ mod tests {
         assert_eq!(value("round_trip_latency_p999_ns"), None, "4,000 do not bear it");
         assert_eq!(measured.facts["probe.lost_share"], json!(0.2));
         assert_eq!(measured.facts["histogram.missing"], 0);
+        assert_eq!(measured.seconds, (Some(0.5), Some(2.0)));
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Stream {
         let mut measured = Measured {
             work: Some(Work::PerSecond { unit: "byte", per_s: received }),
             rate_per_s: Some(received),
-            seconds: (None, Some(report.end.sum_received.seconds)),
+            seconds: (Some(report.omitted_s()), Some(report.end.sum_received.seconds)),
             raw: vec![("iperf3.json".to_owned(), output.stdout.0.clone())],
             ..Measured::default()
         };
@@ -127,7 +127,22 @@ struct Report {
     #[serde(default)]
     error: Option<String>,
     #[serde(default)]
+    intervals: Vec<Interval>,
+    #[serde(default)]
     end: End,
+}
+
+impl Report {
+    /// Seconds of the intervals that are in no figure.
+    fn omitted_s(&self) -> f64 {
+        self.intervals.iter().map(|interval| &interval.sum).filter(|sum| sum.omitted).map(|sum| sum.seconds).sum()
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Interval {
+    #[serde(default)]
+    sum: Sum,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -144,6 +159,8 @@ struct Sum {
     bits_per_second: f64,
     #[serde(default)]
     seconds: f64,
+    #[serde(default)]
+    omitted: bool,
     #[serde(default)]
     retransmits: Option<u64>,
 }

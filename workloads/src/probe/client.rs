@@ -109,6 +109,7 @@ fn timed(pace: &Pace, mut transaction: impl FnMut(u64) -> io::Result<bool>) -> i
     let counted_from = begin + Duration::from_secs_f64(pace.warmup_s);
     let end = counted_from + Duration::from_secs_f64(pace.runtime_s);
     let mut outcome = Outcome::default();
+    let mut counting = false;
     for number in 0.. {
         let due = match pace.per_s {
             Some(per_s) => begin + Duration::from_secs_f64(number as f64 / per_s),
@@ -118,9 +119,13 @@ fn timed(pace: &Pace, mut transaction: impl FnMut(u64) -> io::Result<bool>) -> i
         if due >= end {
             break;
         }
+        if due >= counted_from && !counting {
+            counting = true;
+            outcome.warmup_s = begin.elapsed().as_secs_f64();
+        }
         let answered = transaction(number)?;
         let now = Instant::now();
-        if due < counted_from {
+        if !counting {
             continue;
         }
         if answered {
@@ -154,7 +159,9 @@ fn flood(session: &Session, pace: &Pace, socket: &UdpSocket, control: &mut TcpSt
         }
         Ok(sent)
     };
-    send_until(Instant::now() + Duration::from_secs_f64(pace.warmup_s))?;
+    let begin = Instant::now();
+    send_until(begin + Duration::from_secs_f64(pace.warmup_s))?;
+    let warmup_s = begin.elapsed().as_secs_f64();
     thread::sleep(ARRIVE);
     let before = received(control)?;
     let begin = Instant::now();
@@ -162,7 +169,7 @@ fn flood(session: &Session, pace: &Pace, socket: &UdpSocket, control: &mut TcpSt
     let seconds = begin.elapsed().as_secs_f64();
     thread::sleep(ARRIVE);
     let done = received(control)?.saturating_sub(before);
-    Ok(Outcome { done, lost: sent.saturating_sub(done), seconds, ..Outcome::default() })
+    Ok(Outcome { done, lost: sent.saturating_sub(done), warmup_s, seconds, ..Outcome::default() })
 }
 
 /// How many packets the server has received.
@@ -204,6 +211,7 @@ mod tests {
             assert!(outcome.done > 100, "{mode:?}: {outcome:?}");
             assert_eq!(outcome.bins.iter().map(|bin| bin.1).sum::<u64>(), outcome.done);
             assert!((0.25..1.0).contains(&outcome.seconds), "{mode:?}: {outcome:?}");
+            assert!((0.1..0.3).contains(&outcome.warmup_s), "{mode:?}: {outcome:?}");
             let rate_ns = outcome.seconds * 1e9 / outcome.done as f64;
             assert!(outcome.mean_ns.unwrap() <= rate_ns * 1.02, "one in flight: {outcome:?}");
         }
@@ -213,6 +221,7 @@ mod tests {
     fn a_flood_is_counted_by_the_receiver() {
         let outcome = both_ends(Mode::UdpFlood, None);
         assert!(outcome.done > 1000 && outcome.bins.is_empty(), "{outcome:?}");
+        assert!((0.1..0.3).contains(&outcome.warmup_s), "{outcome:?}");
     }
 
     #[test]

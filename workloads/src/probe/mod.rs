@@ -85,6 +85,8 @@ pub struct Outcome {
     pub done: u64,
     /// Answers that did not come in time; packets that were sent and not received.
     pub lost: u64,
+    /// Seconds before the first of them began.
+    pub warmup_s: f64,
     /// Seconds that were counted.
     pub seconds: f64,
     /// Mean round trip in nanoseconds.

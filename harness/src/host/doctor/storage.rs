@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::super::disk::Disk;
+use super::super::read;
 use super::files::chosen;
 use super::{Finding, Level, finding, fine_if, unreadable};
 
@@ -20,6 +21,7 @@ pub(super) fn all(folder: &Path) -> Vec<Finding> {
         },
         write_cache(attribute("write_cache").as_deref()),
         scheduler(attribute("scheduler").as_deref()),
+        accounting(disk.as_ref().and_then(Disk::number), read(BLKIO).as_deref()),
         free_space(stat.map(|stat| stat.blocks_available() * stat.fragment_size())),
     ]
 }
@@ -46,6 +48,20 @@ fn scheduler(text: Option<&str>) -> Finding {
     }
 }
 
+/// What all groups of cgroup v1 moved, disk by disk.
+const BLKIO: &str = "/sys/fs/cgroup/blkio/blkio.throttle.io_service_bytes_recursive";
+
+/// Without v1's controller it is v2's, which always counts.
+fn accounting(disk: Option<(u64, u64)>, blkio: Option<&str>) -> Finding {
+    const WHY: &str = "a trial's bytes are compared with those that its cgroup is accounted for; cgroup v1 counts a disk's only after \
+                       some limit of I/O was set on it since the machine was booted";
+    const HOW: &str =
+        "`bench container run --io-read-iops /dev/DISK:1000000000 -- true` begins it, until the next boot";
+    let Some((major, minor)) = disk else { return unreadable("i/o by cgroup", WHY) };
+    let counts = blkio.is_none_or(|text| text.lines().any(|line| line.starts_with(&format!("{major}:{minor} "))));
+    finding("i/o by cgroup", fine_if(counts), if counts { "counted" } else { "not counted yet" }, WHY, HOW)
+}
+
 fn free_space(bytes: Option<u64>) -> Finding {
     const WHY: &str = "the target is written wholly, and a file system that is nearly full scatters it";
     match bytes {
@@ -69,6 +85,11 @@ mod tests {
         assert_eq!(said(write_cache(None)), ("not readable here".into(), Level::Unreadable));
         assert_eq!(said(scheduler(Some("none [mq-deadline] kyber bfq"))), ("mq-deadline".into(), Level::Matters));
         assert_eq!(said(scheduler(Some("[none] mq-deadline"))), ("none".into(), Level::Fine));
+        let v1 = "254:0 Read 20480\n254:0 Total 20480\nTotal 20480\n";
+        assert_eq!(said(accounting(Some((254, 0)), Some(v1))), ("counted".into(), Level::Fine));
+        assert_eq!(said(accounting(Some((4, 0)), Some(v1))), ("not counted yet".into(), Level::Matters));
+        assert_eq!(said(accounting(Some((254, 0)), None)), ("counted".into(), Level::Fine));
+        assert_eq!(said(accounting(None, None)), ("not readable here".into(), Level::Unreadable));
         assert_eq!(said(free_space(Some(8 << 30))), ("8 GiB".into(), Level::Fine));
         assert_eq!(said(free_space(Some(1 << 30))), ("1 GiB".into(), Level::Matters));
     }
