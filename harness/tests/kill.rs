@@ -8,7 +8,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -62,21 +62,23 @@ fn assert_no_descendant() {
     });
 }
 
-/// As [`kill`], with no run there before; the folder of the victim's run, if it came so far.
+/// As [`kill`] after a while, with no run there before; the folder of the victim's run, if it came so far.
 fn kill_new(stage: &Stage, victim: &str, after: Duration, cache: Option<&Path>, before: &Machine) -> Option<PathBuf> {
     let runs = stage.path().join("bench-runs");
     drop(fs::remove_dir_all(&runs));
-    kill(stage, victim, after, cache, before);
+    kill(stage, victim, || std::thread::sleep(after), cache, before);
     names(&runs).into_iter().map(|name| runs.join(name)).find(|run| run.join("run.json").exists())
 }
 
-/// Start a victim, kill it after a while, clean, and look at the machine.
-fn kill(stage: &Stage, victim: &str, after: Duration, cache: Option<&Path>, before: &Machine) {
+/// Start a victim, kill it when this has returned, clean, and look at the machine.
+fn kill(stage: &Stage, victim: &str, wait: impl FnOnce(), cache: Option<&Path>, before: &Machine) {
+    let began = Instant::now();
     let mut command = stage.bench(victim);
     command.envs(cache.map(|cache| ("BENCH_CACHE_DIR", cache)));
     let mut child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
     let pid = child.id();
-    std::thread::sleep(after);
+    wait();
+    let after = began.elapsed();
     // One that is faster than its moment has ended by itself, which must leave nothing either.
     child.kill().ok();
     child.wait().unwrap();
@@ -99,8 +101,8 @@ fn kill(stage: &Stage, victim: &str, after: Duration, cache: Option<&Path>, befo
     assert_eq!(found.differences(before), Vec::<String>::new(), "{victim}, killed after {after:?}");
 }
 
-/// The run goes on, is killed again, and goes on to its end; all its trials are there and valid, and it says how often it was
-/// stopped. False when there was nothing left to do.
+/// The run goes on, is killed again so long after it has recorded something, and goes on to its end; all its trials are there and
+/// valid, and it says how often it was stopped. False when there was nothing left to do.
 fn resume(stage: &Stage, run: &Path, after: Duration, before: &Machine) -> bool {
     let json =
         |run: &Path| -> serde_json::Value { serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap() };
@@ -114,11 +116,15 @@ fn resume(stage: &Stage, run: &Path, after: Duration, before: &Machine) -> bool 
     let is_whole = || json(run)["state"] == "complete" || standing().len() == planned;
     let (was_whole, were_recorded) = (is_whole(), trials().len());
     if !was_whole {
-        kill(stage, "run --resume last", after, None, before);
+        let recorded = || {
+            eventually("a trial", || trials().len() > were_recorded);
+            std::thread::sleep(after);
+        };
+        kill(stage, "run --resume last", recorded, None, before);
     }
-    // One that recorded nothing, or everything, leaves no second break.
+    // One that came to its end leaves no second break.
     let whole_by_now = is_whole();
-    let breaks = if !whole_by_now && trials().len() > were_recorded { 2 } else { 1 };
+    let breaks = if whole_by_now { 1 } else { 2 };
     let (status, out, err) = stage.run("run --resume last");
     assert_eq!(status, 0, "{out}{err}");
     let record = json(run);
@@ -134,6 +140,10 @@ fn resume(stage: &Stage, run: &Path, after: Duration, before: &Machine) -> bool 
     let (status, out, _) = stage.run("run --resume last");
     let said = format!("{} is complete: nothing left to do", record["id"].as_str().unwrap());
     assert_eq!((status, out.trim_end()), (0, said.as_str()));
+    println!(
+        "kills: resumed, {}",
+        if breaks == 2 { "killed, resumed again" } else { "to its end before it could be killed" }
+    );
     true
 }
 
@@ -158,7 +168,7 @@ fn kills_at_random_moments_leave_nothing_and_runs_go_on() {
         println!("kills: {} of {kills} after {:5.2} s: bench {victim}", number + 1, after.as_secs_f64());
         // Trials of `smoke` are not judged by what a busy machine does to them.
         let goes_on = victim.contains("smoke") && cache.is_none();
-        let again = Duration::from_secs_f64(random.random_range(0.0..seconds / 2.0));
+        let again = Duration::from_secs_f64(random.random_range(0.0..2.0));
         if let Some(run) = run.filter(|_| resumed < resumes && goes_on) {
             resumed += u64::from(resume(&stage, &run, again, &before));
         }
@@ -166,7 +176,7 @@ fn kills_at_random_moments_leave_nothing_and_runs_go_on() {
     // Chance may have killed too early or too late to leave anything to go on with.
     while resumed < resumes {
         let run = kill_new(&stage, VICTIMS[0].0, Duration::from_secs(4), None, &before);
-        resumed += run.map_or(0, |run| u64::from(resume(&stage, &run, Duration::from_secs(2), &before)));
+        resumed += run.map_or(0, |run| u64::from(resume(&stage, &run, Duration::from_millis(500), &before)));
     }
     assert_no_descendant();
     assert_eq!(Machine::now().differences(&before), Vec::<String>::new());

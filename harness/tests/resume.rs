@@ -9,11 +9,22 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::{eventually, names, stage, wait};
 
-const RUN: &str = "run --suite io --profile smoke --env native,container --only rand-read --size 64MiB --blocks 3";
+/// Two turns: it is stopped between two.
+const RUN: &str = "run --suite ./turns.toml --profile turns --env native,container --no-control";
+const PROFILE: &str = r#"
+name = "turns"
+blocks = 2
+turns = 2
+runtime = "1s"
+warm-up = "0s"
+settle = "0s"
+size = "64MiB"
+"#;
 
 #[test]
 fn an_interrupted_run_goes_on_only_where_it_was_begun() {
     let Some(stage) = stage() else { return };
+    stage.write_suite("turns", "iodepth = 16\njobs = 2", PROFILE);
     let child = stage.spawn(RUN);
     let pid = child.id();
     let runs = stage.path().join("bench-runs");
@@ -21,7 +32,7 @@ fn an_interrupted_run_goes_on_only_where_it_was_begun() {
         let run = names(&runs).into_iter().find(|name| !name.starts_with('.')).unwrap_or_default();
         fs::read_to_string(runs.join(run).join("trials.jsonl")).unwrap_or_default().lines().count()
     };
-    eventually("the first trial of the second block", || recorded() == 3);
+    eventually("the first turn of the second block", || recorded() == 6);
     kill(Pid::from_raw(pid as i32), Signal::SIGINT).unwrap();
     assert_eq!(wait(child).0, 130);
     let run = stage.only_run();
@@ -58,8 +69,10 @@ fn an_interrupted_run_goes_on_only_where_it_was_begun() {
     let words = out.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains("went on at") && words.contains("with block 2, from its start"), "{out}");
     let text = fs::read_to_string(run.join("trials.jsonl")).unwrap();
-    assert_eq!(text.lines().filter(|line| line.contains("\"superseded\":true")).count(), 1);
-    assert_eq!(text.lines().count(), 7);
+    assert_eq!(text.lines().filter(|line| line.contains("\"superseded\":true")).count(), 2);
+    assert_eq!(text.lines().count(), 10);
+    assert!(run.join("raw/b02t2-rand-read-native-attempt2").exists());
     let (_, csv, _) = stage.run("report last --format csv");
-    assert_eq!(csv.lines().filter(|line| line.contains(",iops,")).count(), 6, "superseded trials are in no number");
+    let of_turn = |turn: &str| csv.lines().filter(|line| line.contains(",iops,") && line.ends_with(turn)).count();
+    assert_eq!((of_turn(",1"), of_turn(",2")), (4, 4), "superseded trials are in no number");
 }

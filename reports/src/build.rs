@@ -154,7 +154,7 @@ fn row(source: &Source<'_>, workload: &Workload, environment: &Environment) -> R
         interval: comparison.and_then(|c| c.interval).map(pair),
         blocks: comparison.map_or(0, |c| c.pairs.len()),
         verdict: outcome(comparison.and_then(|c| c.verdict)),
-        sentence: comparison.map_or("no block has a valid trial on both sides".to_owned(), |c| c.sentence.clone()),
+        sentence: comparison.map_or("no block is whole on both sides".to_owned(), |c| c.sentence.clone()),
         notes: patterns::notes(source, &workload.name, &environment.name),
         noise_floor: source.noise_floor(&workload.name, &workload.deciding).map(pair),
         // The paper's guest was not emulated: beside an emulated one its ratio would only mislead.

@@ -7,17 +7,18 @@ use bench_results::Unit;
 use crate::report::{MeasurementRow, Report};
 
 impl Report {
-    /// `block,order,environment,workload,accelerator,metric,unit,value,valid`, one line per value.
+    /// `block,order,environment,workload,accelerator,metric,unit,value,valid,turn`, one line per value.
     pub fn csv(&self) -> String {
-        let mut text = String::from("block,order,environment,workload,accelerator,metric,unit,value,valid\n");
+        let mut text = String::from("block,order,environment,workload,accelerator,metric,unit,value,valid,turn\n");
         for row in &self.measurements {
-            let MeasurementRow { block, order, environment, workload, accelerator, metric, unit, value, valid } = row;
+            let MeasurementRow { block, turn, order, environment, workload, accelerator, metric, unit, value, valid } =
+                row;
             let (environment, workload, metric) = (quoted(environment), quoted(workload), quoted(metric));
             let unit = unit_name(*unit);
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{block},{order},{environment},{workload},{accelerator},{metric},{unit},{value},{valid}"
+                "{block},{order},{environment},{workload},{accelerator},{metric},{unit},{value},{valid},{turn}"
             );
         }
         text

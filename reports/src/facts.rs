@@ -30,10 +30,11 @@ pub(crate) fn unfinished(record: &Record) -> Option<String> {
 /// What the numbers belong to, in a few words each.
 pub(crate) fn facts(run: &Run) -> Vec<String> {
     let profile = &run.plan.profile;
+    let times = if profile.turns > 1 { format!("{} × ", profile.turns) } else { String::new() };
     let mut facts = vec![
         format!("suite {}, profile {}", run.plan.suite, profile.name),
         format!(
-            "{} of {}",
+            "{} of {times}{}",
             units::count(profile.blocks as usize, "block"),
             units::chosen(profile.runtime_s * 1e9, Unit::Ns)
         ),
@@ -170,6 +171,7 @@ pub(crate) fn measurements(record: &Record) -> Vec<MeasurementRow> {
         let (planned, valid) = (trial.planned.clone(), trial.is_valid());
         let row = move |measured: &bench_results::record::Measurement| MeasurementRow {
             block: planned.block,
+            turn: planned.turn,
             order: planned.order,
             environment: planned.environment.clone(),
             workload: planned.workload.clone(),

@@ -259,6 +259,7 @@ pub(crate) struct InstanceRow {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct MeasurementRow {
     pub(crate) block: u32,
+    pub(crate) turn: u32,
     pub(crate) order: u32,
     pub(crate) environment: String,
     pub(crate) workload: String,

@@ -245,7 +245,7 @@ fn invalid_trials_are_listed_and_in_the_csv_but_in_no_number() {
     let report = report(&broken);
     assert!(report.html().unwrap().contains("percentiles are not monotone"));
     assert_eq!(report.csv().lines().count(), clean.csv().lines().count());
-    assert!(report.csv().lines().any(|line| line.ends_with(",false")));
+    assert!(report.csv().lines().any(|line| line.ends_with(",false,1")));
     let value: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
     let row =
         value["results"].as_array().unwrap().iter().find(|r| r["workload"] == "rand-read" && r["environment"] == "vm");

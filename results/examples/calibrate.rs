@@ -27,8 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn print(residuals: &Residuals) {
     println!("residuals of {}: {}", residuals.started_at, residuals.command.join(" "));
     println!(
-        "trials of {} s after {} s; {RUNS} simulated runs for each figure\n",
-        residuals.runtime_s, residuals.warmup_s
+        "{} × {} s, each after {} s; {RUNS} simulated runs for each figure\n",
+        residuals.turns, residuals.runtime_s, residuals.warmup_s
     );
     println!(
         "| profile | workload | environment | blocks | spread | false alarms | equal found | 10 % found | 5 % worse | 5 % equal |"

@@ -16,6 +16,9 @@ use crate::{paper, patterns, sentence};
 /// Fewer blocks give no verdict.
 pub const LEAST_BLOCKS: usize = 3;
 
+/// Percentiles that are metrics: the end of their names, and the fraction.
+const PERCENTILES: [(&str, f64); 3] = [("p50_ns", 0.5), ("p99_ns", 0.99), ("p999_ns", 0.999)];
+
 /// Everything that is said about a record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Analysis {
@@ -46,7 +49,7 @@ pub struct Cell {
     pub environment: String,
     /// Name of the metric.
     pub metric: String,
-    /// `(block, value)`, by block.
+    /// `(block, value)`, by block, over its turns: the geometric mean, and of percentiles the one of the merged histogram.
     pub values: Vec<(u32, f64)>,
     /// What to show for the environment: the mean over blocks; for a percentile, the one of the merged histogram.
     pub shown: f64,
@@ -154,7 +157,7 @@ fn withhold(comparisons: &mut [Comparison], patterns: &[Pattern], margin: f64) {
     }
 }
 
-/// Valid values by workload, environment and metric.
+/// Valid values by workload, environment and metric: for each block one over its turns, of which none may be missing.
 pub(crate) struct Values<'a>(BTreeMap<&'a str, ByEnvironment<'a>>);
 
 /// Environment to metric to `(block, value)`.
@@ -171,8 +174,16 @@ impl<'a> Values<'a> {
                 metrics.entry(&measurement.metric).or_default().push((planned.block, measurement.value));
             }
         }
+        let turns = record.run.plan.profile.turns as usize;
         for list in values.values_mut().flat_map(BTreeMap::values_mut).flat_map(BTreeMap::values_mut) {
             list.sort_by_key(|&(block, _)| block);
+            if turns > 1 {
+                let whole = list.chunk_by(|a, b| a.0 == b.0).filter(|block| block.len() == turns);
+                *list = whole.map(|block| (block[0].0, mean_of_turns(block))).collect();
+            }
+        }
+        if turns > 1 {
+            percentiles_of_turns(record, &mut values);
         }
         Values(values)
     }
@@ -206,6 +217,44 @@ impl<'a> Values<'a> {
         let has = |metric: &&metric::Metric| !self.get(workload, environment, metric.name).is_empty();
         metric::METRICS.iter().filter(has).collect()
     }
+}
+
+/// Geometric, so that the logarithm of a block's ratio is the mean of those of its turns. A value that is not positive has no logarithm, and
+/// is kept: rows say so.
+fn mean_of_turns(block: &[(u32, f64)]) -> f64 {
+    let values: Vec<f64> = block.iter().map(|&(_, value)| value).collect();
+    statistics::geometric_mean(&values).unwrap_or(0.0)
+}
+
+/// A percentile of a block comes from the histograms of its turns, merged: turns that bear none may bear one together.
+fn percentiles_of_turns<'a>(record: &'a Record, values: &mut BTreeMap<&'a str, ByEnvironment<'a>>) {
+    let mut blocks: BTreeMap<_, Vec<&Trial>> = BTreeMap::new();
+    for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
+        let planned = &trial.planned;
+        let block = (planned.workload.as_str(), planned.environment.as_str(), planned.block);
+        blocks.entry(block).or_default().push(trial);
+    }
+    blocks.retain(|_, trials| trials.len() == record.run.plan.profile.turns as usize);
+    for ((workload, environment, block), trials) in blocks {
+        for direction in trials[0].histograms.keys() {
+            let turns = trials.iter().filter_map(|trial| trial.histograms.get(direction));
+            let merged = Histogram::from_bins(turns.flat_map(|histogram| histogram.bins().iter().copied()));
+            for (name, q) in PERCENTILES {
+                let metric = metric::find(&format!("{direction}_latency_{name}"));
+                let (Some(metric), Some(ns)) = (metric, merged.percentile_ns(q)) else { continue };
+                let list = values.entry(workload).or_default().entry(environment).or_default();
+                let list = list.entry(metric.name).or_default();
+                list.retain(|&(other, _)| other != block);
+                list.push((block, ns as f64));
+                list.sort_by_key(|&(block, _)| block);
+            }
+        }
+    }
+}
+
+/// `(block, value)` of a metric in a workload and environment, as analyses count them.
+pub fn values_by_block(record: &Record, workload: &str, environment: &str, metric: &str) -> Vec<(u32, f64)> {
+    Values::of(record).get(workload, environment, metric).to_vec()
 }
 
 /// The latencies of all valid trials, merged by workload and environment.
@@ -253,12 +302,7 @@ fn cells(record: &Record, values: &Values<'_>, distributions: &[Distribution]) -
 /// A percentile of an environment comes from its merged histogram, never from averaging.
 pub(crate) fn percentile<'a, I: Iterator<Item = &'a Distribution>>(metric: &str, of: impl Fn() -> I) -> Option<f64> {
     let (direction, rest) = metric.split_once("_latency_")?;
-    let q = match rest {
-        "p50_ns" => 0.5,
-        "p99_ns" => 0.99,
-        "p999_ns" => 0.999,
-        _ => return None,
-    };
+    let &(_, q) = PERCENTILES.iter().find(|(name, _)| *name == rest)?;
     let distribution = of().find(|distribution| distribution.direction == direction)?;
     distribution.histogram.percentile_ns(q).map(|ns| ns as f64)
 }

@@ -13,20 +13,26 @@ use crate::store::Record;
 /// A profile whose error rates are documented. (A test compares it with the suite's.)
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rated {
+    /// Name of a suite that has it.
+    pub suite: &'static str,
     /// Name of the profile.
     pub profile: &'static str,
     /// Blocks.
     pub blocks: u32,
     /// Margin, as a fraction.
     pub margin: f64,
+    /// Turns of a block.
+    pub turns: u32,
     /// Measured seconds of a trial.
     pub runtime_s: f64,
 }
 
 /// The profiles whose error rates are documented.
-pub const PROFILES: [Rated; 2] = [
-    Rated { profile: "standard", blocks: 24, margin: 0.05, runtime_s: 10.0 },
-    Rated { profile: "quick", blocks: 8, margin: 0.10, runtime_s: 2.0 },
+pub const PROFILES: [Rated; 4] = [
+    Rated { suite: "io", profile: "standard", blocks: 24, margin: 0.05, turns: 3, runtime_s: 3.0 },
+    Rated { suite: "network", profile: "standard", blocks: 24, margin: 0.05, turns: 1, runtime_s: 10.0 },
+    Rated { suite: "io", profile: "quick", blocks: 8, margin: 0.10, turns: 1, runtime_s: 2.0 },
+    Rated { suite: "network", profile: "quick", blocks: 8, margin: 0.10, turns: 1, runtime_s: 2.0 },
 ];
 /// What is to be found: a speed of 90 %.
 pub const SLOWDOWN: f64 = 1.0 / 0.9;
@@ -51,10 +57,15 @@ const FACTS: [&str; 9] = [
 pub struct Residuals {
     /// When the run started, RFC 3339, UTC.
     pub started_at: String,
+    /// The suite.
+    pub suite: String,
     /// Facts of the machine.
     pub machine: BTreeMap<String, String>,
     /// The command that repeats the run, argument by argument.
     pub command: Vec<String>,
+    /// Turns of a block.
+    #[serde(default = "crate::record::once")]
+    pub turns: u32,
     /// Measured seconds of a trial.
     pub runtime_s: f64,
     /// Seconds of warm-up before them.
@@ -95,8 +106,10 @@ impl Residuals {
         let fact = |name: &str| Some((name.to_owned(), run.fingerprint.get(name)?.clone()));
         Residuals {
             started_at: run.started_at.clone(),
+            suite: run.plan.suite.clone(),
             machine: FACTS.iter().filter_map(|name| fact(name)).collect(),
             command: run.command.clone(),
+            turns: run.plan.profile.turns,
             runtime_s: run.plan.profile.runtime_s,
             warmup_s: run.plan.profile.warmup_s,
             series: series.collect(),
@@ -132,11 +145,15 @@ impl Calibrated {
     }
 }
 
-/// Simulate runs from every series that is long enough, of the profiles whose trials are as long as the recorded ones: shorter
-/// ones may scatter more.
+/// Simulate runs from every series that is long enough, of the suite's profiles whose blocks have as many turns, and trials as long,
+/// as the recorded ones: others scatter otherwise.
 pub fn calibrate(residuals: &Residuals, runs: u32) -> Vec<Calibrated> {
     let mut rows = Vec::new();
-    let rated = PROFILES.into_iter().filter(|rated| rated.runtime_s == residuals.runtime_s);
+    let rated = PROFILES.into_iter();
+    let is_it = |rated: &Rated| {
+        rated.suite == residuals.suite && (rated.turns, rated.runtime_s) == (residuals.turns, residuals.runtime_s)
+    };
+    let rated = rated.filter(is_it);
     for Rated { profile, blocks, margin, .. } in rated {
         for series in &residuals.series {
             let ratios: Vec<f64> = series.log_ratios.iter().map(|log| log.exp()).collect();
@@ -184,9 +201,9 @@ mod tests {
         };
         let mut residuals = Residuals::of(&testing::record(1, 8, true));
         residuals.series = vec![series("quiet", 0.01), series("wild", 0.5)];
-        let of_runtime = |runtime_s| calibrate(&Residuals { runtime_s, ..residuals.clone() }, 500);
-        assert_eq!(of_runtime(60.0), []);
-        let rows = [of_runtime(10.0), of_runtime(2.0)].concat();
+        let of = |turns, runtime_s| calibrate(&Residuals { turns, runtime_s, ..residuals.clone() }, 500);
+        assert_eq!([of(1, 60.0), of(1, 3.0), of(1, 10.0)].concat(), []);
+        let rows = [of(3, 3.0), of(1, 2.0)].concat();
         assert_eq!(rows.iter().map(|row| row.profile).collect::<Vec<_>>(), ["standard", "standard", "quick", "quick"]);
         for row in rows {
             assert!(row.false_alarms() < if row.workload == "wild" { 0.05 } else { 0.001 }, "{row:?}");

@@ -153,14 +153,20 @@ impl Series<'_> {
 
     /// The ratio against how many places later than the reference the environment came.
     fn order(&self, environment: &str, logs: &[(u32, f64)]) -> Option<Pattern> {
-        let place = |name: &str| -> BTreeMap<u32, u32> {
+        let turns = f64::from(self.record.run.plan.profile.turns);
+        // The mean over the block's turns.
+        let place = |name: &str| {
             let trials = self.record.trials.iter().map(|trial| &trial.planned);
             let mine = trials.filter(|planned| planned.workload == self.workload && planned.environment == name);
-            mine.map(|planned| (planned.block, planned.order)).collect()
+            let mut places: BTreeMap<u32, f64> = BTreeMap::new();
+            for planned in mine {
+                *places.entry(planned.block).or_default() += f64::from(planned.order) / turns;
+            }
+            places
         };
         let (own, reference) = (place(environment), place(&self.record.run.plan.reference));
         let points = logs.iter().filter_map(|&(block, log)| {
-            let places = f64::from(*own.get(&block)?) - f64::from(*reference.get(&block)?);
+            let places = own.get(&block)? - reference.get(&block)?;
             Some((places, log))
         });
         let (slope, p) = slope(&points.collect::<Vec<_>>())?;
@@ -309,6 +315,23 @@ mod tests {
 
     fn one(kind: Kind, environment: &str) -> Vec<(Kind, String, String)> {
         vec![(kind, "rand-read".to_owned(), environment.to_owned())]
+    }
+
+    /// Every block as the two turns of one, with what the order does to each.
+    #[test]
+    fn an_effect_of_the_order_is_as_large_in_turns() {
+        let mut record = steady(4, 48);
+        plant(&mut record, &ALL, |_, order| 1.05_f64.powi(order as i32));
+        for planned in record.run.plan.trials.iter_mut().chain(record.trials.iter_mut().map(|trial| &mut trial.planned))
+        {
+            planned.turn = 2 - planned.block % 2;
+            planned.block = planned.block.div_ceil(2);
+        }
+        (record.run.plan.profile.blocks, record.run.plan.profile.turns) = (24, 2);
+        let patterns = analyse(&record).patterns;
+        let is_it = |p: &&Pattern| p.kind == Kind::Order && p.workload == "rand-read" && p.environment == "container";
+        let found = patterns.iter().find(is_it).unwrap();
+        assert!(found.notable && (found.effect / 1.05 - 1.0).abs() < 0.01, "{found:?}");
     }
 
     #[test]

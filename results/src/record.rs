@@ -11,7 +11,7 @@ use crate::histogram::Histogram;
 use crate::metric::{Direction, Unit};
 
 /// Version of the record's format; a reader refuses a newer one.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// `run.json`: everything about a run but its trials.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -135,6 +135,9 @@ pub struct Profile {
     pub name: String,
     /// Rounds; each has one fresh instance of every environment.
     pub blocks: u32,
+    /// How often a block has each workload in each environment, by turns; a block's value is one over all of them.
+    #[serde(default = "once")]
+    pub turns: u32,
     /// Measured seconds of a trial.
     pub runtime_s: f64,
     /// Seconds of warm-up before them.
@@ -147,6 +150,11 @@ pub struct Profile {
     pub margin: f64,
     /// False: no comparison of this run gets a verdict (`smoke`).
     pub verdicts: bool,
+}
+
+/// Of records from before there were turns.
+pub(crate) fn once() -> u32 {
+    1
 }
 
 /// What is planned to be measured under one name.
@@ -187,7 +195,10 @@ pub struct PlannedTrial {
     pub id: String,
     /// Block, counted from 1.
     pub block: u32,
-    /// Position among the environments of its workload and block, counted from 1.
+    /// Turn within the block, counted from 1.
+    #[serde(default = "once")]
+    pub turn: u32,
+    /// Position among the environments of its workload, block and turn, counted from 1.
     pub order: u32,
     /// Name of the environment.
     pub environment: String,

@@ -305,6 +305,9 @@ fn check_run(run: &Run) -> Result<(), String> {
         None if !(run.plan.profile.margin > 0.0 && run.plan.profile.margin.is_finite()) => {
             Err(format!("the margin {} is not a positive fraction", run.plan.profile.margin))
         }
+        None if run.plan.trials.iter().any(|trial| !(1..=run.plan.profile.turns).contains(&trial.turn)) => {
+            Err(format!("a planned trial is of no turn of {}", run.plan.profile.turns))
+        }
         None => Ok(()),
     }
 }

@@ -32,6 +32,7 @@ pub fn record(seed: u64, blocks: u32, emulated: bool) -> Record {
                 planned.push(PlannedTrial {
                     id: format!("b{block:02}-{}-{environment}", workload.0),
                     block,
+                    turn: 1,
                     order: order as u32 + 1,
                     environment: (*environment).to_owned(),
                     workload: workload.0.to_owned(),
@@ -65,6 +66,7 @@ fn run(seed: u64, blocks: u32, emulated: bool, trials: Vec<PlannedTrial>) -> Run
             profile: Profile {
                 name: "quick".into(),
                 blocks,
+                turns: 1,
                 runtime_s: 2.0,
                 warmup_s: 0.5,
                 settle_s: 15.0,

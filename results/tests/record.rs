@@ -4,9 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use bench_results::analysis::{Comparison, analyse};
+use bench_results::Histogram;
+use bench_results::analysis::{Comparison, analyse, values_by_block};
 use bench_results::claims::Outcome;
-use bench_results::record::State;
+use bench_results::record::{PlannedTrial, State, Trial};
 use bench_results::store::{Record, RunFolder, StoreError, find_run, list_runs};
 use bench_results::testing;
 use bench_results::verdict::Verdict;
@@ -190,6 +191,45 @@ fn an_invalid_trial_is_never_averaged_in() {
     assert_eq!(find(&analysis.comparisons, "rand-read", "vm").pairs.len(), 7);
     assert_eq!(analysis.broken.len(), 7);
     assert!(analysis.cells.iter().all(|cell| cell.environment != "vm" || cell.values.len() == 7));
+}
+
+/// Pairs of neighbouring blocks as the two turns of one.
+fn in_two_turns(mut record: Record) -> Record {
+    let turn = |planned: &mut PlannedTrial| {
+        planned.turn = 2 - planned.block % 2;
+        planned.block = planned.block.div_ceil(2);
+    };
+    record.run.plan.trials.iter_mut().chain(record.trials.iter_mut().map(|trial| &mut trial.planned)).for_each(turn);
+    let profile = &mut record.run.plan.profile;
+    (profile.blocks, profile.turns) = (profile.blocks / 2, 2);
+    record
+}
+
+#[test]
+fn a_blocks_value_is_one_over_its_turns_and_none_may_be_missing() {
+    let all = testing::record(1, 8, false);
+    let values = |record: &Record| values_by_block(record, "rand-read", "vm", "iops");
+    let (single, mut record) = (values(&all), in_two_turns(all));
+    let mean = |block: usize| (single[2 * block - 2].1 * single[2 * block - 1].1).sqrt();
+    let expected: Vec<_> = (1..=4).map(|block| (block as u32, mean(block))).collect();
+    let near = |found: &[(u32, f64)], expected: &[(u32, f64)]| {
+        let same = |(a, b): (&(u32, f64), &(u32, f64))| a.0 == b.0 && (a.1 / b.1 - 1.0).abs() < 1e-12;
+        assert!(found.len() == expected.len() && found.iter().zip(expected).all(same), "{found:?} {expected:?}");
+    };
+    near(&values(&record), &expected);
+    let p99 = values_by_block(&record, "rand-read", "vm", "read_latency_p99_ns")[0].1;
+    let its = |trial: &&Trial| trial.planned.block == 1 && trial.planned.id.ends_with("-rand-read-vm");
+    let bins = record.trials.iter().filter(its).flat_map(|trial| trial.histograms["read"].bins().iter().copied());
+    assert_eq!(Some(p99 as u64), Histogram::from_bins(bins).percentile_ns(0.99));
+    assert_eq!(find(&analyse(&record).comparisons, "rand-read", "vm").pairs.len(), 4);
+    let of_second = |trial: &&mut Trial| (trial.planned.block, trial.planned.turn) == (2, 1);
+    record.trials.iter_mut().filter(of_second).for_each(|trial| trial.invalid.push("a limit was not in force".into()));
+    near(&values(&record), &[&expected[..1], &expected[2..]].concat());
+    record.run.plan.profile.turns = 0;
+    let parent = tempfile::tempdir().unwrap();
+    write(parent.path(), &record);
+    let error = Record::load(&find_run(parent.path(), "last").unwrap()).unwrap_err().to_string();
+    assert!(error.contains("no turn of 0"), "{error}");
 }
 
 #[test]

@@ -35,9 +35,7 @@ pub(crate) fn lock(cache: &Path) -> Result<Flock<File>, ImageError> {
     let path = cache.join(LOCK);
     let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(io("opening", &path))?;
     let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io("locking", &path)(errno.into()))?;
-    for path in half_made_there(cache)? {
-        remove_all(&path).map_err(io("removing the half-made", &path))?;
-    }
+    remove_patiently(&half_made_there(cache)?, Instant::now() + HEIRS)?;
     Ok(lock)
 }
 
@@ -61,15 +59,26 @@ pub fn remove_half_made(cache: &Path, dry_run: bool) -> Result<Option<Vec<PathBu
         std::thread::sleep(LOOK);
     };
     let found = half_made_there(cache)?;
-    for path in found.iter().filter(|_| !dry_run) {
+    if !dry_run {
+        remove_patiently(&found, deadline)?;
+    }
+    Ok(Some(found))
+}
+
+/// Programs that outlived a killed builder may still write there for a moment.
+fn remove_patiently(paths: &[PathBuf], deadline: Instant) -> Result<(), ImageError> {
+    for path in paths {
         while let Err(e) = remove_all(path) {
+            if e.kind() == std::io::ErrorKind::NotFound {
+                break;
+            }
             if Instant::now() > deadline {
                 return Err(io("removing the half-made", path)(e));
             }
             std::thread::sleep(LOOK);
         }
     }
-    Ok(Some(found))
+    Ok(())
 }
 
 fn half_made_there(cache: &Path) -> Result<Vec<PathBuf>, ImageError> {

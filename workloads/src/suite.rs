@@ -160,6 +160,7 @@ impl WorkloadEntry {
 struct ProfileEntry {
     name: Spanned<String>,
     blocks: Spanned<u32>,
+    turns: Option<Spanned<u32>>,
     runtime: Spanned<String>,
     warm_up: Spanned<String>,
     settle: Spanned<String>,
@@ -408,6 +409,7 @@ fn profile(entry: &ProfileEntry) -> Result<Profile, Wrong> {
     Ok(Profile {
         name: entry.name.get_ref().clone(),
         blocks: count(&entry.blocks, 10_000)?,
+        turns: entry.turns.as_ref().map_or(Ok(1), |turns| count(turns, 20))?,
         runtime_s,
         warmup_s: seconds(&entry.warm_up)?,
         settle_s: seconds(&entry.settle)?,

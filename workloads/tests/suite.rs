@@ -46,11 +46,11 @@ fn the_builtin_suite_has_seven_workloads_and_four_profiles() {
 
 #[test]
 fn error_rates_are_documented_for_the_profiles_as_they_are() {
-    let suite = Suite::builtin("io").unwrap();
     for rated in bench_results::calibration::PROFILES {
+        let suite = Suite::builtin(rated.suite).unwrap();
         let profile = suite.profile(rated.profile).unwrap();
-        let is = (profile.blocks, profile.margin, profile.runtime_s);
-        assert_eq!(is, (rated.blocks, rated.margin, rated.runtime_s), "{}", rated.profile);
+        let is = (profile.blocks, profile.margin, profile.turns, profile.runtime_s);
+        assert_eq!(is, (rated.blocks, rated.margin, rated.turns, rated.runtime_s), "{}", rated.profile);
     }
 }
 

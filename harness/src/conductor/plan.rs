@@ -36,35 +36,40 @@ pub struct Request<'a> {
     pub drives: bool,
 }
 
-/// Make the plan. Within a block the workloads come in the suite's order; each is executed once in every environment, back to
-/// back, in an order out of a balanced design.
+/// Make the plan. Within a block the workloads come in the suite's order; each is executed in every environment, back to back, in
+/// an order out of a balanced design, and again in another order for each further turn.
 pub fn make(request: Request<'_>) -> Plan {
     let mut rng = ChaCha12Rng::seed_from_u64(request.seed);
-    let blocks = request.profile.blocks;
+    let (blocks, turns) = (request.profile.blocks, request.profile.turns);
     let homes: Vec<Vec<&String>> = request
         .workloads
         .iter()
         .map(|planned| request.environments.iter().filter(|name| planned.environments.contains(name)).collect())
         .collect();
-    let orders: Vec<_> = homes.iter().map(|home| balanced_orders(home.len(), blocks as usize, &mut rng)).collect();
+    let rows = blocks as usize * turns as usize;
+    let mut orders: Vec<_> = homes.iter().map(|home| balanced_orders(home.len(), rows, &mut rng).into_iter()).collect();
     let mut trials = Vec::new();
     let mut planned_s = 0.0;
     for block in 1..=blocks {
-        for ((planned, home), orders) in request.workloads.iter().zip(&homes).zip(&orders) {
+        for ((planned, home), orders) in request.workloads.iter().zip(&homes).zip(&mut orders) {
             let workload = &planned.workload;
             let (warmup_s, runtime_s) = workload.seconds(&request.profile);
-            for (position, &environment) in orders[block as usize - 1].iter().enumerate() {
-                let environment = home[environment];
-                planned_s += warmup_s + runtime_s;
-                trials.push(PlannedTrial {
-                    id: format!("b{block:02}-{}-{environment}", workload.name()),
-                    block,
-                    order: position as u32 + 1,
-                    environment: environment.clone(),
-                    workload: workload.name().to_owned(),
-                    // 32 bits: every tool's seed option takes them, and a reader of JSON keeps them.
-                    seed: u64::from(rng.random::<u32>()),
-                });
+            for (turn, order) in (1..=turns).zip(orders) {
+                let of_turn = if turns > 1 { format!("t{turn}") } else { String::new() };
+                for (position, &environment) in order.iter().enumerate() {
+                    let environment = home[environment];
+                    planned_s += warmup_s + runtime_s;
+                    trials.push(PlannedTrial {
+                        id: format!("b{block:02}{of_turn}-{}-{environment}", workload.name()),
+                        block,
+                        turn,
+                        order: position as u32 + 1,
+                        environment: environment.clone(),
+                        workload: workload.name().to_owned(),
+                        // 32 bits: every tool's seed option takes them, and a reader of JSON keeps them.
+                        seed: u64::from(rng.random::<u32>()),
+                    });
+                }
             }
         }
     }
@@ -158,10 +163,10 @@ mod tests {
         let names = ["native", "native-control", "container", "vm"].map(String::from);
         let planned = |workload: &Workload| Planned { workload: workload.clone(), environments: names.to_vec() };
         let workloads: Vec<_> = suite.workloads.iter().map(planned).collect();
-        let plan = |seed| {
+        let plan_of = |profile: &str, seed| {
             make(Request {
                 suite: "io",
-                profile: suite.profile("quick").unwrap().clone(),
+                profile: suite.profile(profile).unwrap().clone(),
                 seed,
                 environments: &names,
                 control: Some("native-control".into()),
@@ -169,10 +174,21 @@ mod tests {
                 drives: true,
             })
         };
+        let plan = |seed| plan_of("quick", seed);
         assert_eq!(plan(7), plan(7));
         assert_ne!(plan(7).trials, plan(8).trials);
         assert_eq!(plan(7).trials.len(), 8 * 7 * 4);
         let seconds = 8.0 * 7.0 * 4.0 * 2.5 + 15.0 + 7.0 * DRIVE_S;
         assert!((plan(7).planned_s - seconds).abs() < 1e-9, "{}", plan(7).planned_s);
+        let turns = plan_of("standard", 7).trials;
+        assert_eq!(turns.len(), 24 * 7 * 3 * 4);
+        assert!(turns[4].id.starts_with("b01t2-seq-write-"), "{}", turns[4].id);
+        let ids: std::collections::BTreeSet<_> = turns.iter().map(|trial| &trial.id).collect();
+        assert_eq!(ids.len(), turns.len());
+        for of_turn in turns.chunks(4) {
+            let environments: std::collections::BTreeSet<_> = of_turn.iter().map(|trial| &trial.environment).collect();
+            let key = |trial: &PlannedTrial| (trial.block, trial.workload.clone(), trial.turn);
+            assert!(environments.len() == 4 && of_turn.iter().all(|trial| key(trial) == key(&of_turn[0])));
+        }
     }
 }

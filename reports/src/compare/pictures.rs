@@ -1,8 +1,8 @@
 //! Which figures a comparison has, and their data.
 
-use bench_results::analysis::{Distribution, distributions};
+use bench_results::analysis::{Distribution, distributions, values_by_block};
 use bench_results::compare::{Judged, Quantity};
-use bench_results::record::{Environment, Trial};
+use bench_results::record::Environment;
 use bench_results::statistics::{Effect, geometric_mean};
 use bench_results::{Direction, Histogram};
 
@@ -136,11 +136,7 @@ impl CompareReport<'_> {
         let (base, new) = self.judgement.method.environments()?;
         let [record] = self.sides.new_runs() else { return None };
         let bar = |row: &Judged, name: &str, mean: Option<f64>| {
-            let of = |trial: &&Trial| {
-                trial.is_valid() && trial.planned.workload == row.workload && trial.planned.environment == name
-            };
-            let value = |trial: &Trial| Some((trial.planned.block, trial.value(&row.metric)?));
-            let dots = record.trials.iter().filter(of).filter_map(value).collect();
+            let dots = values_by_block(record, &row.workload, name, &row.metric);
             Some(Bar { value: mean?, whisker: None, dots })
         };
         let group = |row: &&Judged| {

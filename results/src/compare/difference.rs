@@ -29,7 +29,7 @@ pub enum Aspect {
     GuestKernel,
     /// The tools tree: measured tools with their libraries, and the user's own programs.
     Tools,
-    /// Runtime, warm-up and size of the profile.
+    /// Turns, runtime, warm-up and size of the profile.
     Profile,
     /// CPUs and memory of the environments.
     Limits,
@@ -149,6 +149,7 @@ fn facts(run: &Run) -> BTreeMap<(Aspect, String), String> {
         put(Aspect::Device, "target.file_system".into(), target.file_system.clone().unwrap_or("none".into()));
     }
     let profile = &run.plan.profile;
+    put(Aspect::Profile, "profile.turns".into(), profile.turns.to_string());
     put(Aspect::Profile, "profile.runtime_s".into(), profile.runtime_s.to_string());
     put(Aspect::Profile, "profile.warmup_s".into(), profile.warmup_s.to_string());
     put(Aspect::Profile, "profile.size_bytes".into(), profile.size_bytes.to_string());

@@ -23,7 +23,7 @@ pub const CHECKS: &[Check] = &[
         "",
         Hard,
         [
-            "limits that do not read after the trial as they were set, or cannot be read",
+            "limits, the peer's among them, that do not read after the trial as they were set, or cannot be read",
             "{limits.said}",
             "let nothing else write to the cgroups of bench",
         ],

@@ -98,10 +98,11 @@ impl Definition {
     pub fn describe(&self) -> String {
         let names: Vec<_> = self.environments.iter().map(|environment| environment.name.clone()).collect();
         let plan = self.plan(&names, &self.workloads);
-        let mut rows = vec![["block", "order", "workload", "environment", "seed"].map(str::to_owned).to_vec()];
+        let mut rows = vec![["block", "turn", "order", "workload", "environment", "seed"].map(str::to_owned).to_vec()];
         rows.extend(plan.trials.iter().map(|trial| {
             vec![
                 trial.block.to_string(),
+                trial.turn.to_string(),
                 trial.order.to_string(),
                 trial.workload.clone(),
                 trial.environment.clone(),
@@ -110,12 +111,13 @@ impl Definition {
         }));
         let shown = (self.environments.iter().map(ToString::to_string)).collect::<Vec<_>>().join(", ");
         format!(
-            "{}\nenvironments: {shown}\nreference: {}\nprofile: {}, {} blocks of {} s after {} s of warm-up, margin {} %\n\
+            "{}\nenvironments: {shown}\nreference: {}\nprofile: {}, {} blocks of {} × {} s, each after {} s of warm-up, margin {} %\n\
              seed: {}\n{} trials, {} as planned (images, the first writing of the target and starts come on top)\n",
             output::columns(&rows),
             plan.reference,
             plan.profile.name,
             plan.profile.blocks,
+            plan.profile.turns,
             plan.profile.runtime_s,
             plan.profile.warmup_s,
             plan.profile.margin * 100.0,
@@ -133,11 +135,22 @@ fn suite(name: &str) -> Result<Suite> {
     }
 }
 
-/// The first suite's profile of that name; all must have one.
+/// The first suite's profile of that name; all must have one, with the same turns and times.
 fn profile(suites: &[Suite], args: &RunArgs) -> Result<Profile> {
     let profiles = suites.iter().map(|suite| suite.profile(&args.profile)).collect::<Result<Vec<_>, _>>()?;
     let Some(&first) = profiles.first() else { bail!("--suite: name at least one suite") };
+    let times = |profile: &Profile| (profile.turns, profile.runtime_s, profile.warmup_s);
+    if let Some(other) = profiles.iter().find(|profile| times(profile) != times(first)) {
+        let said =
+            |profile: &Profile| format!("{} × {} s after {} s", profile.turns, profile.runtime_s, profile.warmup_s);
+        let (first, other, name) = (said(first), said(other), &args.profile);
+        bail!("--suite: the profile `{name}` is {first} in one suite and {other} in another: run them one by one");
+    }
     let mut profile = first.clone();
+    if !args.command.is_empty() {
+        // A command takes as long as it takes: turns would not make it shorter.
+        profile.turns = 1;
+    }
     profile.blocks = args.blocks.unwrap_or(profile.blocks);
     profile.margin = args.margin.unwrap_or(profile.margin);
     profile.size_bytes = args.size.unwrap_or(profile.size_bytes);
@@ -322,6 +335,8 @@ mod tests {
     fn suites_that_contradict_each_other_are_refused() {
         let error = resolve("--suite io,io").err().unwrap().to_string();
         assert!(error.contains("seq-write"), "{error}");
+        let error = resolve("--suite io,network --profile standard").err().unwrap().to_string();
+        assert!(error.contains("3 × 3 s") && error.contains("1 × 10 s"), "{error}");
     }
 
     #[test]
