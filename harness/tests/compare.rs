@@ -152,7 +152,7 @@ fn what_cannot_be_compared_is_said_with_what_would_be_right() {
         fs::write(folder.join("run.json"), text.replacen(from, to, 1)).unwrap();
         name.to_owned()
     };
-    let newer = copy("newer", "\"schema_version\": 1", "\"schema_version\": 9");
+    let newer = copy("newer", "\"schema_version\": 2", "\"schema_version\": 9");
     let damaged = copy("damaged", "\"plan\"", "\"plam\"");
     let suite = copy("suite", "\"suite\": \"command\"", "\"suite\": \"network\"");
     let kernel = copy("kernel", "\"kernel.release\": \"", "\"kernel.release\": \"9");

@@ -331,7 +331,7 @@ fn a_record_that_is_damaged_is_not_half_read() {
     let whole = fs::read_to_string(run.join("run.json")).unwrap();
     for (content, said) in [
         (whole[..whole.len() / 2].to_owned(), "damaged"),
-        (whole.replacen("\"schema_version\": 1", "\"schema_version\": 2", 1), "schema version 2"),
+        (whole.replacen("\"schema_version\": 2", "\"schema_version\": 9", 1), "schema version 9"),
         (String::new(), "damaged"),
     ] {
         fs::write(run.join("run.json"), content).unwrap();

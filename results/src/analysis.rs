@@ -219,8 +219,8 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Geometric, so that the logarithm of a block's ratio is the mean of those of its turns. A value that is not positive has no logarithm, and
-/// is kept: rows say so.
+/// Geometric, so that the logarithm of a block's ratio is the mean of those of its turns. A value that is not positive has no
+/// logarithm, and is kept: rows say so.
 fn mean_of_turns(block: &[(u32, f64)]) -> f64 {
     let values: Vec<f64> = block.iter().map(|&(_, value)| value).collect();
     statistics::geometric_mean(&values).unwrap_or(0.0)

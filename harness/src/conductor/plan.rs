@@ -37,7 +37,7 @@ pub struct Request<'a> {
 }
 
 /// Make the plan. Within a block the workloads come in the suite's order; each is executed in every environment, back to back, in
-/// an order out of a balanced design, and again in another order for each further turn.
+/// an order out of a balanced design, and again in the next order of it for each further turn.
 pub fn make(request: Request<'_>) -> Plan {
     let mut rng = ChaCha12Rng::seed_from_u64(request.seed);
     let (blocks, turns) = (request.profile.blocks, request.profile.turns);
