@@ -64,11 +64,12 @@ fn a_gate_on_real_runs() {
 
     let (status, out, err) = stage.run(&format!("compare {base} {slow} {of_environments} --report gate"));
     assert_eq!(status, 1, "a planted slowdown of 20 % fails: {out}{err}");
-    assert!(out.contains("1 alarm in 1 comparison: rand-read in app "), "{out}");
     let judgement: serde_json::Value =
         serde_json::from_slice(&fs::read(stage.path().join("gate/compare.json")).unwrap()).unwrap();
     let ratio = judgement["rows"][0]["ratio"].as_f64().unwrap();
     assert!((ratio - 0.8).abs() < 0.03, "throttled to 0.8, measured {ratio}");
+    let said = format!("1 alarm in 1 comparison: rand-read in app {:.0} % slower", 100.0 * (1.0 - ratio));
+    assert!(out.contains(&said), "{said}: {out}");
     for file in ["index.html", "compare.md", "junit.xml", "change.png", "sides.svg", "histograms.png"] {
         assert!(stage.path().join("gate").join(file).exists(), "{file}");
     }

@@ -140,12 +140,9 @@ fn a_person_gets_a_lab_with_a_peer() {
 
 /// An iperf3 in front of the real one, for what real ones do on bad days.
 fn with_iperf3(stage: &Stage, script: &str) -> (i32, serde_json::Value, String) {
-    use std::os::unix::fs::PermissionsExt;
     let folder = stage.path().join("bin");
     fs::create_dir_all(&folder).unwrap();
-    let file = folder.join("iperf3");
-    fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    support::write_program(&folder.join("iperf3"), &format!("#!/bin/sh\n{script}\n"));
     drop(fs::remove_dir_all(stage.path().join("bench-runs")));
     let mut command = stage.bench("run --suite network --profile smoke --only tcp-stream-tx,tcp-rr --env native");
     command.env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use support::{Stage, Swap, cgroups, eventually, finish, instance, wait};
+use support::{Stage, Swap, cgroups, disk_folder, eventually, finish, instance, wait, write_program};
 
 /// These tests count bytes on the disk and time on the CPUs that they share: one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -47,8 +47,7 @@ fn changed_fio(stage: &Stage, name: &str, script: &str) -> String {
 fn late_fio(stage: &Stage, name: &str, environment: &str, before: &str) -> String {
     let path = stage.path().join(name);
     let target = "target=$(sed -n 's/^filename=//p' job.fio | head -n 1)";
-    fs::write(&path, format!("#!/bin/sh\n{target}\n{before}\nexec fio \"$@\"\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&path, &format!("#!/bin/sh\n{target}\n{before}\nexec fio \"$@\"\n"));
     format!("{name}={environment}:fio={}", path.display())
 }
 
@@ -178,10 +177,8 @@ fn a_large_io_is_one_request() {
 
 /// Bytes of the largest request that the disk beneath a path is given (kernel: sysfs-block, `max_sectors_kb`).
 fn largest_request(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let number = fs::metadata(path).unwrap().dev();
-    let disk = format!("/sys/dev/block/{}:{}", nix::sys::stat::major(number), nix::sys::stat::minor(number));
-    let queue = ["queue", "../queue"].map(|queue| fs::read_to_string(format!("{disk}/{queue}/max_sectors_kb")));
+    let disk = disk_folder(path);
+    let queue = ["queue", "../queue"].map(|queue| fs::read_to_string(disk.join(queue).join("max_sectors_kb")));
     queue.into_iter().flatten().next().unwrap().trim().parse::<u64>().unwrap() << 10
 }
 
@@ -242,8 +239,7 @@ words=("$@")
 for i in "${!words[@]}"; do [ "${words[i]}" != -append ] || words[i+1]+=" clocksource=acpi_pm"; done
 exec qemu-system-x86_64 "${words[@]}"
 "#;
-    fs::write(&qemu, script).unwrap();
-    fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&qemu, script);
     format!("slow-clock=vm:accel=tcg:qemu={}", qemu.display())
 }
 
@@ -362,27 +358,48 @@ fn a_guest_whose_clock_goes_wrong_and_whose_cpus_are_let_loose_is_invalid() {
     assert!((5.0..15.0).contains(&off), "a tick of 9,000 instead of 10,000 is a tenth: {off}");
 }
 
-/// One block of this workload in an environment that loses those data packets to the peer that nft's words match (a handshake that
-/// is lost would cost a second), from the moment on that an iperf3 with this argument is seen on the host; it must end with this
-/// status.
-fn lossy(stage: &Stage, environment: &str, workload: &str, argument: &str, lost: &str, expected: i32) -> Trials {
+/// One block of this workload in an environment, which is disturbed, given the process of bench, as soon as an iperf3 with this
+/// argument is seen on the host; it must end with this status.
+fn disturbed(
+    stage: &Stage,
+    (environment, workload, argument): (&str, &str, &str),
+    disturb: impl FnOnce(u32),
+    expected: i32,
+) -> Trials {
     let run =
         format!("run --suite network --only {workload} --env {environment} --no-control --profile quick --blocks 1");
     let child = stage.spawn(&run);
     let pid = child.id();
     eventually("the stream", || process(pid, "iperf3", argument).is_some());
-    let peer = process(pid, "iperf3", "-s").unwrap();
+    disturb(pid);
+    let (status, _, err) = wait(child);
+    assert_eq!(status, expected, "{err}");
+    Trials::of(stage)
+}
+
+/// Execute a command in a network namespace, of which this is the file.
+fn in_network(namespace: &str, command: &[&str]) -> (i32, String, String) {
+    let mut nsenter = Command::new("nsenter");
+    nsenter.arg(format!("--net={namespace}")).args(command);
+    finish(nsenter)
+}
+
+/// The network namespace of the process of this name, with this word among its arguments, in a cgroup of `bench`.
+fn network_of(bench: u32, name: &str, argument: &str) -> String {
+    format!("/proc/{}/ns/net", process(bench, name, argument).unwrap())
+}
+
+/// [`disturbed`] by the loss of those data packets to the peer that nft's words match (a handshake that is lost would cost a second).
+fn lossy(stage: &Stage, environment: &str, workload: &str, argument: &str, lost: &str, expected: i32) -> Trials {
     let rules = format!(
         "add table ip loss; add chain ip loss in {{ type filter hook input priority 0; }}; \
          add rule ip loss in meta length > 1000 {lost} drop"
     );
-    let mut nft = Command::new("nsenter");
-    nft.arg(format!("--net=/proc/{peer}/ns/net")).args(["nft", &rules]);
-    let (status, _, said) = finish(nft);
-    assert_eq!(status, 0, "{said}");
-    let (status, _, err) = wait(child);
-    assert_eq!(status, expected, "{err}");
-    Trials::of(stage)
+    let lose = |pid| {
+        let (status, _, said) = in_network(&network_of(pid, "iperf3", "-s"), &["nft", &rules]);
+        assert_eq!(status, 0, "{said}");
+    };
+    disturbed(stage, (environment, workload, argument), lose, expected)
 }
 
 #[test]
@@ -400,24 +417,19 @@ fn segments_that_are_lost_on_the_way_are_remarked() {
 #[test]
 fn packets_that_the_rule_of_the_lab_did_not_see_make_a_trial_invalid() {
     let Some((_alone, stage)) = stage() else { return };
-    let child = stage.spawn(
-        "run --suite network --only tcp-stream-tx --env container:net=nat --no-control --profile quick --blocks 1",
-    );
-    let pid = child.id();
-    eventually("the stream", || process(pid, "iperf3", "-c").is_some());
     // As a firewall that is loaded again does it: the new rule sees no packet of a connection that is there already.
     let rules = "flush chain ip bench postrouting; add rule ip bench postrouting oifname \"up0\" counter masquerade";
-    let lab = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten().map(|entry| entry.path());
-    let of_network = |path: &PathBuf| fs::read_link(path).is_ok_and(|link| link.to_string_lossy().starts_with("net:"));
-    let renewed = lab.filter(of_network).filter(|namespace| {
-        let mut nft = Command::new("nsenter");
-        nft.arg(format!("--net={}", namespace.display())).args(["nft", rules]);
-        finish(nft).0 == 0
-    });
-    assert_eq!(renewed.count(), 1, "one namespace of the lab has the rule");
-    let (status, _, err) = wait(child);
-    assert_eq!(status, 3, "{err}");
-    Trials::of(&stage).assert_invalid("container", &["nftables rule saw no packet"]);
+    let renew = |pid| {
+        let lab = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten().map(|entry| entry.path());
+        let of_network =
+            |path: &PathBuf| fs::read_link(path).is_ok_and(|link| link.to_string_lossy().starts_with("net:"));
+        let renewed = lab
+            .filter(of_network)
+            .filter(|namespace| in_network(&namespace.display().to_string(), &["nft", rules]).0 == 0);
+        assert_eq!(renewed.count(), 1, "one namespace of the lab has the rule");
+    };
+    let trials = disturbed(&stage, ("container:net=nat", "tcp-stream-tx", "-c"), renew, 3);
+    trials.assert_invalid("container", &["nftables rule saw no packet"]);
 }
 
 #[test]
@@ -430,20 +442,14 @@ fn segments_that_a_guest_sends_again_are_remarked() {
 #[test]
 fn packets_that_a_device_of_the_lab_drops_are_remarked() {
     let Some((_alone, stage)) = stage() else { return };
-    let child = stage.spawn(
-        "run --suite network --only tcp-stream-rx --env vm:net=bridge:accel=tcg --no-control --profile quick --blocks 1",
-    );
-    let pid = child.id();
-    eventually("the stream", || process(pid, "iperf3", "-s").is_some());
     // The guest's end of the bridge holds but one packet.
-    let qemu = process(pid, "qemu-system-x86", "-nodefaults").unwrap();
-    let mut shorten = Command::new("nsenter");
-    shorten.arg(format!("--net=/proc/{qemu}/ns/net")).args(["ip", "link", "set", "port0", "txqueuelen", "1"]);
-    let (status, _, said) = finish(shorten);
-    assert_eq!(status, 0, "{said}");
-    let (status, _, err) = wait(child);
-    assert_eq!(status, 0, "{err}");
-    Trials::of(&stage).assert_remarked("vm", "net.dropped_per_million");
+    let shorten = |pid| {
+        let qemu = network_of(pid, "qemu-system-x86", "-nodefaults");
+        let (status, _, said) = in_network(&qemu, &["ip", "link", "set", "port0", "txqueuelen", "1"]);
+        assert_eq!(status, 0, "{said}");
+    };
+    let trials = disturbed(&stage, ("vm:net=bridge:accel=tcg", "tcp-stream-rx", "-s"), shorten, 0);
+    trials.assert_remarked("vm", "net.dropped_per_million");
 }
 
 #[test]

@@ -158,13 +158,14 @@ fn withhold(comparisons: &mut [Comparison], patterns: &[Pattern], margin: f64) {
 }
 
 /// Valid values by workload, environment and metric: for each block one over its turns, of which none may be missing.
-pub(crate) struct Values<'a>(BTreeMap<&'a str, ByEnvironment<'a>>);
+pub struct Values<'a>(BTreeMap<&'a str, ByEnvironment<'a>>);
 
 /// Environment to metric to `(block, value)`.
 type ByEnvironment<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<(u32, f64)>>>;
 
 impl<'a> Values<'a> {
-    pub(crate) fn of(record: &'a Record) -> Values<'a> {
+    /// Of a record.
+    pub fn of(record: &'a Record) -> Values<'a> {
         let mut values: BTreeMap<&str, ByEnvironment<'_>> = BTreeMap::new();
         for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
             for measurement in trial.measurements.iter().filter(|m| m.value.is_finite()) {
@@ -188,7 +189,8 @@ impl<'a> Values<'a> {
         Values(values)
     }
 
-    pub(crate) fn get(&self, workload: &str, environment: &str, metric: &str) -> &[(u32, f64)] {
+    /// `(block, value)` by block; empty where there is none.
+    pub fn get(&self, workload: &str, environment: &str, metric: &str) -> &[(u32, f64)] {
         let found = self.0.get(workload).and_then(|environments| environments.get(environment)?.get(metric));
         found.map_or(&[], Vec::as_slice)
     }
@@ -236,12 +238,10 @@ fn percentiles_of_turns<'a>(record: &'a Record, values: &mut BTreeMap<&'a str, B
     }
     blocks.retain(|_, trials| trials.len() == record.run.plan.profile.turns as usize);
     for ((workload, environment, block), trials) in blocks {
-        for direction in trials[0].histograms.keys() {
-            let turns = trials.iter().filter_map(|trial| trial.histograms.get(direction));
-            let merged = Histogram::from_bins(turns.flat_map(|histogram| histogram.bins().iter().copied()));
+        for Distribution { direction, histogram, .. } in distributions(trials) {
             for (name, q) in PERCENTILES {
                 let metric = metric::find(&format!("{direction}_latency_{name}"));
-                let (Some(metric), Some(ns)) = (metric, merged.percentile_ns(q)) else { continue };
+                let (Some(metric), Some(ns)) = (metric, histogram.percentile_ns(q)) else { continue };
                 let list = values.entry(workload).or_default().entry(environment).or_default();
                 let list = list.entry(metric.name).or_default();
                 list.retain(|&(other, _)| other != block);
@@ -250,11 +250,6 @@ fn percentiles_of_turns<'a>(record: &'a Record, values: &mut BTreeMap<&'a str, B
             }
         }
     }
-}
-
-/// `(block, value)` of a metric in a workload and environment, as analyses count them.
-pub fn values_by_block(record: &Record, workload: &str, environment: &str, metric: &str) -> Vec<(u32, f64)> {
-    Values::of(record).get(workload, environment, metric).to_vec()
 }
 
 /// The latencies of all valid trials, merged by workload and environment.

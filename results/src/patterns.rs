@@ -317,18 +317,11 @@ mod tests {
         vec![(kind, "rand-read".to_owned(), environment.to_owned())]
     }
 
-    /// Every block as the two turns of one, with what the order does to each.
     #[test]
     fn an_effect_of_the_order_is_as_large_in_turns() {
         let mut record = steady(4, 48);
         plant(&mut record, &ALL, |_, order| 1.05_f64.powi(order as i32));
-        for planned in record.run.plan.trials.iter_mut().chain(record.trials.iter_mut().map(|trial| &mut trial.planned))
-        {
-            planned.turn = 2 - planned.block % 2;
-            planned.block = planned.block.div_ceil(2);
-        }
-        (record.run.plan.profile.blocks, record.run.plan.profile.turns) = (24, 2);
-        let patterns = analyse(&record).patterns;
+        let patterns = analyse(&testing::in_two_turns(record)).patterns;
         let is_it = |p: &&Pattern| p.kind == Kind::Order && p.workload == "rand-read" && p.environment == "container";
         let found = patterns.iter().find(is_it).unwrap();
         assert!(found.notable && (found.effect / 1.05 - 1.0).abs() < 0.01, "{found:?}");

@@ -133,7 +133,7 @@ pub struct Plan {
 pub struct Profile {
     /// Name.
     pub name: String,
-    /// Rounds; each has one fresh instance of every environment.
+    /// How many blocks; each has one fresh instance of every environment.
     pub blocks: u32,
     /// How often a block has each workload in each environment, by turns; a block's value is one over all of them.
     #[serde(default = "once")]

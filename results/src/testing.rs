@@ -45,6 +45,17 @@ pub fn record(seed: u64, blocks: u32, emulated: bool) -> Record {
     Record { run: run(seed, blocks, emulated, planned), trials, notes: Vec::new(), folder: PathBuf::from("demo") }
 }
 
+/// The same run with each pair of neighbouring blocks as the two turns of one.
+pub fn in_two_turns(mut record: Record) -> Record {
+    for planned in record.run.plan.trials.iter_mut().chain(record.trials.iter_mut().map(|trial| &mut trial.planned)) {
+        planned.turn = 2 - planned.block % 2;
+        planned.block = planned.block.div_ceil(2);
+    }
+    let profile = &mut record.run.plan.profile;
+    (profile.blocks, profile.turns) = (profile.blocks / 2, 2);
+    record
+}
+
 fn run(seed: u64, blocks: u32, emulated: bool, trials: Vec<PlannedTrial>) -> Run {
     let workload = |w: &(&str, &str, &str, f64, f64)| Workload {
         name: w.0.into(),

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::Path;
 
 use bench_results::Histogram;
-use bench_results::analysis::{Comparison, analyse, values_by_block};
+use bench_results::analysis::{Comparison, Values, analyse};
 use bench_results::claims::Outcome;
-use bench_results::record::{PlannedTrial, State, Trial};
+use bench_results::record::{State, Trial};
 use bench_results::store::{Record, RunFolder, StoreError, find_run, list_runs};
 use bench_results::testing;
 use bench_results::verdict::Verdict;
@@ -193,23 +193,11 @@ fn an_invalid_trial_is_never_averaged_in() {
     assert!(analysis.cells.iter().all(|cell| cell.environment != "vm" || cell.values.len() == 7));
 }
 
-/// Pairs of neighbouring blocks as the two turns of one.
-fn in_two_turns(mut record: Record) -> Record {
-    let turn = |planned: &mut PlannedTrial| {
-        planned.turn = 2 - planned.block % 2;
-        planned.block = planned.block.div_ceil(2);
-    };
-    record.run.plan.trials.iter_mut().chain(record.trials.iter_mut().map(|trial| &mut trial.planned)).for_each(turn);
-    let profile = &mut record.run.plan.profile;
-    (profile.blocks, profile.turns) = (profile.blocks / 2, 2);
-    record
-}
-
 #[test]
 fn a_blocks_value_is_one_over_its_turns_and_none_may_be_missing() {
     let all = testing::record(1, 8, false);
-    let values = |record: &Record| values_by_block(record, "rand-read", "vm", "iops");
-    let (single, mut record) = (values(&all), in_two_turns(all));
+    let values = |record: &Record| Values::of(record).get("rand-read", "vm", "iops").to_vec();
+    let (single, mut record) = (values(&all), testing::in_two_turns(all));
     let mean = |block: usize| (single[2 * block - 2].1 * single[2 * block - 1].1).sqrt();
     let expected: Vec<_> = (1..=4).map(|block| (block as u32, mean(block))).collect();
     let near = |found: &[(u32, f64)], expected: &[(u32, f64)]| {
@@ -217,7 +205,7 @@ fn a_blocks_value_is_one_over_its_turns_and_none_may_be_missing() {
         assert!(found.len() == expected.len() && found.iter().zip(expected).all(same), "{found:?} {expected:?}");
     };
     near(&values(&record), &expected);
-    let p99 = values_by_block(&record, "rand-read", "vm", "read_latency_p99_ns")[0].1;
+    let p99 = Values::of(&record).get("rand-read", "vm", "read_latency_p99_ns")[0].1;
     let its = |trial: &&Trial| trial.planned.block == 1 && trial.planned.id.ends_with("-rand-read-vm");
     let bins = record.trials.iter().filter(its).flat_map(|trial| trial.histograms["read"].bins().iter().copied());
     assert_eq!(Some(p99 as u64), Histogram::from_bins(bins).percentile_ns(0.99));

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -25,17 +26,27 @@ pub fn stage() -> Option<Stage> {
 
 /// cgroup v1 counts a disk's bytes by group only after some limit was set on it since the machine was booted.
 fn count_by_group(path: &Path) {
-    use std::os::unix::fs::MetadataExt;
-    let number = std::fs::metadata(path).unwrap().dev();
-    let disk = format!("/sys/dev/block/{}:{}", nix::sys::stat::major(number), nix::sys::stat::minor(number));
-    let whole = if Path::new(&disk).join("partition").exists() { "/../dev" } else { "/dev" };
-    let Ok(whole) = std::fs::read_to_string(format!("{disk}{whole}")) else { return };
+    let disk = disk_folder(path);
+    let whole = if disk.join("partition").exists() { "../dev" } else { "dev" };
+    let Ok(whole) = std::fs::read_to_string(disk.join(whole)) else { return };
     for limit in ["1000000000000", "0"] {
         drop(std::fs::write(
             "/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device",
             format!("{} {limit}", whole.trim()),
         ));
     }
+}
+
+/// The folder in sysfs of the disk, or partition, beneath a path.
+pub fn disk_folder(path: &Path) -> PathBuf {
+    let number = path.metadata().unwrap().dev();
+    format!("/sys/dev/block/{}:{}", nix::sys::stat::major(number), nix::sys::stat::minor(number)).into()
+}
+
+/// Write a program.
+pub fn write_program(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 impl Stage {

@@ -1,6 +1,6 @@
 //! Which figures a comparison has, and their data.
 
-use bench_results::analysis::{Distribution, distributions, values_by_block};
+use bench_results::analysis::{Distribution, Values, distributions};
 use bench_results::compare::{Judged, Quantity};
 use bench_results::record::Environment;
 use bench_results::statistics::{Effect, geometric_mean};
@@ -135,8 +135,9 @@ impl CompareReport<'_> {
     fn pairs(&self) -> Option<Figure> {
         let (base, new) = self.judgement.method.environments()?;
         let [record] = self.sides.new_runs() else { return None };
+        let values = Values::of(record);
         let bar = |row: &Judged, name: &str, mean: Option<f64>| {
-            let dots = values_by_block(record, &row.workload, name, &row.metric);
+            let dots = values.get(&row.workload, name, &row.metric).to_vec();
             Some(Bar { value: mean?, whisker: None, dots })
         };
         let group = |row: &&Judged| {
