@@ -63,7 +63,13 @@ struct Trials(Vec<serde_json::Value>);
 impl Trials {
     fn of(stage: &Stage) -> Trials {
         let text = fs::read_to_string(stage.only_run().join("trials.jsonl")).unwrap();
-        Trials(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+        let all = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        Trials(all.filter(|trial: &serde_json::Value| trial["superseded"] == false).collect())
+    }
+
+    /// Those of one workload.
+    fn only(&self, workload: &str) -> Trials {
+        Trials(self.0.iter().filter(|trial| trial["workload"] == workload).cloned().collect())
     }
 
     fn of_environment(&self, name: &str) -> &serde_json::Value {
@@ -136,42 +142,34 @@ fn a_job_that_is_not_the_one_that_was_asked_for_is_invalid() {
 }
 
 #[test]
-fn a_tools_temporary_files_are_in_memory_everywhere() {
+fn fios_files_are_in_memory_and_its_large_ios_are_one_request_everywhere() {
     let Some((_alone, stage)) = stage() else { return };
     if is_hidden(&stage) {
         return;
     }
+    // Builds and tests before this one have scattered what is free.
+    let _ = fs::write("/proc/sys/vm/compact_memory", "1");
     let kinds = [("here", "native"), ("inside", "container"), ("guest", "vm:accel=tcg")];
     let in_memory = r#"[ "$(stat -f -c %T "$TMPDIR")" = tmpfs ] || exit 9"#;
-    let fios = kinds.map(|(name, environment)| late_fio(&stage, name, environment, in_memory));
-    let (status, out, err) = stage.run(&format!("{} --env {}", suite(&stage, "1s"), fios.join(",")));
+    let fios = kinds.map(|(name, environment)| late_fio(&stage, name, environment, in_memory)).join(",");
+    let run = "run --suite io --profile smoke --only seq-read,seq-write --no-control --env";
+    let (status, out, err) = stage.run(&format!("{run} {fios}"));
     assert_eq!(status, 0, "{out}{err}");
-}
-
-#[test]
-fn a_large_io_is_one_request() {
-    let Some((_alone, stage)) = stage() else { return };
     let huge_pages = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
     if huge_pages.is_empty() || huge_pages.contains("[never]") {
-        eprintln!("skipped: this kernel gives no huge pages ({huge_pages:?})");
+        eprintln!("skipped in part: this kernel gives no huge pages ({huge_pages:?})");
         return;
     }
-    if is_hidden(&stage) {
-        return;
-    }
-    let run =
-        "run --suite io --profile smoke --only seq-read,seq-write --no-control --env native,container,vm:accel=tcg";
-    let (status, out, err) = stage.run(run);
-    assert_eq!(status, 0, "{out}{err}");
     let host = (1 << 20).min(largest_request(stage.path())) as f64;
     for trial in Trials::of(&stage).0 {
         // How the host's kernel lays out a guest's memory is not fio's to say: of a guest only its own requests.
-        let (fact, whole) = match trial["environment"] == "vm" {
+        let (fact, whole) = match trial["environment"] == "guest" {
             true => ("guest.request_bytes", f64::from(1 << 20)),
             false => ("disk.request_bytes", host),
         };
         let mean = trial["facts"][fact].as_f64();
-        assert!(mean.is_some_and(|mean| mean >= 0.9 * whole), "{fact} {mean:?} of {whole} in {trial}");
+        // 16 I/Os are in eight huge pages, one of which the kernel may not have found: then two of the 16 are two requests.
+        assert!(mean.is_some_and(|mean| mean >= 0.85 * whole), "{fact} {mean:?} of {whole} in {trial}");
     }
 }
 
@@ -213,14 +211,14 @@ fn a_copy_that_a_container_executes_is_watched_too() {
 }
 
 #[test]
-fn a_guest_moves_exactly_fios_bytes_unless_the_hosts_cache_is_in_its_path() {
+fn a_guest_moves_exactly_fios_bytes_unless_the_hosts_cache_is_in_its_path_and_a_slow_clock_is_remarked() {
     let Some((_alone, stage)) = stage() else { return };
-    let slow = slow_clock(&stage);
-    let environments = format!("native,vm:accel=tcg,cached=vm:accel=tcg:cache=writeback,{slow}");
+    let slow_clock = slow_clock(&stage);
+    let environments = format!("native,vm:accel=tcg,cached=vm:accel=tcg:cache=writeback:qemu={}", slow_clock.display());
     let (status, out, err) = stage.run(&format!("{} --env {environments}", suite(&stage, "1s")));
     assert_eq!(status, 3, "{err}");
     let trials = Trials::of(&stage);
-    trials.assert_remarked("slow-clock", "clock.read_ns");
+    trials.assert_remarked("cached", "clock.read_ns");
     trials.assert_valid("vm");
     for fact in ["guest.disk_off_bytes", "qmp.disk_off_bytes", "qmp.host_cached", "disk.missing_percent"] {
         assert_eq!(trials.fact("vm", fact), 0.0, "{fact}");
@@ -231,8 +229,8 @@ fn a_guest_moves_exactly_fios_bytes_unless_the_hosts_cache_is_in_its_path() {
     assert!(out.contains("invalid: b01-rand-read-cached"), "{out}");
 }
 
-/// A guest whose kernel reads its clock from a device, as it does where the time stamp counter is of no use.
-fn slow_clock(stage: &Stage) -> String {
+/// A QEMU whose guests' kernel reads its clock from a device, as it does where the time stamp counter is of no use.
+fn slow_clock(stage: &Stage) -> PathBuf {
     let qemu = stage.path().join("qemu");
     let script = r#"#!/bin/bash
 words=("$@")
@@ -240,7 +238,7 @@ for i in "${!words[@]}"; do [ "${words[i]}" != -append ] || words[i+1]+=" clocks
 exec qemu-system-x86_64 "${words[@]}"
 "#;
     write_program(&qemu, script);
-    format!("slow-clock=vm:accel=tcg:qemu={}", qemu.display())
+    qemu
 }
 
 #[test]
@@ -389,23 +387,23 @@ fn network_of(bench: u32, name: &str, argument: &str) -> String {
     format!("/proc/{}/ns/net", process(bench, name, argument).unwrap())
 }
 
-/// [`disturbed`] by the loss of those data packets to the peer that nft's words match (a handshake that is lost would cost a second).
-fn lossy(stage: &Stage, environment: &str, workload: &str, argument: &str, lost: &str, expected: i32) -> Trials {
+/// The peer of this bench loses those data packets that nft's words match (a handshake that is lost would cost a second).
+fn lose(bench: u32, lost: &str) {
     let rules = format!(
         "add table ip loss; add chain ip loss in {{ type filter hook input priority 0; }}; \
          add rule ip loss in meta length > 1000 {lost} drop"
     );
-    let lose = |pid| {
-        let (status, _, said) = in_network(&network_of(pid, "iperf3", "-s"), &["nft", &rules]);
-        assert_eq!(status, 0, "{said}");
-    };
-    disturbed(stage, (environment, workload, argument), lose, expected)
+    let (status, _, said) = in_network(&network_of(bench, "iperf3", "-s"), &["nft", &rules]);
+    assert_eq!(status, 0, "{said}");
 }
+
+/// Five of a thousand.
+const FEW: &str = "numgen random mod 1000 < 5";
 
 #[test]
 fn segments_that_are_lost_on_the_way_are_remarked() {
     let Some((_alone, stage)) = stage() else { return };
-    let trials = lossy(&stage, "native", "tcp-stream-tx,tcp-rr", "-c", "numgen random mod 1000 < 5", 0);
+    let trials = disturbed(&stage, ("native", "tcp-stream-tx,tcp-rr", "-c"), |pid| lose(pid, FEW), 0);
     for trial in &trials.0 {
         assert!(trial["failure"].is_null() && trial["invalid"] == serde_json::json!([]), "{trial:#}");
         let (asked, measured) = (&trial["facts"]["warmup.asked_s"], &trial["facts"]["warmup.measured_s"]);
@@ -433,29 +431,27 @@ fn packets_that_the_rule_of_the_lab_did_not_see_make_a_trial_invalid() {
 }
 
 #[test]
-fn segments_that_a_guest_sends_again_are_remarked() {
+fn segments_that_a_guest_sends_again_and_packets_that_its_device_drops_are_remarked() {
     let Some((_alone, stage)) = stage() else { return };
-    let trials = lossy(&stage, "vm:net=bridge:accel=tcg", "tcp-stream-tx", "-s", "numgen random mod 1000 < 5", 0);
-    trials.assert_remarked("vm", "net.retransmitted_per_million");
-}
-
-#[test]
-fn packets_that_a_device_of_the_lab_drops_are_remarked() {
-    let Some((_alone, stage)) = stage() else { return };
-    // The guest's end of the bridge holds but one packet.
-    let shorten = |pid| {
+    let disturb = |pid| {
+        lose(pid, FEW);
+        // The guest's end of the bridge holds but one packet.
         let qemu = network_of(pid, "qemu-system-x86", "-nodefaults");
         let (status, _, said) = in_network(&qemu, &["ip", "link", "set", "port0", "txqueuelen", "1"]);
         assert_eq!(status, 0, "{said}");
     };
-    let trials = disturbed(&stage, ("vm:net=bridge:accel=tcg", "tcp-stream-rx", "-s"), shorten, 0);
-    trials.assert_remarked("vm", "net.dropped_per_million");
+    let workloads = "tcp-stream-tx,tcp-stream-rx";
+    let trials = disturbed(&stage, ("vm:net=bridge:accel=tcg", workloads, "-s"), disturb, 0);
+    let (sent, received) = (trials.only("tcp-stream-tx"), trials.only("tcp-stream-rx"));
+    sent.assert_remarked("vm", "net.retransmitted_per_million");
+    received.assert_remarked("vm", "net.dropped_per_million");
 }
 
 #[test]
 fn a_paced_stream_that_falls_behind_its_rate_is_invalid() {
     let Some((_alone, stage)) = stage() else { return };
-    let trials = lossy(&stage, "native", "tcp-stream-paced-tx", "-b", "limit rate over 20 mbytes/second", 3);
+    let slow = |pid| lose(pid, "limit rate over 20 mbytes/second");
+    let trials = disturbed(&stage, ("native", "tcp-stream-paced-tx", "-b"), slow, 3);
     trials.assert_invalid("native", &["of its rate"]);
     assert!(trials.fact("native", "pace.reached_percent") < 90.0);
 }

@@ -74,7 +74,7 @@ fn effect(check: &Check, run: &Run) -> &'static str {
     match check.weight {
         Weight::Hard => "invalid",
         _ if !run.plan.profile.verdicts => "not judged in this profile",
-        Weight::Soft => "invalid",
+        Weight::Soft | Weight::Again => "invalid",
         Weight::Remark => "remark",
     }
 }

@@ -1,12 +1,14 @@
 //! A run's folder: written so that a kill at any moment loses at most the trial that was running, and read with suspicion.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::archive;
-use crate::record::{Run, SCHEMA_VERSION, State, Trial};
+use crate::record::{Plan, PlannedTrial, Run, SCHEMA_VERSION, State, Trial};
 use crate::resume::{self, Round};
+use crate::validity;
 
 pub(crate) const RUN: &str = "run.json";
 pub(crate) const TRIALS: &str = "trials.jsonl";
@@ -210,7 +212,7 @@ pub struct Record {
     pub run: Run,
     /// The trials that were executed, in order, without superseded ones.
     pub trials: Vec<Trial>,
-    /// What was tolerated while reading.
+    /// What was tolerated while reading, and what was set aside.
     pub notes: Vec<String>,
     /// Where it was read from.
     pub folder: PathBuf,
@@ -238,6 +240,7 @@ impl Record {
     fn of(folder: &Path, run: Run, trials: &[u8]) -> Result<Record, StoreError> {
         let mut notes = Vec::new();
         let mut trials = parse_trials(&folder.join(TRIALS), trials, &run, &mut notes)?;
+        notes.extend(executed_again(&trials, &run));
         trials.retain(|trial| !trial.superseded);
         if run.state == State::Running {
             let (done, planned) = (trials.len(), run.plan.trials.len());
@@ -254,6 +257,18 @@ impl Record {
     pub fn blocks_begun(&self) -> u32 {
         self.trials.iter().map(|trial| trial.planned.block).max().unwrap_or(0)
     }
+}
+
+/// How many trials were executed again, and why.
+fn executed_again(trials: &[Trial], run: &Run) -> Option<String> {
+    let set_aside = trials.iter().filter(|trial| trial.superseded);
+    let mut disturbed = set_aside
+        .filter_map(|trial| Some((&trial.planned.id, validity::disturbance(trial, run.plan.profile.verdicts)?)))
+        .peekable();
+    let (id, why) = disturbed.peek()?.clone();
+    let count = disturbed.count();
+    let trials = if count == 1 { "1 trial was" } else { &format!("{count} trials were") };
+    Some(format!("{trials} disturbed and executed again, such as {id}: {why}; only the later execution counts"))
 }
 
 /// A file of a folder that may come from a stranger: never what a link leads to, nor a pipe, nor endless bytes.
@@ -308,21 +323,31 @@ fn check_run(run: &Run) -> Result<(), String> {
         None if run.plan.trials.iter().any(|trial| !(1..=run.plan.profile.turns).contains(&trial.turn)) => {
             Err(format!("a planned trial is of no turn of {}", run.plan.profile.turns))
         }
+        None => each_once(&run.plan),
+    }
+}
+
+/// A trial that is planned twice would count twice in its block.
+fn each_once(plan: &Plan) -> Result<(), String> {
+    let mut places = BTreeSet::new();
+    let place = |trial: &PlannedTrial| (trial.block, trial.turn, trial.workload.clone(), trial.environment.clone());
+    match plan.trials.iter().find(|trial| !places.insert(place(trial))) {
+        Some(trial) => Err(format!("the trial {:?} is planned twice", trial.id)),
         None => Ok(()),
     }
 }
 
 fn parse_trials(path: &Path, text: &[u8], run: &Run, notes: &mut Vec<String>) -> Result<Vec<Trial>, StoreError> {
     let text = std::str::from_utf8(text).map_err(|e| damaged(path, None, &e))?;
-    let known: std::collections::BTreeSet<&str> = run.plan.trials.iter().map(|trial| trial.id.as_str()).collect();
+    let plan: BTreeMap<&str, &PlannedTrial> = run.plan.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
     let mut trials: Vec<Trial> = Vec::new();
-    let mut standing = std::collections::BTreeSet::new();
+    let mut standing = BTreeSet::new();
     for (index, line) in text.split_inclusive('\n').enumerate() {
         let is_torn = !line.ends_with('\n');
         match serde_json::from_str::<Trial>(line) {
             Ok(trial) => {
                 let id = &trial.planned.id;
-                if !known.contains(id.as_str()) {
+                if plan.get(id.as_str()) != Some(&&trial.planned) {
                     return Err(damaged(path, Some(index + 1), &format!("the trial {id:?} is not in the plan")));
                 }
                 if !trial.superseded && !standing.insert(id.clone()) {

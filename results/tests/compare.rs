@@ -11,7 +11,7 @@ use bench_results::compare::{
 use bench_results::policy::{KnownNames, OnInconclusive, Policy};
 use bench_results::record::{State, Trial};
 use bench_results::store::{Record, RunFolder, StoreError, find_runs};
-use bench_results::testing::{another, record, speed_up};
+use bench_results::testing::{another, in_two_turns, record, speed_up};
 use bench_results::verdict::Verdict;
 use jiff::civil::Date;
 use proptest::prelude::*;
@@ -139,6 +139,12 @@ fn other_conditions_are_refused_naming_each_unless_they_are_what_is_compared() {
     let allowed = BTreeSet::from([Aspect::Kernel, Aspect::Fio]);
     let judgement = compare(runs(&base, &new, &allowed), &Policy::default(), None).unwrap();
     assert_eq!((judgement.outcome, judgement.differences.len()), (Outcome::Fail, 3));
+}
+
+#[test]
+fn blocks_of_more_turns_are_other_conditions() {
+    let error = refusal(&[base()], &[in_two_turns(another(2, 16, false))]).to_string();
+    assert!(error.contains("profile.turns is `1` in BASE and `2` in NEW"), "{error}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use bench_results::Histogram;
 use bench_results::analysis::{Comparison, Values, analyse};
 use bench_results::claims::Outcome;
-use bench_results::record::{State, Trial};
+use bench_results::record::{PlannedTrial, State, Trial};
 use bench_results::store::{Record, RunFolder, StoreError, find_run, list_runs};
 use bench_results::testing;
 use bench_results::verdict::Verdict;
@@ -66,8 +66,10 @@ fn a_torn_last_line_is_tolerated_and_nothing_else() {
     let error = Record::load(&path).unwrap_err().to_string();
     assert!(error.contains("trials.jsonl:1") && error.contains("damaged"), "{error}");
 
-    fs::write(&trials, whole.replacen("b01-seq-write-native", "../../etc/passwd", 1)).unwrap();
-    assert!(Record::load(&path).unwrap_err().to_string().contains("not in the plan"));
+    for (from, to) in [("b01-seq-write-native", "../../etc/passwd"), ("\"turn\":1", "\"turn\":2")] {
+        fs::write(&trials, whole.replacen(from, to, 1)).unwrap();
+        assert!(Record::load(&path).unwrap_err().to_string().contains("not in the plan"), "{to}");
+    }
 }
 
 #[test]
@@ -84,7 +86,7 @@ fn what_is_no_record_is_said_to_be_none() {
 }
 
 #[test]
-fn names_that_would_leave_the_folder_are_refused() {
+fn names_that_would_leave_the_folder_and_plans_that_cannot_be_are_refused() {
     let parent = tempfile::tempdir().unwrap();
     for break_it in [
         |record: &mut Record| record.run.plan.trials[0].id = "../x".into(),
@@ -92,6 +94,12 @@ fn names_that_would_leave_the_folder_are_refused() {
         |record: &mut Record| record.run.plan.workloads[0].name = String::new(),
         |record: &mut Record| record.run.plan.reference = "nobody".into(),
         |record: &mut Record| record.run.plan.profile.margin = 0.0,
+        |record: &mut Record| record.run.plan.profile.turns = 0,
+        // The second would count twice in its block.
+        |record: &mut Record| {
+            let twin = PlannedTrial { id: "twin".into(), ..record.run.plan.trials[0].clone() };
+            record.run.plan.trials.push(twin);
+        },
     ] {
         let mut record = testing::record(1, 1, false);
         break_it(&mut record);
@@ -213,11 +221,6 @@ fn a_blocks_value_is_one_over_its_turns_and_none_may_be_missing() {
     let of_second = |trial: &&mut Trial| (trial.planned.block, trial.planned.turn) == (2, 1);
     record.trials.iter_mut().filter(of_second).for_each(|trial| trial.invalid.push("a limit was not in force".into()));
     near(&values(&record), &[&expected[..1], &expected[2..]].concat());
-    record.run.plan.profile.turns = 0;
-    let parent = tempfile::tempdir().unwrap();
-    write(parent.path(), &record);
-    let error = Record::load(&find_run(parent.path(), "last").unwrap()).unwrap_err().to_string();
-    assert!(error.contains("no turn of 0"), "{error}");
 }
 
 #[test]

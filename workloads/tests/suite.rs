@@ -80,6 +80,8 @@ fn what_is_wrong_is_said_with_file_line_and_column() {
         ("runtime = \"1s\"", "runtime = 1", "mine.toml:21:11", "expected a string"),
         ("margin = \"5%\"", "margin = \"5\"", "mine.toml:25:10", "percentage"),
         ("blocks = 3", "blocks = 0", "mine.toml:20:10", "1 to 10000"),
+        ("blocks = 3", "blocks = 3\nturns = 0", "mine.toml:21:9", "1 to 20"),
+        ("blocks = 3", "blocks = 3\nturns = 21", "mine.toml:21:9", "1 to 20"),
         ("[\"sort\", \"/etc/passwd\"]", "[]", "mine.toml:8:8", "at least the program"),
         ("kind = \"command\"", "kind = \"sockperf\"", "mine.toml:7:8", "fio, command"),
         ("name = \"mine\"", "name = \"../mine\"", "mine.toml:1:8", "not a name"),

@@ -12,6 +12,7 @@ mod peer;
 pub mod plan;
 mod process;
 pub mod progress;
+mod repeats;
 mod settle;
 pub mod trial;
 pub mod vm;
@@ -28,6 +29,7 @@ use environment::Environment;
 use event::{Event, Listener};
 use instance::{Instance, Setting};
 use plan::Planned;
+use repeats::Repeats;
 pub use trial::now;
 
 /// Everything a run is executed with.
@@ -80,6 +82,7 @@ impl<'a> Conductor<'a> {
             *run.breaks.last_mut().map_or(&mut run.settle, |last| &mut last.settle) = Some(settled);
             folder.replace_run(run)?;
         }
+        let mut repeats = Repeats::of(&run.plan);
         for (index, round) in rounds.iter().enumerate() {
             self.check_programs()?;
             listener(Event::Block { number: round.block, of: run.plan.profile.blocks });
@@ -92,7 +95,14 @@ impl<'a> Conductor<'a> {
                 sync_disk(folder.path())?;
             }
             for planned in &round.trials {
-                let trial = self.execute(planned, round.attempt, run, folder, &mut instances, &mut cost).await?;
+                let trial = loop {
+                    let mut trial =
+                        self.execute(planned, round.attempt, run, folder, &mut instances, &mut cost).await?;
+                    let Some(why) = repeats.take(&trial) else { break trial };
+                    listener(Event::Note(format!("{} is executed again: {why}", planned.id)));
+                    trial.superseded = true;
+                    folder.append_trial(&trial)?;
+                };
                 folder.append_trial(&trial)?;
                 listener(Event::Trial(&trial));
             }

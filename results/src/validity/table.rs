@@ -1,7 +1,7 @@
 //! The table of checks.
 
 use super::Bound::{AtLeast, AtMost};
-use super::Weight::{Hard, Remark as Remarked, Soft};
+use super::Weight::{Again, Hard, Remark as Remarked, Soft};
 use super::{Bound, Check, Weight};
 
 const fn check(
@@ -228,6 +228,17 @@ pub const CHECKS: &[Check] = &[
         ],
     ),
     check(
+        "host.steal_percent",
+        AtMost(5.0),
+        "%",
+        Again,
+        [
+            "CPU time that the hypervisor beneath this machine took away",
+            "the hypervisor beneath took {host.steal_percent} % of the machine's CPU time away",
+            "measure on dedicated CPUs, or on the bare machine",
+        ],
+    ),
+    check(
         "disk.extra_percent",
         AtMost(1.0),
         "%",
@@ -261,23 +272,12 @@ pub const CHECKS: &[Check] = &[
         ],
     ),
     check(
-        "host.steal_percent",
-        AtMost(2.0),
-        "%",
-        Remarked,
-        [
-            "CPU time that the hypervisor beneath this machine took away",
-            "the hypervisor beneath took {host.steal_percent} % of the machine's CPU time away",
-            "measure on dedicated CPUs, or on the bare machine",
-        ],
-    ),
-    check(
         "guest.steal_percent",
         AtMost(2.0),
         "%",
         Remarked,
         [
-            "the same as the guest's kernel saw it",
+            "CPU time that was taken away from the guest, as its kernel saw it",
             "{guest.steal_percent} % of the guest's CPU time was taken away",
             "stop what else uses its CPUs",
         ],
