@@ -5,7 +5,6 @@ mod support;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -178,68 +177,6 @@ fn an_environment_that_breaks_does_not_stop_the_others() {
     let lost: Vec<_> = trials.iter().filter(failed).collect();
     assert!(!lost.is_empty() && lost.iter().all(|trial| trial["environment"] == "container" && trial["block"] == 1));
     assert!(out.contains("failed: b01-"), "{out}");
-}
-
-/// A profile whose only trial is judged.
-const JUDGED: &str = r#"
-name = "judged"
-blocks = 1
-runtime = "1s"
-warm-up = "0s"
-settle = "0s"
-size = "64MiB"
-"#;
-
-#[test]
-fn a_trial_that_the_hypervisor_disturbs_is_executed_again() {
-    let Some(stage) = stage() else { return };
-    stage.write_suite("mine", "iodepth = 4\njobs = 1", JUDGED);
-    let stat = stage.path().join("stat");
-    write_stat(&stat, 0);
-    let bench = stage.bench("run --suite ./mine.toml --profile judged --no-control --env native");
-    let mut command = std::process::Command::new("unshare");
-    command.args(["--mount", "sh", "-c", "mount --bind stat /proc/stat && exec \"$@\"", "sh"]);
-    command.arg(bench.get_program()).args(bench.get_args()).current_dir(stage.path());
-    command.envs(bench.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let running = std::thread::spawn(|| finish(command));
-    let runs = stage.path().join("bench-runs");
-    let recorded = || {
-        names(&runs)
-            .iter()
-            .any(|run| fs::metadata(runs.join(run).join("trials.jsonl")).is_ok_and(|file| file.len() > 0))
-    };
-    let mut stolen = 0;
-    while !running.is_finished() {
-        // A hypervisor takes a fifth of two CPUs away, until the first trial is recorded.
-        stolen += u64::from(!recorded());
-        write_stat(&stat, stolen);
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let (status, out, err) = running.join().unwrap();
-    assert_eq!(status, 0, "{out}{err}");
-    assert!(err.contains("b01-rand-read-native is executed again: the hypervisor beneath took"), "{err}");
-    let said = out.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains("1 trial was disturbed and executed again, such as b01-rand-read-native"), "{out}");
-    let trials = trials(&stage.only_run());
-    let (disturbed, stands) = (&trials[0], &trials[1]);
-    assert!(
-        disturbed["superseded"] == true && disturbed["invalid"][0].to_string().contains("hypervisor"),
-        "{disturbed:#}"
-    );
-    assert!(stands["superseded"] == false && stands["invalid"] == serde_json::json!([]), "{stands:#}");
-    assert_eq!(trials.len(), 2);
-}
-
-/// What the kernel counts, and that so many ticks of all CPUs' time were stolen.
-fn write_stat(path: &Path, stolen: u64) {
-    let text = fs::read_to_string("/proc/stat").unwrap();
-    let (all, rest) = text.split_once('\n').unwrap();
-    let mut fields: Vec<_> = all.split_whitespace().map(str::to_owned).collect();
-    fields[8] = stolen.to_string();
-    // Never shorter than before: it is read while it is written.
-    let text = format!("{}\n{rest:\n<16384}", fields.join(" "));
-    let file = fs::File::options().write(true).create(true).truncate(false).open(path).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, text.as_bytes(), 0).unwrap();
 }
 
 #[test]

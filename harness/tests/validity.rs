@@ -147,8 +147,9 @@ fn fios_files_are_in_memory_and_its_large_ios_are_one_request_everywhere() {
     if is_hidden(&stage) {
         return;
     }
-    // Builds and tests before this one have scattered what is free.
+    // Builds and tests before this one have scattered what is free, and left much to be written.
     let _ = fs::write("/proc/sys/vm/compact_memory", "1");
+    nix::unistd::sync();
     let kinds = [("here", "native"), ("inside", "container"), ("guest", "vm:accel=tcg")];
     let in_memory = r#"[ "$(stat -f -c %T "$TMPDIR")" = tmpfs ] || exit 9"#;
     let fios = kinds.map(|(name, environment)| late_fio(&stage, name, environment, in_memory)).join(",");
@@ -162,14 +163,14 @@ fn fios_files_are_in_memory_and_its_large_ios_are_one_request_everywhere() {
     }
     let host = (1 << 20).min(largest_request(stage.path())) as f64;
     for trial in Trials::of(&stage).0 {
-        // How the host's kernel lays out a guest's memory is not fio's to say: of a guest only its own requests.
-        let (fact, whole) = match trial["environment"] == "guest" {
-            true => ("guest.request_bytes", f64::from(1 << 20)),
-            false => ("disk.request_bytes", host),
+        // How the host's kernel lays out a guest's memory is not fio's to say: of a guest only its own requests. The host's disk has
+        // others' small ones, too: two hundred of them in this second were seen. Halves would be two requests for each I/O.
+        let (fact, least) = match trial["environment"] == "guest" {
+            true => ("guest.request_bytes", 0.95 * f64::from(1 << 20)),
+            false => ("disk.request_bytes", 0.7 * host),
         };
         let mean = trial["facts"][fact].as_f64();
-        // 16 I/Os are in eight huge pages, one of which the kernel may not have found: then two of the 16 are two requests.
-        assert!(mean.is_some_and(|mean| mean >= 0.85 * whole), "{fact} {mean:?} of {whole} in {trial}");
+        assert!(mean.is_some_and(|mean| mean >= least), "{fact} {mean:?}, at least {least}, in {trial}");
     }
 }
 
@@ -435,6 +436,9 @@ fn segments_that_a_guest_sends_again_and_packets_that_its_device_drops_are_remar
     let Some((_alone, stage)) = stage() else { return };
     let disturb = |pid| {
         lose(pid, FEW);
+        let server = || process(pid, "iperf3", "-s");
+        let of_first = server();
+        eventually("the second stream", || server().is_some_and(|server| Some(server) != of_first));
         // The guest's end of the bridge holds but one packet.
         let qemu = network_of(pid, "qemu-system-x86", "-nodefaults");
         let (status, _, said) = in_network(&qemu, &["ip", "link", "set", "port0", "txqueuelen", "1"]);

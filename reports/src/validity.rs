@@ -57,6 +57,8 @@ fn row(check: &'static Check, record: &Record) -> Option<CheckRow> {
     let figures: Vec<(f64, &Trial)> = record.trials.iter().filter_map(|trial| Some((figure(trial)?, trial))).collect();
     let worst = figures.iter().map(|(figure, _)| *figure).reduce(|a, b| check.bound.worse(a, b))?;
     let (_, trial) = figures.iter().find(|(figure, _)| *figure == worst)?;
+    let beyond: Vec<&Trial> =
+        figures.iter().filter(|(figure, _)| !check.bound.holds(*figure)).map(|(_, trial)| *trial).collect();
     Some(CheckRow {
         check: check.fact,
         compared: check.compared,
@@ -65,17 +67,18 @@ fn row(check: &'static Check, record: &Record) -> Option<CheckRow> {
         worst_text: check.figure_text(worst),
         trial: trial.planned.id.clone(),
         trials: figures.len(),
-        beyond: figures.iter().filter(|(figure, _)| !check.bound.holds(*figure)).count(),
-        effect: effect(check, &record.run),
+        beyond: beyond.len(),
+        effect: effect(check, &record.run, &beyond),
     })
 }
 
-fn effect(check: &Check, run: &Run) -> &'static str {
+fn effect(check: &Check, run: &Run, beyond: &[&Trial]) -> &'static str {
+    let is_judged = check.weight == Weight::Hard || run.plan.profile.verdicts;
     match check.weight {
-        Weight::Hard => "invalid",
-        _ if !run.plan.profile.verdicts => "not judged in this profile",
-        Weight::Soft | Weight::Again => "invalid",
+        _ if !is_judged => "not judged in this profile",
         Weight::Remark => "remark",
+        _ if beyond.iter().any(|trial| trial.is_valid()) => "not judged so by the bench that measured it",
+        _ => "invalid",
     }
 }
 

@@ -152,7 +152,7 @@ pub struct Profile {
     pub verdicts: bool,
 }
 
-/// Of records from before there were turns.
+/// Of records from before turns, attempts and executions were counted.
 pub(crate) fn once() -> u32 {
     1
 }
@@ -334,9 +334,12 @@ pub struct Trial {
     #[serde(flatten)]
     pub planned: PlannedTrial,
     /// Which attempt at its block it belongs to, counted from 1; a run that was stopped makes another when it goes on.
-    #[serde(default = "first_attempt")]
+    #[serde(default = "once")]
     pub attempt: u32,
-    /// True when a later attempt at its block took its place: kept, and in no number.
+    /// Which execution in its attempt it is, counted from 1; one that was disturbed is followed by another.
+    #[serde(default = "once")]
+    pub execution: u32,
+    /// True when a later attempt at its block, or a later execution in the same one, took its place: kept, and in no number.
     #[serde(default)]
     pub superseded: bool,
     /// When the job was sent, RFC 3339, UTC.
@@ -360,10 +363,6 @@ pub struct Trial {
     pub facts: BTreeMap<String, serde_json::Value>,
     /// Of the instance it was executed in.
     pub instance: Instance,
-}
-
-fn first_attempt() -> u32 {
-    1
 }
 
 impl Trial {

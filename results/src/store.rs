@@ -240,7 +240,7 @@ impl Record {
     fn of(folder: &Path, run: Run, trials: &[u8]) -> Result<Record, StoreError> {
         let mut notes = Vec::new();
         let mut trials = parse_trials(&folder.join(TRIALS), trials, &run, &mut notes)?;
-        notes.extend(executed_again(&trials, &run));
+        notes.extend(executed_again(&trials));
         trials.retain(|trial| !trial.superseded);
         if run.state == State::Running {
             let (done, planned) = (trials.len(), run.plan.trials.len());
@@ -259,16 +259,16 @@ impl Record {
     }
 }
 
-/// How many trials were executed again, and why.
-fn executed_again(trials: &[Trial], run: &Run) -> Option<String> {
-    let set_aside = trials.iter().filter(|trial| trial.superseded);
-    let mut disturbed = set_aside
-        .filter_map(|trial| Some((&trial.planned.id, validity::disturbance(trial, run.plan.profile.verdicts)?)))
-        .peekable();
-    let (id, why) = disturbed.peek()?.clone();
-    let count = disturbed.count();
-    let trials = if count == 1 { "1 trial was" } else { &format!("{count} trials were") };
-    Some(format!("{trials} disturbed and executed again, such as {id}: {why}; only the later execution counts"))
+/// In which environments trials that stand were executed again, and why.
+fn executed_again(trials: &[Trial]) -> Option<String> {
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    for trial in trials.iter().filter(|trial| !trial.superseded && trial.execution > 1) {
+        *counts.entry(&trial.planned.environment).or_default() += 1;
+    }
+    let counts: Vec<_> = counts.iter().map(|(environment, count)| format!("{count} of {environment}")).collect();
+    let why = trials.iter().filter(|trial| trial.superseded).find_map(validity::why_again)?;
+    let said = format!("trials that were disturbed and executed again: {} (the first: {why})", counts.join(", "));
+    Some(said).filter(|_| !counts.is_empty())
 }
 
 /// A file of a folder that may come from a stranger: never what a link leads to, nor a pipe, nor endless bytes.
@@ -329,9 +329,12 @@ fn check_run(run: &Run) -> Result<(), String> {
 
 /// A trial that is planned twice would count twice in its block.
 fn each_once(plan: &Plan) -> Result<(), String> {
-    let mut places = BTreeSet::new();
-    let place = |trial: &PlannedTrial| (trial.block, trial.turn, trial.workload.clone(), trial.environment.clone());
-    match plan.trials.iter().find(|trial| !places.insert(place(trial))) {
+    let (mut ids, mut places) = (BTreeSet::new(), BTreeSet::new());
+    let twice = plan.trials.iter().find(|trial| {
+        let place = (trial.block, trial.turn, trial.workload.as_str(), trial.environment.as_str());
+        !(ids.insert(trial.id.as_str()) & places.insert(place))
+    });
+    match twice {
         Some(trial) => Err(format!("the trial {:?} is planned twice", trial.id)),
         None => Ok(()),
     }
@@ -348,10 +351,14 @@ fn parse_trials(path: &Path, text: &[u8], run: &Run, notes: &mut Vec<String>) ->
             Ok(trial) => {
                 let id = &trial.planned.id;
                 if plan.get(id.as_str()) != Some(&&trial.planned) {
-                    return Err(damaged(path, Some(index + 1), &format!("the trial {id:?} is not in the plan")));
+                    return Err(damaged(path, Some(index + 1), &format!("the trial {id:?} is not as planned")));
                 }
-                if !trial.superseded && !standing.insert(id.clone()) {
+                // What is superseded comes before what took its place.
+                if standing.contains(id) {
                     return Err(damaged(path, Some(index + 1), &format!("the trial {id:?} is recorded twice")));
+                }
+                if !trial.superseded {
+                    standing.insert(id.clone());
                 }
                 trials.push(trial);
             }

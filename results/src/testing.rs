@@ -178,6 +178,7 @@ fn trial(planned: &PlannedTrial, emulated: bool, rng: &mut ChaCha12Rng) -> Trial
     Trial {
         planned: planned.clone(),
         attempt: 1,
+        execution: 1,
         superseded: false,
         started_at: "2026-01-01T00:01:00Z".into(),
         elapsed_ns: 2_600_000_000,

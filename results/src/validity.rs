@@ -21,8 +21,8 @@ pub enum Weight {
     Hard,
     /// The trial is invalid, but in `smoke`: its trials are too short to be judged so.
     Soft,
-    /// The same, and it is executed again at once: what disturbed it is outside of the machine, and may pass.
-    Again,
+    /// The same, and it is executed again at once: what disturbed it comes from outside of the machine, and may pass.
+    Disturbed,
     /// It is remarked, but in `smoke`: the trial counts, and too many such trials make the run not reportable.
     Remark,
 }
@@ -33,7 +33,7 @@ impl Weight {
         match self {
             Weight::Hard => "invalid, also in `smoke`",
             Weight::Soft => "invalid",
-            Weight::Again => "invalid, and executed again",
+            Weight::Disturbed => "invalid, and executed again",
             Weight::Remark => "remark",
         }
     }
@@ -147,17 +147,19 @@ pub fn judge(facts: &BTreeMap<String, Value>, soft: bool) -> Vec<Finding> {
     CHECKS.iter().filter(fails).map(|check| Finding { check, sentence: check.words(facts) }).collect()
 }
 
-/// Why a trial should be executed again; `None` where it need not, or where it failed, as it would again. `soft` as for [`judge`].
-pub fn disturbance(trial: &Trial, soft: bool) -> Option<String> {
-    let mut found = judge(&trial.facts, soft).into_iter().filter(|finding| finding.check.weight == Weight::Again);
-    found.next().filter(|_| trial.failure.is_none()).map(|finding| finding.sentence)
+/// Why a judged trial should be executed again: it was disturbed, and nothing else is wrong with it.
+pub fn why_again(trial: &Trial) -> Option<&str> {
+    let disturbances: Vec<Finding> =
+        judge(&trial.facts, true).into_iter().filter(|finding| finding.check.weight == Weight::Disturbed).collect();
+    let is_all = trial.failure.is_none() && disturbances.len() == trial.invalid.len();
+    trial.invalid.first().filter(|_| is_all).map(String::as_str)
 }
 
 /// Judge a trial by its facts: reasons for which it is invalid, and remarks. `soft` as for [`judge`].
 pub fn apply(trial: &mut Trial, soft: bool) {
     for Finding { check, sentence } in judge(&trial.facts, soft) {
         match check.weight {
-            Weight::Hard | Weight::Soft | Weight::Again => trial.invalid.push(sentence),
+            Weight::Hard | Weight::Soft | Weight::Disturbed => trial.invalid.push(sentence),
             Weight::Remark => trial.remarks.push(Remark { check: check.fact.to_owned(), text: sentence }),
         }
     }

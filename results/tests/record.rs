@@ -10,6 +10,7 @@ use bench_results::claims::Outcome;
 use bench_results::record::{PlannedTrial, State, Trial};
 use bench_results::store::{Record, RunFolder, StoreError, find_run, list_runs};
 use bench_results::testing;
+use bench_results::validity;
 use bench_results::verdict::Verdict;
 
 fn write(parent: &Path, record: &Record) {
@@ -68,7 +69,7 @@ fn a_torn_last_line_is_tolerated_and_nothing_else() {
 
     for (from, to) in [("b01-seq-write-native", "../../etc/passwd"), ("\"turn\":1", "\"turn\":2")] {
         fs::write(&trials, whole.replacen(from, to, 1)).unwrap();
-        assert!(Record::load(&path).unwrap_err().to_string().contains("not in the plan"), "{to}");
+        assert!(Record::load(&path).unwrap_err().to_string().contains("not as planned"), "{to}");
     }
 }
 
@@ -221,6 +222,32 @@ fn a_blocks_value_is_one_over_its_turns_and_none_may_be_missing() {
     let of_second = |trial: &&mut Trial| (trial.planned.block, trial.planned.turn) == (2, 1);
     record.trials.iter_mut().filter(of_second).for_each(|trial| trial.invalid.push("a limit was not in force".into()));
     near(&values(&record), &[&expected[..1], &expected[2..]].concat());
+}
+
+#[test]
+fn a_disturbed_trial_counts_as_it_was_executed_last() {
+    let record = testing::record(1, 1, false);
+    let stands = Trial { execution: 2, ..record.trials[0].clone() };
+    let mut disturbed = Trial { superseded: true, ..record.trials[0].clone() };
+    disturbed.facts.insert("host.steal_percent".into(), 16.3.into());
+    validity::apply(&mut disturbed, true);
+    let read = |trials: &[&Trial]| {
+        let parent = tempfile::tempdir().unwrap();
+        write(
+            parent.path(),
+            &Record { trials: trials.iter().map(|trial| (*trial).clone()).collect(), ..record.clone() },
+        );
+        Record::load(&find_run(parent.path(), "last").unwrap())
+    };
+    let whole = read(&[&disturbed, &stands]).unwrap();
+    assert_eq!(whole.trials, std::slice::from_ref(&stands));
+    let said =
+        "trials that were disturbed and executed again: 1 of native (the first: the hypervisor beneath took 16.3 %";
+    assert!(whole.notes.iter().any(|note| note.starts_with(said)), "{:?}", whole.notes);
+    let killed = read(&[&disturbed]).unwrap();
+    assert_eq!((killed.trials.len(), killed.notes.len()), (0, 0), "killed before it was executed again");
+    let refused = read(&[&stands, &disturbed]).unwrap_err().to_string();
+    assert!(refused.contains("recorded twice"), "what takes its place comes after it: {refused}");
 }
 
 #[test]

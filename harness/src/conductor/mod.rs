@@ -82,7 +82,7 @@ impl<'a> Conductor<'a> {
             *run.breaks.last_mut().map_or(&mut run.settle, |last| &mut last.settle) = Some(settled);
             folder.replace_run(run)?;
         }
-        let mut repeats = Repeats::of(&run.plan);
+        let mut repeats = Repeats::left(run, folder)?;
         for (index, round) in rounds.iter().enumerate() {
             self.check_programs()?;
             listener(Event::Block { number: round.block, of: run.plan.profile.blocks });
@@ -95,13 +95,14 @@ impl<'a> Conductor<'a> {
                 sync_disk(folder.path())?;
             }
             for planned in &round.trials {
+                let mut counts = (round.attempt, 1);
                 let trial = loop {
-                    let mut trial =
-                        self.execute(planned, round.attempt, run, folder, &mut instances, &mut cost).await?;
-                    let Some(why) = repeats.take(&trial) else { break trial };
+                    let mut trial = self.execute(planned, counts, run, folder, &mut instances, &mut cost).await?;
+                    let Some(why) = repeats.why_again(&trial) else { break trial };
                     listener(Event::Note(format!("{} is executed again: {why}", planned.id)));
                     trial.superseded = true;
                     folder.append_trial(&trial)?;
+                    counts.1 += 1;
                 };
                 folder.append_trial(&trial)?;
                 listener(Event::Trial(&trial));
@@ -152,7 +153,7 @@ impl<'a> Conductor<'a> {
     async fn execute(
         &self,
         planned: &PlannedTrial,
-        attempt: u32,
+        (attempt, execution): (u32, u32),
         run: &Run,
         folder: &RunFolder,
         instances: &mut [Started<'a>],
@@ -163,10 +164,12 @@ impl<'a> Conductor<'a> {
             index.with_context(|| format!("the plan names an unknown environment `{}`", planned.environment))?;
         let mut workloads = self.workloads.iter().map(|planned| &planned.workload);
         let workload = workloads.find(|workload| workload.name() == planned.workload);
-        let raw = folder.raw(&planned.id, attempt)?;
+        let later = if execution > 1 { format!("-execution{execution}") } else { String::new() };
+        let raw = folder.raw(&format!("{}{later}", planned.id), attempt)?;
         let subject = trial::Subject {
             planned,
             attempt,
+            execution,
             workload: workload.with_context(|| format!("the plan names an unknown workload `{}`", planned.workload))?,
             environment: &self.environments[index],
             profile: &run.plan.profile,

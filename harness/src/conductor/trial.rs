@@ -26,6 +26,8 @@ pub struct Subject<'a> {
     pub planned: &'a PlannedTrial,
     /// Which attempt at its block this is, counted from 1.
     pub attempt: u32,
+    /// Which execution in that attempt, counted from 1.
+    pub execution: u32,
     /// What is executed.
     pub workload: &'a Workload,
     /// Where.
@@ -36,6 +38,14 @@ pub struct Subject<'a> {
     pub baseline: Option<&'a Baseline>,
     /// Where raw tool output goes.
     pub raw: &'a Path,
+}
+
+impl Subject<'_> {
+    /// The planned seed, and 2³² ÷ φ farther on for each later execution: a cache beneath has the offsets of the one before.
+    fn seed(&self) -> u64 {
+        let farther = (u64::from(self.execution) - 1).wrapping_mul(0x9E37_79B9);
+        self.planned.seed.wrapping_add(farther) & u64::from(u32::MAX)
+    }
 }
 
 /// The outcome of the job itself.
@@ -61,7 +71,7 @@ pub struct Outcome {
 /// Execute one trial. Whatever goes wrong in the environment becomes part of the trial; an error is a failure of the run.
 pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting: &Setting) -> Result<Outcome> {
     let mut trial = blank(subject, &instance.facts);
-    let jobs = match subject.workload.trial(&subject.environment.place, subject.profile, subject.planned.seed) {
+    let jobs = match subject.workload.trial(&subject.environment.place, subject.profile, subject.seed()) {
         Ok(jobs) => jobs,
         Err(why) => return Ok(Outcome { trial: Trial { failure: Some(why), ..trial }, broken: false }),
     };
@@ -131,6 +141,7 @@ fn blank(subject: &Subject<'_>, instance: &record::Instance) -> Trial {
     Trial {
         planned: subject.planned.clone(),
         attempt: subject.attempt,
+        execution: subject.execution,
         superseded: false,
         started_at: now(),
         elapsed_ns: 0,

@@ -1,7 +1,7 @@
 //! The table of checks.
 
 use super::Bound::{AtLeast, AtMost};
-use super::Weight::{Again, Hard, Remark as Remarked, Soft};
+use super::Weight::{Disturbed, Hard, Remark as Remarked, Soft};
 use super::{Bound, Check, Weight};
 
 const fn check(
@@ -231,9 +231,9 @@ pub const CHECKS: &[Check] = &[
         "host.steal_percent",
         AtMost(5.0),
         "%",
-        Again,
+        Disturbed,
         [
-            "CPU time that the hypervisor beneath this machine took away",
+            "CPU time that the hypervisor beneath took away from this machine, of all CPUs'",
             "the hypervisor beneath took {host.steal_percent} % of the machine's CPU time away",
             "measure on dedicated CPUs, or on the bare machine",
         ],
