@@ -129,7 +129,7 @@ fn a_job_that_is_not_the_one_that_was_asked_for_is_invalid() {
     trials.assert_valid("native");
     assert!(trials.fact("native", "disk.missing_percent") == 0.0 && trials.fact("native", "limits.broken") == 0.0);
     trials.assert_invalid("buffered", &["never reached the disk", "not in the accounting of its cgroup"]);
-    trials.assert_invalid("longer", &["measured part took 1.3 s and not 1 s", "warm-up took 0.7 s and not 0.2 s"]);
+    trials.assert_invalid("longer", &["measured part took 1.3", "warm-up took 0.7"]);
     assert!(trials.fact("longer", "runtime.off_percent") > 25.0);
     trials.assert_invalid("mapped", &["found the asked queue depth"]);
     trials.assert_remarked("mapped", "fio.major_faults");

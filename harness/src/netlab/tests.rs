@@ -141,14 +141,13 @@ fn the_probe_agrees_with_sockperf() {
         let theirs = 2e3 * sockperf(&lab, &program);
         probe(&lab, Mode::TcpRr, 5313, 100).mean_ns.unwrap() / theirs
     };
-    // A pair is off by a tenth as often as not on a busy machine, the median of seven hardly ever; three tries.
-    let tries: Vec<f64> = (0..3)
-        .map_while(|_| {
-            let mut ratios: Vec<f64> = (0..7).map(|_| pair()).collect();
-            ratios.sort_by(f64::total_cmp);
-            eprintln!("probe / sockperf: {ratios:.3?}");
-            (!(0.9..1.1).contains(&ratios[3])).then_some(ratios[3])
-        })
-        .collect();
-    assert!(tries.len() < 3, "medians of three tries: {tries:?}");
+    // A pair is off by a tenth as often as not on a busy machine, the median of seven seldom: then more pairs, up to 21.
+    let mut ratios = Vec::new();
+    let mut median = f64::NAN;
+    while ratios.len() < 21 && !(ratios.len() >= 7 && (0.9..1.1).contains(&median)) {
+        ratios.push(pair());
+        ratios.sort_by(f64::total_cmp);
+        median = ratios[ratios.len() / 2];
+    }
+    assert!((0.9..1.1).contains(&median), "probe / sockperf: {ratios:.3?}");
 }
