@@ -50,24 +50,24 @@ fn write(stage: &Stage, name: &str, text: &str) -> String {
 fn a_gate_on_real_runs() {
     let Some(stage) = stage() else { return };
     stage.write_suite("gate", "iodepth = 4\njobs = 1", PROFILE);
-    let [base, same, slow, few] = [(2000, ""), (2000, ""), (1600, ""), (1600, " --blocks 2")]
+    let [base, same, slow, few] = [(2000, ""), (2000, ""), (1400, ""), (1400, " --blocks 2")]
         .map(|(iops, more)| shown(&execute(&stage, &format!("{}{more}", arguments(iops)))));
     let of_environments = "--allow-difference environment";
     let record: serde_json::Value =
         serde_json::from_slice(&fs::read(Path::new(&slow).join("run.json")).unwrap()).unwrap();
     let storage = record["environments"][1]["sameness"]["storage path"].as_str().unwrap();
-    assert!(storage.ends_with("at most 1600 reads a second"), "{storage}");
+    assert!(storage.ends_with("at most 1400 reads a second"), "{storage}");
 
     let (status, out, err) = stage.run(&format!("compare {base} {same}"));
     assert_eq!(status, 0, "the same revision twice passes: {out}{err}");
     assert!(out.starts_with("passes: no regression in 1 comparison"), "{out}");
 
     let (status, out, err) = stage.run(&format!("compare {base} {slow} {of_environments} --report gate"));
-    assert_eq!(status, 1, "a planted slowdown of 20 % fails: {out}{err}");
+    assert_eq!(status, 1, "a planted slowdown of 30 % fails: {out}{err}");
     let judgement: serde_json::Value =
         serde_json::from_slice(&fs::read(stage.path().join("gate/compare.json")).unwrap()).unwrap();
     let ratio = judgement["rows"][0]["ratio"].as_f64().unwrap();
-    assert!((ratio - 0.8).abs() < 0.03, "throttled to 0.8, measured {ratio}");
+    assert!((ratio - 0.7).abs() < 0.05, "throttled to 0.7, measured {ratio}");
     let said = format!("1 alarm in 1 comparison: rand-read in app {:.0} % slower", 100.0 * (1.0 - ratio));
     assert!(out.contains(&said), "{said}: {out}");
     for file in ["index.html", "compare.md", "junit.xml", "change.png", "sides.svg", "histograms.png"] {
@@ -87,7 +87,7 @@ fn a_gate_on_real_runs() {
 
     let (status, _, err) = stage.run(&format!("compare {base} {slow}"));
     assert_eq!(status, 2, "other conditions are refused");
-    assert!(err.contains("app is `app=container:read_iops=2000` in BASE and `app=container:read_iops=1600`"), "{err}");
+    assert!(err.contains("app is `app=container:read_iops=2000` in BASE and `app=container:read_iops=1400`"), "{err}");
 
     an_alarm_is_confirmed(&stage, &base, &slow);
     an_archive_is_a_run(&stage, &base, &slow);
@@ -104,7 +104,7 @@ fn an_alarm_is_confirmed(stage: &Stage, base: &str, slow: &str) {
         command.arg("--").arg(env!("CARGO_BIN_EXE_bench")).args(arguments(iops).split_whitespace());
         finish(command)
     };
-    let (status, out, err) = confirmed(1600);
+    let (status, out, err) = confirmed(1400);
     assert_eq!(status, 1, "it came back: {out}{err}");
     assert!(err.contains("fresh run 1 of 1") && out.contains("fresh run 1 to confirm"), "{out}{err}");
     let (status, out, err) = confirmed(2000);
