@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use support::{Stage, Swap, cgroups, disk_folder, eventually, finish, instance, wait, write_program};
+use support::{STOLEN, Stage, Swap, cgroups, disk_folder, eventually, finish, instance, wait, write_program};
 
 /// These tests count bytes on the disk and time on the CPUs that they share: one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -57,6 +57,12 @@ fn is_hidden(stage: &Stage) -> bool {
     hidden.inspect(|folder| eprintln!("skipped: what lies below {folder} is not seen inside")).is_some()
 }
 
+/// True of a trial that did not fail, and is invalid at most because of the machine that the test happens to be on.
+fn is_valid(trial: &serde_json::Value) -> bool {
+    let is_stolen = |reason: &serde_json::Value| reason.as_str().is_some_and(|reason| reason.starts_with(STOLEN));
+    trial["failure"].is_null() && trial["invalid"].as_array().is_some_and(|reasons| reasons.iter().all(is_stolen))
+}
+
 /// The only trial of each environment of the only run.
 struct Trials(Vec<serde_json::Value>);
 
@@ -92,8 +98,7 @@ impl Trials {
 
     fn assert_valid(&self, environment: &str) {
         let trial = self.of_environment(environment);
-        assert!(trial["failure"].is_null(), "{trial:#}");
-        assert_eq!(trial["invalid"], serde_json::json!([]), "{:#}", trial["facts"]);
+        assert!(is_valid(trial), "{trial:#}");
     }
 
     fn assert_remarked(&self, environment: &str, check: &str) {
@@ -214,12 +219,12 @@ fn a_copy_that_a_container_executes_is_watched_too() {
 #[test]
 fn a_guest_moves_exactly_fios_bytes_unless_the_hosts_cache_is_in_its_path_and_a_slow_clock_is_remarked() {
     let Some((_alone, stage)) = stage() else { return };
-    let slow_clock = slow_clock(&stage);
-    let environments = format!("native,vm:accel=tcg,cached=vm:accel=tcg:cache=writeback:qemu={}", slow_clock.display());
+    let slow = slow_clock(&stage);
+    let environments = format!("native,vm:accel=tcg,cached=vm:accel=tcg:cache=writeback,{slow}");
     let (status, out, err) = stage.run(&format!("{} --env {environments}", suite(&stage, "1s")));
     assert_eq!(status, 3, "{err}");
     let trials = Trials::of(&stage);
-    trials.assert_remarked("cached", "clock.read_ns");
+    trials.assert_remarked("slow-clock", "clock.read_ns");
     trials.assert_valid("vm");
     for fact in ["guest.disk_off_bytes", "qmp.disk_off_bytes", "qmp.host_cached", "disk.missing_percent"] {
         assert_eq!(trials.fact("vm", fact), 0.0, "{fact}");
@@ -230,8 +235,8 @@ fn a_guest_moves_exactly_fios_bytes_unless_the_hosts_cache_is_in_its_path_and_a_
     assert!(out.contains("invalid: b01-rand-read-cached"), "{out}");
 }
 
-/// A QEMU whose guests' kernel reads its clock from a device, as it does where the time stamp counter is of no use.
-fn slow_clock(stage: &Stage) -> PathBuf {
+/// A guest whose kernel reads its clock from a device, as it does where the time stamp counter is of no use.
+fn slow_clock(stage: &Stage) -> String {
     let qemu = stage.path().join("qemu");
     let script = r#"#!/bin/bash
 words=("$@")
@@ -239,7 +244,7 @@ for i in "${!words[@]}"; do [ "${words[i]}" != -append ] || words[i+1]+=" clocks
 exec qemu-system-x86_64 "${words[@]}"
 "#;
     write_program(&qemu, script);
-    qemu
+    format!("slow-clock=vm:accel=tcg:qemu={}", qemu.display())
 }
 
 #[test]
@@ -406,7 +411,7 @@ fn segments_that_are_lost_on_the_way_are_remarked() {
     let Some((_alone, stage)) = stage() else { return };
     let trials = disturbed(&stage, ("native", "tcp-stream-tx,tcp-rr", "-c"), |pid| lose(pid, FEW), 0);
     for trial in &trials.0 {
-        assert!(trial["failure"].is_null() && trial["invalid"] == serde_json::json!([]), "{trial:#}");
+        assert!(is_valid(trial), "{trial:#}");
         let (asked, measured) = (&trial["facts"]["warmup.asked_s"], &trial["facts"]["warmup.measured_s"]);
         assert!(measured.as_f64().unwrap() >= 0.95 * asked.as_f64().unwrap(), "{trial:#}");
     }

@@ -9,6 +9,8 @@ use bench_results::validity;
 const OF_A_TRIAL: u32 = 3;
 /// One execution more for so many trials of a plan. A machine where more are disturbed is not one to measure on, and the run says so.
 const OF_A_PLAN: usize = 10;
+/// Of a short plan, at least so many.
+const AT_LEAST: usize = 6;
 
 /// How many executions of disturbed trials are left.
 pub struct Repeats {
@@ -18,7 +20,7 @@ pub struct Repeats {
 impl Repeats {
     /// All of them, or what a run that goes on has left.
     pub fn left(run: &Run, folder: &RunFolder) -> Result<Repeats> {
-        let most = run.plan.trials.len().div_ceil(OF_A_PLAN).max(OF_A_TRIAL as usize);
+        let most = run.plan.trials.len().div_ceil(OF_A_PLAN).max(AT_LEAST);
         let recorded = store::recorded(folder.path(), run)?;
         let spent = recorded.iter().filter(|trial| trial.execution > 1).count();
         Ok(Repeats { left: most.saturating_sub(spent) })
