@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use support::{Stage, finish, stage};
 
@@ -27,7 +28,11 @@ fn arguments(iops: u32) -> String {
 /// Execute a run; its folder.
 fn execute(stage: &Stage, arguments: &str) -> PathBuf {
     let before = runs(stage);
-    let (status, out, err) = stage.run(arguments);
+    let bench = stage.bench(arguments);
+    let mut command = Command::new(stage.unrobbed());
+    command.args(bench.get_args()).current_dir(stage.path());
+    command.envs(bench.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let (status, out, err) = finish(command);
     assert_eq!(status, 0, "{arguments}: {out}{err}");
     runs(stage).into_iter().find(|run| !before.contains(run)).unwrap()
 }
@@ -101,7 +106,7 @@ fn an_alarm_is_confirmed(stage: &Stage, base: &str, slow: &str) {
     assert!(out.contains("no command was given"), "{out}");
     let confirmed = |iops: u32| {
         let mut command = stage.bench(&compare);
-        command.arg("--").arg(env!("CARGO_BIN_EXE_bench")).args(arguments(iops).split_whitespace());
+        command.arg("--").arg(stage.unrobbed()).args(arguments(iops).split_whitespace());
         finish(command)
     };
     let (status, out, err) = confirmed(1400);
