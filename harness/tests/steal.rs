@@ -5,7 +5,6 @@ mod support;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use support::{finish, names, stage};
@@ -37,11 +36,8 @@ fn a_trial_that_the_hypervisor_disturbs_is_executed_again() {
     stage.write_suite("mine", "iodepth = 4\njobs = 1", PROFILE);
     let stat = stage.path().join("stat");
     write_stat(&stat, 0);
-    let bench = stage.bench("run --suite ./mine.toml --profile short --no-control --env native");
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", "mount --bind stat /proc/stat && exec \"$@\"", "sh"]);
-    command.arg(bench.get_program()).args(bench.get_args()).current_dir(stage.path());
-    command.envs(bench.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let run = "run --suite ./mine.toml --profile short --no-control --env native";
+    let command = stage.program(&stage.told_by(&stat), run);
     let running = std::thread::spawn(|| finish(command));
     let runs = stage.path().join("bench-runs");
     let has_trial = |run: &String| fs::metadata(runs.join(run).join("trials.jsonl")).is_ok_and(|file| file.len() > 0);

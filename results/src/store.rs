@@ -265,10 +265,12 @@ fn executed_again(trials: &[Trial]) -> Option<String> {
     for trial in trials.iter().filter(|trial| !trial.superseded && trial.execution > 1) {
         *counts.entry(&trial.planned.environment).or_default() += 1;
     }
-    let counts: Vec<_> = counts.iter().map(|(environment, count)| format!("{count} of {environment}")).collect();
+    if counts.is_empty() {
+        return None;
+    }
     let why = trials.iter().filter(|trial| trial.superseded).find_map(validity::why_again)?;
-    let said = format!("trials that were disturbed and executed again: {} (the first: {why})", counts.join(", "));
-    Some(said).filter(|_| !counts.is_empty())
+    let counts: Vec<_> = counts.iter().map(|(environment, count)| format!("{count} of {environment}")).collect();
+    Some(format!("trials that were disturbed and executed again: {} (the first: {why})", counts.join(", ")))
 }
 
 /// A file of a folder that may come from a stranger: never what a link leads to, nor a pipe, nor endless bytes.

@@ -24,6 +24,7 @@ use bench_agent::clock_ns;
 use bench_results::record::{Overhead, PlannedTrial, Run, Trial};
 use bench_results::resume::Round;
 use bench_results::store::{self, RunFolder};
+use bench_workloads::Place;
 
 use environment::Environment;
 use event::{Event, Listener};
@@ -64,24 +65,7 @@ impl<'a> Conductor<'a> {
             Some(environment) => Some((Instance::start(environment, self.setting).await?, &environment.place)),
             None => None,
         };
-        if let Some((driver, place)) = &mut driver {
-            listener(Event::Phase("writing the target once with incompressible data".into()));
-            settle::fill(&mut driver.agent, place).await?;
-            self.sync_target()?;
-        }
-        if run.plan.profile.verdicts {
-            listener(Event::Phase("looking at what others do on the machine".into()));
-            sync_disk(folder.path())?;
-            let seen = evidence::baseline(self.setting).await;
-            *run.breaks.last_mut().map_or(&mut run.baseline, |last| &mut last.baseline) = Some(seen);
-        }
-        let mut cost = Cost::begin(run, folder)?;
-        if let Some((driver, place)) = &mut driver {
-            listener(Event::Phase("driving the target until it is steady".into()));
-            let settled = settle::settle(&mut driver.agent, place, run.plan.profile.settle_s).await?;
-            *run.breaks.last_mut().map_or(&mut run.settle, |last| &mut last.settle) = Some(settled);
-            folder.replace_run(run)?;
-        }
+        let mut cost = self.prepare(&mut driver, run, folder, listener).await?;
         let mut repeats = Repeats::left(run, folder)?;
         for (index, round) in rounds.iter().enumerate() {
             self.check_programs()?;
@@ -120,6 +104,35 @@ impl<'a> Conductor<'a> {
             Some((driver, _)) => driver.stop().await,
             None => Ok(()),
         }
+    }
+
+    /// Fill the target, look at what others do, and drive the target until it is steady; what the run costs counts from there.
+    async fn prepare(
+        &self,
+        driver: &mut Option<(Instance<'a>, &Place)>,
+        run: &mut Run,
+        folder: &mut RunFolder,
+        listener: Listener<'_>,
+    ) -> Result<Cost> {
+        if let Some((driver, place)) = driver {
+            listener(Event::Phase("writing the target once with incompressible data".into()));
+            settle::fill(&mut driver.agent, place).await?;
+            self.sync_target()?;
+        }
+        if run.plan.profile.verdicts {
+            listener(Event::Phase("looking at what others do on the machine".into()));
+            sync_disk(folder.path())?;
+            let seen = evidence::baseline(self.setting).await;
+            *run.breaks.last_mut().map_or(&mut run.baseline, |last| &mut last.baseline) = Some(seen);
+        }
+        let cost = Cost::begin(run, folder)?;
+        if let Some((driver, place)) = driver {
+            listener(Event::Phase("driving the target until it is steady".into()));
+            let settled = settle::settle(&mut driver.agent, place, run.plan.profile.settle_s).await?;
+            *run.breaks.last_mut().map_or(&mut run.settle, |last| &mut last.settle) = Some(settled);
+            folder.replace_run(run)?;
+        }
+        Ok(cost)
     }
 
     /// A run whose programs are other ones by now would only add invalid trials.

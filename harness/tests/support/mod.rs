@@ -56,7 +56,12 @@ impl Stage {
 
     /// `bench` with these arguments.
     pub fn bench(&self, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+        self.program(Path::new(env!("CARGO_BIN_EXE_bench")), arguments)
+    }
+
+    /// A program that ends in `bench`, with these arguments.
+    pub fn program(&self, path: &Path, arguments: &str) -> Command {
+        let mut command = Command::new(path);
         command.args(arguments.split_whitespace());
         command.env("BENCH_STATE_DIR", self.path().join("state")).env_remove("SUDO_UID").env_remove("SUDO_GID");
         command.current_dir(self.path()).stdin(Stdio::null());
@@ -66,8 +71,14 @@ impl Stage {
     /// `bench` as a program that is told of no stolen CPU time: the hypervisor beneath must not spoil what is asked about
     /// something else. (Its `/proc/stat` stands still: CPU per I/O of the whole machine means nothing there.)
     pub fn unrobbed(&self) -> PathBuf {
-        let (stat, program) = (self.path().join("stat"), self.path().join("unrobbed"));
+        let stat = self.path().join("stat");
         std::fs::write(&stat, std::fs::read("/proc/stat").unwrap()).unwrap();
+        self.told_by(&stat)
+    }
+
+    /// `bench` as a program that reads this file as its `/proc/stat`.
+    pub fn told_by(&self, stat: &Path) -> PathBuf {
+        let program = self.path().join("told");
         let (stat, bench) = (stat.display(), env!("CARGO_BIN_EXE_bench"));
         let inside = format!("mount --bind {stat} /proc/stat && exec \"$@\"");
         write_program(&program, &format!("#!/bin/sh\nexec unshare --mount sh -c '{inside}' sh {bench} \"$@\"\n"));
