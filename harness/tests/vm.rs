@@ -40,9 +40,9 @@ fn input_goes_in_and_output_comes_out() {
         .spawn()
         .unwrap();
     let pid = child.id();
-    child.stdin.take().unwrap().write_all(&vec![b'x'; 300_000]).unwrap();
+    let written = child.stdin.take().unwrap().write_all(&vec![b'x'; 300_000]);
     let (status, out, err) = wait(child);
-    assert_eq!((status, out.trim()), (0, "300000"), "{err}");
+    assert_eq!((status, out.trim()), (0, "300000"), "{written:?} {err}");
     stage.assert_clean(pid);
 }
 

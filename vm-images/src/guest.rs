@@ -63,6 +63,7 @@ fn serve(warnings: &mut Vec<String>) -> Result<(), String> {
     special("proc", "/proc", None)?;
     special("sysfs", "/sys", None)?;
     special("devtmpfs", "/dev", None)?;
+    start_cpus()?;
     load_modules()?;
     enter_root(warnings)?;
     let _ = rustix::system::sethostname(b"guest");
@@ -71,6 +72,16 @@ fn serve(warnings: &mut Vec<String>) -> Result<(), String> {
     let scratch = PathBuf::from("/tmp");
     bench_agent::adopt_orphans();
     doing(bench_agent::serve(port.as_fd(), &mut output, &scratch, std::mem::take(warnings)), "serving jobs")
+}
+
+/// Start the CPUs that an emulated guest's kernel was told to leave (kernel: admin-guide/cputopology, `online`).
+fn start_cpus() -> Result<(), String> {
+    let entries = doing(fs::read_dir("/sys/devices/system/cpu"), "listing the CPUs")?;
+    let switches = entries.flatten().map(|entry| entry.path().join("online"));
+    for switch in switches.filter(|path| fs::read_to_string(path).is_ok_and(|text| text.trim() == "0")) {
+        doing(fs::write(&switch, "1"), &format!("starting a CPU by {}", switch.display()))?;
+    }
+    Ok(())
 }
 
 /// Load what is in `/modules`, in the order of the names.

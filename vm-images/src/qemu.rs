@@ -183,8 +183,10 @@ fn escaped(path: &Path) -> String {
 fn command_line(config: &Config) -> String {
     let mut words = vec!["console=ttyS0", "panic=-1", "quiet", "loglevel=1", "random.trust_cpu=on", MARK];
     if config.accelerator == Accelerator::Tcg {
-        // Emulated counters of several CPUs are in step, but the kernel cannot know and would take a slow clock.
-        words.extend(["tsc=reliable", "no_timer_check"]);
+        // Emulated counters of several CPUs are in step, but the kernel cannot know and would take a slow clock. And while it boots
+        // on several CPUs it patches its own code, of which QEMU before 8.1 may execute the former for ever (QEMU's commits
+        // cb62bd15e14e and deba78709ae8; about one boot in 200 on a busy machine): `/init` starts the other CPUs.
+        words.extend(["tsc=reliable", "no_timer_check", "maxcpus=1"]);
     }
     if config.target.is_some() {
         words.push("bench.target");
