@@ -19,14 +19,15 @@ fn vm(stage: &Stage, script: &str) -> (i32, String, String) {
 #[test]
 fn a_command_runs_on_a_kernel_of_its_own() {
     let Some(stage) = stage() else { return };
-    let (status, out, err) =
-        vm(&stage, "uname -r; cat /sys/devices/system/clocksource/clocksource0/current_clocksource; exit 7");
+    let script = "uname -r; cd /sys/devices/system; cat clocksource/clocksource0/current_clocksource cpu/online cpu/possible; exit 7";
+    let (status, out, err) = vm(&stage, script);
     assert_eq!(status, 7, "{err}");
     let host = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let lines: Vec<_> = out.lines().collect();
-    assert!(lines.len() == 2 && lines[0].starts_with(|c: char| c.is_ascii_digit()), "{out}");
+    assert!(lines.len() == 4 && lines[0].starts_with(|c: char| c.is_ascii_digit()), "{out}");
     eprintln!("host {}, guest {}", host.trim(), lines[0]);
     assert_eq!(lines[1], "tsc", "a slow clock would slow the I/O");
+    assert_eq!(lines[2], lines[3], "all of its CPUs were started");
 }
 
 #[test]
