@@ -5,6 +5,7 @@ Everything is interleaved with what it is compared with, in changing order. Need
 QEMU, busybox and cpio; links are made in network namespaces of their own.
 """
 
+import atexit
 import glob
 import json
 import math
@@ -20,6 +21,7 @@ import time
 
 BENCH = os.path.abspath("target/release/bench")
 WORK = tempfile.mkdtemp(prefix="bench-baselines-", dir="target")
+atexit.register(shutil.rmtree, WORK)
 ENV = dict(os.environ, BENCH_STATE_DIR=os.path.abspath(f"{WORK}/state"), NO_COLOR="1")
 PAIRS = 10
 HUGE = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
