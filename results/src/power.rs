@@ -234,7 +234,9 @@ mod tests {
 
     #[test]
     fn a_wider_margin_needs_fewer_blocks() {
-        let record = testing::record(3, 10, false);
+        let mut record = testing::record(3, 10, false);
+        let first = record.run.plan.trials[0].workload.clone();
+        record.trials.retain(|trial| trial.planned.workload == first && trial.planned.environment != "vm");
         let needed = |margin| power(&record, Some(margin), 0.95).unwrap().rows[0].blocks_needed.unwrap();
         let all = [0.005, 0.01, 0.02, 0.1].map(needed);
         assert!(all.is_sorted_by(|a, b| a >= b) && all[0] > all[3], "{all:?}");
