@@ -29,7 +29,7 @@ pub struct Rated {
 
 /// The profiles whose error rates are documented.
 pub const PROFILES: [Rated; 4] = [
-    Rated { suite: "io", profile: "standard", blocks: 24, margin: 0.05, turns: 3, runtime_s: 3.0 },
+    Rated { suite: "io", profile: "standard", blocks: 28, margin: 0.05, turns: 3, runtime_s: 3.0 },
     Rated { suite: "network", profile: "standard", blocks: 24, margin: 0.05, turns: 1, runtime_s: 10.0 },
     Rated { suite: "io", profile: "quick", blocks: 8, margin: 0.10, turns: 1, runtime_s: 2.0 },
     Rated { suite: "network", profile: "quick", blocks: 8, margin: 0.10, turns: 1, runtime_s: 2.0 },
