@@ -181,7 +181,7 @@ mod tests {
         let seconds = 8.0 * 7.0 * 4.0 * 2.5 + 15.0 + 7.0 * DRIVE_S;
         assert!((plan(7).planned_s - seconds).abs() < 1e-9, "{}", plan(7).planned_s);
         let turns = plan_of("standard", 7).trials;
-        assert_eq!(turns.len(), 24 * 7 * 3 * 4);
+        assert_eq!(turns.len(), 28 * 7 * 3 * 4);
         assert!(turns[4].id.starts_with("b01t2-seq-write-"), "{}", turns[4].id);
         let ids: std::collections::BTreeSet<_> = turns.iter().map(|trial| &trial.id).collect();
         assert_eq!(ids.len(), turns.len());
