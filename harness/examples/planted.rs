@@ -11,6 +11,7 @@ use std::process::Command;
 use bench_results::analysis::analyse;
 use bench_results::record::State;
 use bench_results::store::{Record, find_run};
+use bench_results::validity::why_again;
 use bench_results::verdict::Verdict;
 
 /// Eight blocks of a second: at this rate each trial of a cap is within 0.5 % of it.
@@ -98,13 +99,18 @@ fn bench() -> Result<PathBuf, Box<dyn Error>> {
 fn measure(folder: &Path, environments: &str) -> Result<Record, Box<dyn Error>> {
     let arguments = format!("run --suite ./planted.toml --no-control --env {environments}");
     let output = Command::new(bench()?).args(arguments.split(' ')).current_dir(folder).output()?;
-    // 3: trials that the machine disturbed stayed invalid, and are in no ratio.
+    // 3 is looked into below.
     if !matches!(output.status.code(), Some(0 | 3)) {
         return Err(format!("bench {arguments}: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
     let record = Record::load(&find_run(&folder.join("bench-runs"), "last")?)?;
     if record.run.state != State::Complete {
         return Err(format!("bench {arguments}: the run did not end").into());
+    }
+    // What stayed disturbed is in no ratio; anything else that is wrong is no planted truth.
+    if let Some(trial) = record.trials.iter().find(|trial| !trial.is_valid() && why_again(trial).is_none()) {
+        let id = &trial.planned.id;
+        return Err(format!("bench {arguments}: {id}: {:?}, invalid: {:?}", trial.failure, trial.invalid).into());
     }
     Ok(record)
 }
