@@ -25,10 +25,11 @@ last() {
 	sed -n "s|^.*$2||p" "$logs/$1.log" | tail -n 1
 }
 
+# Built as for `make test`: with other features, half of everything would be built twice.
 part kills env BENCH_SOAK_KILLS="${KILLS:-50}" BENCH_SOAK_RESUMES="${RESUMES:-5}" \
-	"$cargo" test -p bench --test kill -- --nocapture
+	"$cargo" test --workspace --all-features --test kill -- --nocapture
 part planted "$cargo" run -q --release -p bench --example planted
-part escapes "$cargo" test -p bench --test escape -- --nocapture
+part escapes "$cargo" test --workspace --all-features --test escape -- --nocapture
 part fuzz fuzz/run.sh "${SECONDS_EACH:-30}"
 
 echo "| tried | what came out |"
