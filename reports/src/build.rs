@@ -135,11 +135,12 @@ fn rows(source: &Source<'_>, environments: &[&Environment]) -> Vec<ResultRow> {
 
 fn row(source: &Source<'_>, workload: &Workload, environment: &Environment) -> ResultRow {
     let (metric, unit, better) = described(&workload.deciding);
+    let comparison = source.comparison(&workload.name, &environment.name, &workload.deciding);
     let mean = |name: &str| {
         let cell = source.cell(&workload.name, name, &workload.deciding)?;
-        (!patterns::has_value_modes(source, &workload.name, name)).then_some(cell.shown)
+        let shown = comparison.map_or(cell.shown, |comparison| cell.beside(&comparison.pairs));
+        (!patterns::has_value_modes(source, &workload.name, name)).then_some(shown)
     };
-    let comparison = source.comparison(&workload.name, &environment.name, &workload.deciding);
     let ratio_modes = patterns::ratio_modes(source, &workload.name, &environment.name);
     ResultRow {
         workload: workload.name.clone(),

@@ -188,10 +188,13 @@ pub(crate) fn bar_panel(source: &Source<'_>, heading: &str, metric: &str, worklo
     let reference = source.run().plan.reference.as_str();
     let bar = |workload: &Workload, environment: &Environment| {
         let cell = source.cell(&workload.name, &environment.name, metric)?;
-        let base = source.cell(&workload.name, reference, metric).map(|cell| cell.shown);
-        let interval = source.comparison(&workload.name, &environment.name, metric).and_then(|c| c.interval);
-        let whisker = base.zip(interval).map(|(base, interval)| (base * interval.low, base * interval.high));
-        Some(Bar { value: cell.shown, whisker, dots: cell.values.clone() })
+        let base = source.cell(&workload.name, reference, metric);
+        let Some((base, comparison)) = base.zip(source.comparison(&workload.name, &environment.name, metric)) else {
+            return Some(Bar { value: cell.shown, whisker: None, dots: cell.values.clone() });
+        };
+        let base = base.beside(&comparison.pairs);
+        let whisker = comparison.interval.map(|interval| (base * interval.low, base * interval.high));
+        Some(Bar { value: cell.beside(&comparison.pairs), whisker, dots: cell.values.clone() })
     };
     let group = |workload: &&Workload| BarGroup {
         label: workload.name.clone(),
@@ -231,8 +234,9 @@ pub(crate) fn paper_panel(figure: &str, metric: &str) -> Option<BarPanel> {
     (!groups.is_empty()).then(|| BarPanel { heading, remark, quantity, unit, series: Some(series.into()), groups })
 }
 
-pub(crate) const BAR_CAPTION: &str = "Bars: means over blocks. Dots: blocks, those of one block joined. Whiskers: the paired 95 % \
-                           interval of the ratio, applied to the reference's mean; the reference has none.";
+pub(crate) const BAR_CAPTION: &str = "Bars: means over blocks, of other environments over those that the reference has as well. Dots: \
+                           blocks, those of one block joined. Whiskers: the paired 95 % interval of the ratio, applied to the \
+                           reference's mean over the same blocks; the reference has none.";
 
 /// A figure of bars of these workloads.
 pub(crate) fn bars(

@@ -238,6 +238,7 @@ fn invalid_trials_are_listed_and_in_the_csv_but_in_no_number() {
     let clean = report(&broken);
     let found = broken.trials.iter_mut().find(|t| t.planned.environment == "vm" && t.planned.workload == "rand-read");
     let trial = found.unwrap();
+    let block = trial.planned.block;
     trial.invalid.push("percentiles are not monotone".to_owned());
     for measurement in &mut trial.measurements {
         measurement.value *= 1e6;
@@ -252,6 +253,12 @@ fn invalid_trials_are_listed_and_in_the_csv_but_in_no_number() {
     let row = row.unwrap();
     assert_eq!(row["blocks"], 3);
     assert!(row["ratio"].as_f64().unwrap() < 1.0);
+    // The reference's mean leaves out the block that the other side lacks.
+    let native = |t: &&Trial| t.planned.environment == "native" && t.planned.workload == "rand-read";
+    let iops = broken.trials.iter().filter(native).filter(|t| t.planned.block != block);
+    let iops: Vec<f64> = iops.map(|t| t.measurements.iter().find(|m| m.metric == "iops").unwrap().value).collect();
+    let mean = iops.iter().sum::<f64>() / 3.0;
+    assert!((row["reference_mean"].as_f64().unwrap() / mean - 1.0).abs() < 1e-12, "{row} {mean}");
 }
 
 #[test]

@@ -55,6 +55,16 @@ pub struct Cell {
     pub shown: f64,
 }
 
+impl Cell {
+    /// What to show beside a ratio: the mean over the blocks that it is of, since a side may lack some; for a percentile, what
+    /// is shown anyway.
+    pub fn beside(&self, ratios: &[(u32, f64)]) -> f64 {
+        let is_of = |block| ratios.iter().any(|&(of, _)| of == block);
+        let mean = mean(self.values.iter().filter(|&&(block, _)| is_of(block)));
+        mean.filter(|_| direction_and_q(&self.metric).is_none()).unwrap_or(self.shown)
+    }
+}
+
 /// The latencies of all valid trials of a workload in an environment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
@@ -272,21 +282,27 @@ pub fn distributions<'a>(trials: impl IntoIterator<Item = &'a Trial>) -> Vec<Dis
         .collect()
 }
 
+/// Over blocks; of at least one.
+pub(crate) fn mean<'a>(blocks: impl IntoIterator<Item = &'a (u32, f64)>) -> Option<f64> {
+    let values: Vec<f64> = blocks.into_iter().map(|&(_, value)| value).collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
 fn cells(record: &Record, values: &Values<'_>, distributions: &[Distribution]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for workload in &record.run.plan.workloads {
         for environment in &record.run.environments {
             for metric in values.metrics(&workload.name, &environment.name) {
                 let values = values.get(&workload.name, &environment.name, metric.name).to_vec();
-                let mean = values.iter().map(|&(_, value)| value).sum::<f64>() / values.len() as f64;
                 let of = |d: &&Distribution| d.workload == workload.name && d.environment == environment.name;
                 let merged = percentile(metric.name, || distributions.iter().filter(of));
+                let Some(shown) = merged.or_else(|| mean(&values)) else { continue };
                 cells.push(Cell {
                     workload: workload.name.clone(),
                     environment: environment.name.clone(),
                     metric: metric.name.to_owned(),
                     values,
-                    shown: merged.unwrap_or(mean),
+                    shown,
                 });
             }
         }
@@ -294,10 +310,15 @@ fn cells(record: &Record, values: &Values<'_>, distributions: &[Distribution]) -
     cells
 }
 
+/// Of a metric that is a percentile.
+fn direction_and_q(metric: &str) -> Option<(&str, f64)> {
+    let (direction, rest) = metric.split_once("_latency_")?;
+    PERCENTILES.iter().find(|(name, _)| *name == rest).map(|&(_, q)| (direction, q))
+}
+
 /// A percentile of an environment comes from its merged histogram, never from averaging.
 pub(crate) fn percentile<'a, I: Iterator<Item = &'a Distribution>>(metric: &str, of: impl Fn() -> I) -> Option<f64> {
-    let (direction, rest) = metric.split_once("_latency_")?;
-    let &(_, q) = PERCENTILES.iter().find(|(name, _)| *name == rest)?;
+    let (direction, q) = direction_and_q(metric)?;
     let distribution = of().find(|distribution| distribution.direction == direction)?;
     distribution.histogram.percentile_ns(q).map(|ns| ns as f64)
 }

@@ -282,6 +282,20 @@ fn two_environments_of_one_run_are_paired_by_block() {
         ("rand-read", Quantity::Pair, Some(7.0))
     );
     assert!(alarm.noise_floor.is_some() && alarm.base_mean > alarm.new_mean);
+    // What lacks its partner is in no mean.
+    let mut lacking = record.clone();
+    let is_first = |t: &&mut Trial| t.planned.workload == "rand-read" && t.planned.block == 1;
+    for trial in lacking[0].trials.iter_mut().filter(is_first) {
+        match trial.planned.environment.as_str() {
+            "container" => trial.invalid.push("a limit was not in force".into()),
+            _ => trial.measurements[0].value *= 1e6,
+        }
+    }
+    let judgement =
+        compare(Sides::Environments { runs: &lacking, base: "native", new: "container" }, &Policy::default(), None)
+            .unwrap();
+    let row = row(&judgement, "rand-read", "container", "iops");
+    assert!(row.base_mean.unwrap() < 2.0 * alarm.base_mean.unwrap(), "{row:?}");
     let wrong = Sides::Environments { runs: &record, base: "native", new: "docker" };
     let error = compare(wrong, &Policy::default(), None).unwrap_err().to_string();
     assert!(error.contains("no environment `docker`; it has native, native-control, container, vm"), "{error}");

@@ -57,13 +57,17 @@ impl<'a> Side<'a> {
         metric::METRICS.iter().filter(has).collect()
     }
 
-    /// What to show: the mean over all blocks; for a percentile, the one of the merged histogram.
-    fn mean(&self, workload: &str, environment: &str, metric: &str) -> Option<f64> {
+    /// What to show: the mean over all blocks, or all that the other environment has as well; for a percentile, the one of the
+    /// merged histogram.
+    fn mean(&self, (workload, metric): (&str, &str), environment: &str, paired_with: Option<&str>) -> Option<f64> {
         let of = |d: &&Distribution| d.workload == workload && d.environment == environment;
         let merged = analysis::percentile(metric, || self.distributions.iter().filter(of));
-        let values = || self.runs.iter().flat_map(|run| run.values.get(workload, environment, metric));
-        let count = values().count();
-        merged.or_else(|| (count > 0).then(|| values().map(|&(_, value)| value).sum::<f64>() / count as f64))
+        let values = self.runs.iter().flat_map(|run| {
+            let others = paired_with.map(|other| run.values.get(workload, other, metric));
+            let is_paired = move |block| others.is_none_or(|others| others.iter().any(|&(other, _)| other == block));
+            run.values.get(workload, environment, metric).iter().filter(move |&&(block, _)| is_paired(block))
+        });
+        merged.or_else(|| analysis::mean(values))
     }
 }
 
@@ -212,6 +216,7 @@ impl<'a> Case<'a> {
             Sides::Environments { base, .. } => base,
             Sides::Runs { .. } => environment,
         };
+        let (base_mean, new_mean) = self.means(about, base_environment);
         // What an overhead is divided by counts as a side, too.
         let reference = plan.map(|plan| plan.reference.as_str()).filter(|_| about.quantity == Quantity::Overhead);
         let is_emulated = |name: &str| self.base.is_emulated(name) || self.new_side().is_emulated(name);
@@ -226,8 +231,8 @@ impl<'a> Case<'a> {
             quantity: about.quantity,
             part: if decides { Part::Undecided } else { Part::Informs },
             emulated,
-            base_mean: self.base.mean(&workload.name, base_environment, metric.name),
-            new_mean: self.new_side().mean(&workload.name, environment, metric.name),
+            base_mean,
+            new_mean,
             ratio: effect.map(|effect| effect.ratio).or_else(|| ratio(&sample, self.sides)),
             interval: effect.and_then(|effect| effect.interval()),
             degrees_of_freedom: effect.map(|effect| effect.freedom),
@@ -245,6 +250,14 @@ impl<'a> Case<'a> {
         };
         self.first_verdict(&mut row, &sample, metric);
         row
+    }
+
+    /// Of both sides; where blocks are paired, over the pairs.
+    fn means(&self, about: &About<'_>, base: &str) -> (Option<f64>, Option<f64>) {
+        let what = (about.workload.name.as_str(), about.metric.name);
+        let paired = matches!(self.sides, Sides::Environments { .. });
+        let base_mean = self.base.mean(what, base, paired.then_some(about.environment));
+        (base_mean, self.new_side().mean(what, about.environment, paired.then_some(base)))
     }
 
     fn decides(&self, about: &About<'_>) -> bool {
