@@ -58,30 +58,31 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (count, (ratio, wanted)) in right.iter_mut().zip(PLANTED) {
             let (verdict, said) = verdict(&record, &name(ratio))?;
             println!("planted run {run}: {ratio}: {said}");
-            *count += usize::from(verdict == wanted);
+            *count += usize::from(verdict == Some(wanted));
         }
     }
-    let mut alarms = 0;
-    let mut equal = 0;
+    let (mut judged, mut alarms, mut equal) = (0, 0, 0);
     for run in 1..=EQUAL_RUNS {
         let record = measure(folder.path(), "one=native,other=native --reference one")?;
         let (verdict, said) = verdict(&record, "other")?;
         println!("a/a run {run}: {said}");
-        alarms += usize::from(matches!(verdict, Verdict::Better | Verdict::Worse));
-        equal += usize::from(verdict == Verdict::Equivalent);
+        judged += usize::from(verdict.is_some());
+        alarms += usize::from(matches!(verdict, Some(Verdict::Better | Verdict::Worse)));
+        equal += usize::from(verdict == Some(Verdict::Equivalent));
     }
     println!();
     for (count, (ratio, wanted)) in right.iter().zip(PLANTED) {
         println!("planted: {ratio:.2} {wanted} {count}/{PLANTED_RUNS}");
     }
-    println!("a/a: false alarms {alarms}/{EQUAL_RUNS}");
-    println!("a/a: equivalent {equal}/{EQUAL_RUNS}");
+    // A run without a verdict cannot have given a false one.
+    println!("a/a: false alarms {alarms}/{judged}");
+    println!("a/a: equivalent {equal}/{judged}");
     let all_found = right.iter().all(|&count| count == PLANTED_RUNS);
     // Of twenty runs with at most 1 % false alarms two or more have one in 1.7 % of all tries.
-    if all_found && alarms <= 1 {
+    if all_found && alarms <= 1 && judged >= EQUAL_RUNS * 3 / 4 {
         Ok(())
     } else {
-        Err("a planted truth was not told, or false alarms were given".into())
+        Err("a planted truth was not told, or false alarms were given, or too few runs had a verdict".into())
     }
 }
 
@@ -115,14 +116,14 @@ fn measure(folder: &Path, environments: &str) -> Result<Record, Box<dyn Error>> 
     Ok(record)
 }
 
-/// The verdict on an environment, and its ratio in words.
-fn verdict(record: &Record, environment: &str) -> Result<(Verdict, String), Box<dyn Error>> {
+/// The verdict on an environment, if there is one, and its ratio in words.
+fn verdict(record: &Record, environment: &str) -> Result<(Option<Verdict>, String), Box<dyn Error>> {
     let analysis = analyse(record);
     let found = analysis.comparisons.iter().find(|c| c.deciding && c.environment == environment);
     let comparison = found.ok_or_else(|| format!("`{environment}` was not compared"))?;
     let Some(((verdict, ratio), interval)) = comparison.verdict.zip(comparison.ratio).zip(comparison.interval) else {
-        return Ok((Verdict::Inconclusive, "no verdict: too few blocks are valid".into()));
+        return Ok((None, comparison.sentence.clone()));
     };
     let blocks = comparison.pairs.len();
-    Ok((verdict, format!("{verdict}, {ratio:.4} [{:.4}, {:.4}], {blocks} blocks", interval.low, interval.high)))
+    Ok((Some(verdict), format!("{verdict}, {ratio:.4} [{:.4}, {:.4}], {blocks} blocks", interval.low, interval.high)))
 }

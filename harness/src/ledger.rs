@@ -6,10 +6,12 @@
 //! (`flock`) while its process lives, so that [`clean`] recognises the ledgers of processes that are gone. No process is listed:
 //! every process is started inside a listed cgroup, and undoing a cgroup kills what is in it.
 
+mod change;
+
 use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,70 +19,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-/// One change to the machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Change {
-    /// A control group: one directory per hierarchy. Undone: everything in it is killed, then it is removed. Its name holds
-    /// random digits, so that the path alone identifies it.
-    Cgroup {
-        /// Its directories.
-        paths: Vec<PathBuf>,
-    },
-    /// A file. Undone: removed when it is still the same (an inode that is not known yet belongs to an empty file only).
-    File {
-        /// Absolute path.
-        path: PathBuf,
-        /// Inode, once the file exists.
-        inode: Option<u64>,
-    },
-    /// A folder of ours in memory or beside a run; its name holds random digits. Undone: removed with all it holds.
-    Folder {
-        /// Absolute path.
-        path: PathBuf,
-    },
-}
-
-impl std::fmt::Display for Change {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Change::Cgroup { paths } => {
-                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-                write!(f, "cgroup {}", paths.join(" "))
-            }
-            Change::File { path, .. } => write!(f, "file {}", path.display()),
-            Change::Folder { path } => write!(f, "folder {}", path.display()),
-        }
-    }
-}
-
-impl Change {
-    /// True for what may still be there after a power cut. Groups are the kernel's.
-    fn outlives_power(&self) -> bool {
-        matches!(self, Change::File { .. } | Change::Folder { .. })
-    }
-
-    fn undo(&self) -> Result<()> {
-        match self {
-            Change::Cgroup { paths } => {
-                bench_container::remove_paths(paths).with_context(|| format!("removing {self}"))
-            }
-            Change::File { path, inode } => match path.symlink_metadata() {
-                Ok(found) if *inode == Some(found.ino()) || (inode.is_none() && found.len() == 0) => {
-                    fs::remove_file(path).with_context(|| format!("removing {}", path.display()))
-                }
-                // Gone already, or another file by now: not ours.
-                _ => Ok(()),
-            },
-            Change::Folder { path } => match fs::remove_dir_all(path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    Err(e).with_context(|| format!("removing {}", path.display()))
-                }
-                _ => Ok(()),
-            },
-        }
-    }
-}
+pub use change::{Change, Identity};
 
 /// One line of a ledger's file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -150,11 +89,12 @@ impl Ledger {
 
     /// Create an empty file that did not exist, recorded with its identity.
     pub fn create_file(&self, path: &Path) -> Result<ChangeId> {
-        let before = self.record(Change::File { path: path.to_path_buf(), inode: None })?;
+        let before = self.record(Change::File { path: path.to_path_buf(), identity: None })?;
         let created = OpenOptions::new().write(true).create_new(true).open(path).and_then(|file| file.metadata());
         match created {
             Ok(metadata) => {
-                let id = self.record(Change::File { path: path.to_path_buf(), inode: Some(metadata.ino()) })?;
+                let identity = Some(Identity::of(&metadata));
+                let id = self.record(Change::File { path: path.to_path_buf(), identity })?;
                 self.forget(before)?;
                 Ok(id)
             }
@@ -406,8 +346,8 @@ mod tests {
         live.create_file(&kept).unwrap();
         let lost = work.path().join("lost");
         fs::write(&lost, "data").unwrap();
-        let inode = fs::metadata(&lost).unwrap().ino();
-        let line = Line::Made { id: 0, change: Change::File { path: lost.clone(), inode: Some(inode) } };
+        let identity = Identity::of(&fs::metadata(&lost).unwrap());
+        let line = Line::Made { id: 0, change: Change::File { path: lost.clone(), identity: Some(identity) } };
         let text = format!("{}\n{{\"made\":{{\"id\":1,\"chan", serde_json::to_string(&line).unwrap());
         fs::write(ledgers(state.path()).join("1-dead.jsonl"), text).unwrap();
 
@@ -449,7 +389,7 @@ mod tests {
         fs::create_dir_all(ledgers(state.path())).unwrap();
         let made = |id: u64, name: &str| {
             fs::write(work.path().join(name), "").unwrap();
-            let change = Change::File { path: work.path().join(name), inode: None };
+            let change = Change::File { path: work.path().join(name), identity: None };
             serde_json::to_string(&Line::Made { id, change }).unwrap()
         };
         // A file is no folder: it cannot be undone as one.
@@ -489,6 +429,15 @@ mod tests {
         let other = work.path().join("other");
         fs::write(&other, "somebody's").unwrap();
         fs::rename(&other, &path).unwrap();
+        drop(ledger);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's");
+
+        // A new file may well get the number of the one that was removed.
+        let ledger = Ledger::open(state.path()).unwrap();
+        fs::remove_file(&path).unwrap();
+        ledger.create_file(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "somebody's").unwrap();
         drop(ledger);
         assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's");
     }

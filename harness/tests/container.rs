@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -252,6 +253,40 @@ fn a_starter_that_is_killed_takes_its_container_along() {
     eventually("its end", || processes().is_empty());
     assert_eq!(stage.run("clean").0, 0);
     stage.assert_clean(pid);
+}
+
+#[test]
+fn what_froze_itself_is_killed_all_the_same() {
+    let Some(stage) = stage() else { return };
+    // Its own group, writable by a mount in a user namespace: the freezer of v1, or cgroup2's.
+    let script = "if mount -t cgroup -o freezer none /tmp 2>/dev/null; then F=freezer.state S=FROZEN; \
+        else mount -t cgroup2 none /tmp; F=cgroup.freeze S=1; fi; \
+        mkdir /tmp/x && echo $$ >/tmp/x/cgroup.procs && echo $S >/tmp/x/$F";
+    let mut command = stage.bench("container run --rootfs / -- unshare -UrmC sh -c");
+    let mut child = command.arg(script).spawn().unwrap();
+    let pid = child.id();
+    let is_frozen = |group: &PathBuf| {
+        let read = |name: &str| fs::read_to_string(group.join("x").join(name)).unwrap_or_default();
+        read("freezer.state").trim() == "FROZEN" || read("cgroup.events").contains("frozen 1")
+    };
+    eventually("the frost", || cgroups(pid).iter().any(is_frozen));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(stage.run("clean").0, 0);
+    stage.assert_clean(pid);
+}
+
+#[test]
+fn a_container_with_the_hosts_ids_cannot_change_the_hosts_devices() {
+    let Some(stage) = stage() else { return };
+    // As it is already.
+    let (status, out, err) =
+        stage.run("run --profile smoke --no-control --env container:userns=yes -- chmod 666 /dev/full");
+    assert_eq!(status, 3, "{out}{err}");
+    let trials = fs::read_to_string(stage.only_run().join("trials.jsonl")).unwrap();
+    assert!(trials.contains("Read-only file system"), "{trials}");
+    let written = stage.run("run --profile smoke --no-control --env container:userns=yes -- sh -c :>/dev/null");
+    assert_eq!(written.0, 0, "{written:?}");
 }
 
 #[test]

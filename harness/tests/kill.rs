@@ -95,7 +95,7 @@ fn kill(stage: &Stage, victim: &str, wait: impl FnOnce(), cache: Option<&Path>, 
         // Programs that build for the victim may have outlived it, and the first clean.
         clean();
     }
-    let half_made = cache.map(names).unwrap_or_default().into_iter().filter(|name| name.starts_with(".new-"));
+    let half_made = cache.map(|cache| names(&cache.join("half-made"))).unwrap_or_default().into_iter();
     assert_eq!(half_made.collect::<Vec<_>>(), Vec::<String>::new(), "{victim}, killed after {after:?}");
     let found = Machine::now();
     assert_eq!(found.differences(before), Vec::<String>::new(), "{victim}, killed after {after:?}");

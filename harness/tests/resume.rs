@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -63,6 +63,20 @@ fn an_interrupted_run_goes_on_only_where_it_was_begun() {
     let (status, _, err) = stage.run("run --resume last");
     assert!(status == 2 && err.contains("belongs to user 12345"), "{err}");
     chown(&run, Some(0), None).unwrap();
+    chown(&file, Some(12345), None).unwrap();
+    let (status, _, err) = stage.run("run --resume last");
+    assert!(status == 2 && err.contains("run.json belongs to user 12345"), "{err}");
+    chown(&file, Some(0), None).unwrap();
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o777)).unwrap();
+    let (status, _, err) = stage.run("run --resume last");
+    assert!(status == 2 && err.contains("can be written by others"), "{err}");
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).unwrap();
+    let elsewhere = stage.path().join("elsewhere.json");
+    fs::rename(&file, &elsewhere).unwrap();
+    symlink(&elsewhere, &file).unwrap();
+    let (status, _, err) = stage.run("run --resume last");
+    assert!(status == 2 && err.contains("link"), "{err}");
+    fs::rename(&elsewhere, &file).unwrap();
     let (status, _, err) = stage.run("run --resume last --blocks 2");
     assert!(status == 2 && err.contains("--resume"), "{err}");
     assert_eq!(fs::read_to_string(run.join("trials.jsonl")).unwrap(), trials, "what was refused changed nothing");

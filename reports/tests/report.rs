@@ -324,7 +324,7 @@ fn every_check_is_shown_with_its_worst_figure_and_remarks_are_told_once() {
         (&"8 %".into(), &3.into(), &"at most 5 %".into())
     );
     assert!(report.terminal(200, false, None).contains("remark: native, 3 trials, such as: others took 0"));
-    assert!(report.html().unwrap().contains("Without a figure in this run: limits.broken, "));
+    assert!(report.html().unwrap().contains("Without a figure in this run: tools.changed, "));
 }
 
 /// Half of the container's blocks at half the speed, in one workload.

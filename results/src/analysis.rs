@@ -371,8 +371,9 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
         statistics::paired(&ratios).map(|estimate| (estimate.ratio, estimate.interval))
     });
     let undecided = verdict == Some(Verdict::Inconclusive);
-    let blocks_needed =
-        estimate.filter(|_| undecided).and_then(|estimate| statistics::blocks_needed(estimate.sd_log, margin));
+    let blocks_needed = estimate
+        .filter(|_| undecided)
+        .and_then(|estimate| statistics::blocks_needed(estimate.ratio, estimate.sd_log, margin));
     let half = estimate.and_then(|estimate| statistics::half_width(estimate.sd_log, estimate.n as u32));
     let native = about.reference.kind == crate::record::Kind::Native;
     let paper = paper::ratio(&about.workload.name, about.metric.name, about.environment);

@@ -14,8 +14,13 @@ use crate::verdict::{Verdict, decide};
 
 /// Share of trials that may fail or be invalid, and that may have the same remark.
 const SHARE: f64 = 0.10;
+/// Share of the trials of one workload in one environment that may have the same remark: more is no accident, but one side of
+/// a comparison.
+const SHARE_OF_SIDE: f64 = 0.5;
 /// Share of its blocks that a comparison may lose.
 const LOST_BLOCKS: f64 = 0.25;
+/// Figures that every machine has: a trial without them was not watched.
+const WATCHED: [&str; 2] = ["limits.broken", "host.other_cpu_percent"];
 
 /// A run is reportable, or these are the reasons why not.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -38,13 +43,21 @@ pub struct Reason {
 }
 
 /// All rules: name, and what makes a run not reportable.
-pub const RULES: [(&str, &str); 12] = [
+pub const RULES: [(&str, &str); 14] = [
     ("profile", "the profile gives no verdicts: `smoke` exists to show that everything works"),
     ("complete", "not every planned trial was executed and recorded"),
     ("blocks", "fewer than 3 blocks were planned"),
     ("broken", "more than 10 % of the trials failed or are invalid"),
     ("pairs", "a comparison by a deciding metric lost more than a quarter of its blocks, or has fewer than 3"),
-    ("remarks", "one check was remarked in more than 10 % of the trials"),
+    (
+        "remarks",
+        "one check was remarked in more than 10 % of the trials, or in more than half of those of one workload in one environment",
+    ),
+    (
+        "watched",
+        "in more than 10 % of the trials that did not fail there is no figure of the limits, or of what others did on the CPUs",
+    ),
+    ("judged", "a trial is said to be valid whose figures are beyond a bound"),
     (
         "baseline",
         "before the first block, or before the run went on, others took more of the CPUs than `host.other_cpu_percent` \
@@ -71,6 +84,8 @@ pub fn judge(record: &Record, comparisons: &[Comparison]) -> Reportable {
     for text in about.remarks() {
         add("remarks", Some(text));
     }
+    add("watched", about.watched());
+    add("judged", about.judged());
     add("baseline", about.baseline());
     add("control", about.control());
     add("cache", about.cache());
@@ -149,13 +164,61 @@ impl<'a> About<'a> {
     }
 
     fn remarks(&self) -> Vec<String> {
-        let mut counts: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
-        for remark in self.trials().flat_map(|trial| &trial.remarks) {
-            counts.entry(&remark.check).or_insert((0, &remark.text)).0 += 1;
+        let mut remarked: BTreeMap<&str, (&str, Vec<&Trial>)> = BTreeMap::new();
+        for trial in self.trials() {
+            for remark in &trial.remarks {
+                remarked.entry(&remark.check).or_insert((&remark.text, Vec::new())).1.push(trial);
+            }
         }
         let all = self.trials().count();
-        let counts = counts.into_values().filter(|&(count, _)| too_many(count, all));
-        counts.map(|(count, text)| format!("in {count} of {all} trials, such as: {text}")).collect()
+        let said = remarked.into_values().filter_map(|(text, trials)| {
+            if too_many(trials.len(), all) {
+                return Some(format!("in {} of {all} trials, such as: {text}", trials.len()));
+            }
+            let (count, all, place) = self.worst_side(&trials)?;
+            Some(format!("in {count} of {all} trials of {place}, such as: {text}"))
+        });
+        said.collect()
+    }
+
+    /// Of some trials those of one workload in one environment, where they are too many of its trials: how many, of how many.
+    fn worst_side(&self, some: &[&Trial]) -> Option<(usize, usize, String)> {
+        let is_of = |trial: &Trial, side: &Trial| {
+            let (a, b) = (&trial.planned, &side.planned);
+            (&a.workload, &a.environment) == (&b.workload, &b.environment)
+        };
+        let counted = some.iter().map(|side| {
+            let count = some.iter().filter(|trial| is_of(trial, side)).count();
+            (count, self.trials().filter(|trial| is_of(trial, side)).count(), side)
+        });
+        let (count, all, side) = counted.max_by_key(|&(count, ..)| count)?;
+        let place = format!("{} in {}", side.planned.workload, side.planned.environment);
+        (count as f64 > SHARE_OF_SIDE * all as f64).then_some((count, all, place))
+    }
+
+    fn watched(&self) -> Option<String> {
+        let done: Vec<_> = self.trials().filter(|trial| trial.failure.is_none()).collect();
+        let unwatched = done.iter().filter(|trial| WATCHED.iter().any(|fact| !trial.facts.contains_key(*fact))).count();
+        let text = || format!("{unwatched} of {} trials do not say whether anything disturbed them", done.len());
+        too_many(unwatched, done.len()).then(text)
+    }
+
+    /// By the checks as they are here and now: the record may come from another bench, or from another hand.
+    fn judged(&self) -> Option<String> {
+        let soft = self.run.plan.profile.verdicts;
+        let wrong = |trial: &'a Trial| {
+            let mut findings = validity::judge(&trial.facts, soft).into_iter();
+            let finding = findings.find(|finding| finding.check.weight != validity::Weight::Remark);
+            finding.filter(|_| trial.is_valid()).map(|finding| (trial, finding))
+        };
+        let all: Vec<_> = self.trials().filter_map(wrong).collect();
+        let (trial, finding) = all.first()?;
+        Some(format!(
+            "{} trials are said to be valid and are not, such as {}: {}",
+            all.len(),
+            trial.planned.id,
+            finding.sentence
+        ))
     }
 
     fn baseline(&self) -> Option<String> {

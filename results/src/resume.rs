@@ -28,7 +28,7 @@ pub fn left(plan: &Plan, recorded: &[Trial]) -> Vec<Round> {
     let is_left = |trials: &&[PlannedTrial]| standing.get(&trials[0].block) != Some(&trials.len());
     let round = |trials: &[PlannedTrial]| Round {
         block: trials[0].block,
-        attempt: attempts.get(&trials[0].block).unwrap_or(&0) + 1,
+        attempt: attempts.get(&trials[0].block).unwrap_or(&0).saturating_add(1),
         trials: trials.to_vec(),
     };
     blocks.filter(is_left).map(round).collect()

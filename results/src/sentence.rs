@@ -60,12 +60,12 @@ pub(crate) fn comparison(comparison: &Comparison, margin: f64, metric: &Metric) 
     }
     let (Some(interval), Some(verdict)) = (comparison.interval, comparison.verdict) else { return by(ratio, metric) };
     let said = judged(ratio, interval, verdict, margin, metric);
-    match comparison.blocks_needed {
-        Some(blocks) if blocks as usize > comparison.pairs.len() => {
+    match (verdict, comparison.blocks_needed) {
+        (Verdict::Inconclusive, Some(blocks)) => {
             format!("{said}; about {blocks} blocks would decide ± {} (--blocks {blocks})", percent(margin))
         }
-        Some(_) => format!("{said}; it lies at the margin's edge: a smaller or larger --margin decides"),
-        None => said,
+        (Verdict::Inconclusive, None) => format!("{said}; it lies too near the margin's edge for blocks to decide"),
+        _ => said,
     }
 }
 

@@ -186,14 +186,11 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     adjusted
 }
 
-/// How many blocks are needed for the 95 % interval to be shorter than the margin to either side: then a true ratio of 1 is
-/// found `equivalent`, and one beyond twice the margin `worse`, in more than half of all runs. At least 3; `None` beyond 10,000.
-pub fn blocks_needed(sd_log: f64, margin: f64) -> Option<u32> {
-    if !(sd_log.is_finite() && sd_log >= 0.0 && margin > 0.0) {
-        return None;
-    }
-    let edge = margin.ln_1p();
-    (3..=10_000_u32).find(|&n| half_width(sd_log, n).is_some_and(|half| half <= edge))
+/// How many blocks are needed for the 95 % interval about a ratio not to reach the nearer edge of the margin: were the true ratio
+/// this one, half of all runs with so many would decide. At least 3; `None` beyond 1,000, when the ratio is at the edge itself.
+pub fn blocks_needed(ratio: f64, sd_log: f64, margin: f64) -> Option<u32> {
+    let distance = (ratio.ln().abs() - margin.ln_1p()).abs();
+    (3..=1000_u32).find(|&n| half_width(sd_log, n).is_some_and(|half| half < distance))
 }
 
 /// Half the width of the 95 % interval on the log scale.
@@ -279,7 +276,9 @@ mod tests {
         }
         let two = paired(&[1.0, 1.1]).unwrap();
         assert!(two.interval.low < 0.7 && two.interval.high > 1.4, "two blocks say little: {two:?}");
-        assert_eq!(blocks_needed(f64::NAN, 0.1), None);
+        for (ratio, sd) in [(f64::NAN, 0.1), (1.0, f64::NAN), (-1.0, 0.1), (1.05, 0.1)] {
+            assert_eq!(blocks_needed(ratio, sd, 0.05), None, "{ratio} {sd}");
+        }
     }
 
     #[test]
@@ -291,7 +290,7 @@ mod tests {
         assert_eq!((effect.p_above(1.9), effect.p_above(2.1), effect.p_below(2.1)), (Some(0.0), Some(1.0), Some(0.0)));
         assert_eq!(effect.interval(), Some(Interval { low: 2.0, high: 2.0 }));
         assert_eq!(Effect::welch(&[2.0], &[1.0, 1.0]), None, "one value has no variance");
-        assert_eq!(blocks_needed(0.0, 0.05), Some(3));
+        assert_eq!(blocks_needed(1.0, 0.0, 0.05), Some(3));
     }
 
     #[test]
@@ -302,10 +301,15 @@ mod tests {
 
     #[test]
     fn more_noise_needs_more_blocks() {
-        let needed: Vec<_> = [0.01, 0.05, 0.1, 0.3].map(|sd| blocks_needed(sd, 0.05).unwrap()).to_vec();
+        let needed: Vec<_> = [0.01, 0.05, 0.1, 0.3].map(|sd| blocks_needed(1.0, sd, 0.05).unwrap()).to_vec();
         assert!(needed.is_sorted() && needed[0] == 3 && needed[3] > 100, "{needed:?}");
-        let n = blocks_needed(0.1, 0.05).unwrap();
-        assert!(half_width(0.1, n).unwrap() <= 0.05_f64.ln_1p() && half_width(0.1, n - 1).unwrap() > 0.05_f64.ln_1p());
+        let n = blocks_needed(1.0, 0.1, 0.05).unwrap();
+        assert!(half_width(0.1, n).unwrap() < 0.05_f64.ln_1p() && half_width(0.1, n - 1).unwrap() >= 0.05_f64.ln_1p());
+        // Nearer to an edge, within or beyond it, on whichever side, it takes more.
+        for ratio in [1.03, 1.0 / 1.03, 1.07, 1.0 / 1.07] {
+            assert!(blocks_needed(ratio, 0.1, 0.05).unwrap() > 2 * n, "{ratio}");
+        }
+        assert_eq!(blocks_needed(1.049, 0.1, 0.05), None);
     }
 
     /// What a gate promises: fourteen rows whose true ratio is exactly at the edge raise an alarm in 2.5 % of comparisons, and

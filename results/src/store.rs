@@ -105,6 +105,7 @@ impl RunFolder {
             let trials = hidden.join(TRIALS);
             let file = OpenOptions::new().append(true).create_new(true).open(&trials);
             let file = file.map_err(io("creating", &trials))?;
+            sync_folder(&hidden)?;
             fs::rename(&hidden, &path).map_err(io("naming the run's folder", &path))?;
             sync_folder(parent)?;
             Ok(RunFolder { path: path.clone(), trials: file })
@@ -343,13 +344,12 @@ fn each_once(plan: &Plan) -> Result<(), String> {
 }
 
 fn parse_trials(path: &Path, text: &[u8], run: &Run, notes: &mut Vec<String>) -> Result<Vec<Trial>, StoreError> {
-    let text = std::str::from_utf8(text).map_err(|e| damaged(path, None, &e))?;
     let plan: BTreeMap<&str, &PlannedTrial> = run.plan.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
     let mut trials: Vec<Trial> = Vec::new();
     let mut standing = BTreeSet::new();
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        let is_torn = !line.ends_with('\n');
-        match serde_json::from_str::<Trial>(line) {
+    for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let is_torn = !line.ends_with(b"\n");
+        match serde_json::from_slice::<Trial>(line) {
             Ok(trial) => {
                 let id = &trial.planned.id;
                 if plan.get(id.as_str()) != Some(&&trial.planned) {

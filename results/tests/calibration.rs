@@ -53,11 +53,14 @@ fn the_methodology_says_what_the_residuals_say() {
         let said = documented(&methodology, &row);
         let [spread, alarms, equal, found, edge_worse, edge_equal] = said[..] else { panic!("{said:?}") };
         assert!((row.sd_log - spread).abs() < 0.0006, "{row:?}: {spread}");
-        assert!((row.false_alarms() - alarms).abs() < 0.01, "{row:?}: {alarms}");
-        // Three standard errors of 50 % in 1,000 runs are 4.7 %.
-        assert!((row.equal.equivalent - equal).abs() < 0.05, "{row:?}: {equal}");
-        assert!((row.slowdown.worse - found).abs() < 0.05, "{row:?}: {found}");
-        assert!((row.edge.worse - edge_worse).abs() < 0.05, "{row:?}: {edge_worse}");
-        assert!((row.edge.equivalent - edge_equal).abs() < 0.05, "{row:?}: {edge_equal}");
+        // What is aimed at.
+        assert!(alarms <= 0.01, "{row:?}: {alarms}");
+        assert!(row.profile != "standard" || found >= 0.95, "{row:?}: {found}");
+        let simulated =
+            [row.false_alarms(), row.equal.equivalent, row.slowdown.worse, row.edge.worse, row.edge.equivalent];
+        for (simulated, said) in simulated.into_iter().zip([alarms, equal, found, edge_worse, edge_equal]) {
+            let error = (said * (1.0 - said) / f64::from(RUNS)).sqrt();
+            assert!((simulated - said).abs() < 0.002 + 3.5 * error, "{row:?}: {simulated} {said}");
+        }
     }
 }

@@ -63,6 +63,10 @@ fn a_torn_last_line_is_tolerated_and_nothing_else() {
     assert_eq!(read.trials.len(), record.trials.len() - 1);
     assert!(read.notes[0].contains("last trial"));
 
+    // Also within a character.
+    fs::write(&trials, [whole.as_bytes(), b"{\"id\":\"b01-\xc3"].concat()).unwrap();
+    assert_eq!(Record::load(&path).unwrap().trials.len(), record.trials.len());
+
     fs::write(&trials, whole.replacen("\"block\":1", "\"block\":\"one\"", 1)).unwrap();
     let error = Record::load(&path).unwrap_err().to_string();
     assert!(error.contains("trials.jsonl:1") && error.contains("damaged"), "{error}");

@@ -124,6 +124,40 @@ fn a_tenth_of_the_trials_may_have_one_remark_and_no_more() {
 }
 
 #[test]
+fn half_of_one_sides_trials_may_have_one_remark_and_no_more() {
+    let side = |blocks: u32| {
+        move |record: &mut Record| {
+            let of = |t: &&mut bench_results::record::Trial| {
+                t.planned.workload == "rand-read" && t.planned.environment == "container" && t.planned.block <= blocks
+            };
+            record.trials.iter_mut().filter(of).for_each(remark);
+        }
+    };
+    assert_eq!(broken(side(4)), []);
+    only("remarks", "in 5 of 8 trials of rand-read in container, such as: other processes", side(5));
+}
+
+#[test]
+fn a_trial_without_figures_was_not_watched() {
+    for fact in ["limits.broken", "host.other_cpu_percent"] {
+        let forget = |trial: &mut bench_results::record::Trial| drop(trial.facts.remove(fact));
+        assert_eq!(broken(|record| first(record, 22, forget)), [], "{fact}");
+        only("watched", "23 of 224 trials do not say", |record| first(record, 23, forget));
+    }
+}
+
+#[test]
+fn what_is_beyond_a_bound_is_not_valid_whatever_the_record_says() {
+    let steal = |percent: f64| {
+        move |record: &mut Record| {
+            first(record, 1, |trial| drop(trial.facts.insert("host.steal_percent".into(), percent.into())));
+        }
+    };
+    assert_eq!(broken(steal(5.0)), []);
+    only("judged", "1 trials are said to be valid and are not, such as b01", steal(5.1));
+}
+
+#[test]
 fn load_before_the_first_block_is_a_reason() {
     let load =
         |percent: f64| move |record: &mut Record| record.run.baseline.as_mut().unwrap().other_cpu_percent = percent;

@@ -10,8 +10,8 @@ use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::{ImageError, io};
 
-/// How the names of things begin while they are being made, under the lock.
-const HALF_MADE: &str = ".new-";
+/// Folder in which things are made, under the lock; nothing else is in it.
+const HALF_MADE: &str = "half-made";
 /// Locked while something is made.
 const LOCK: &str = ".lock";
 /// How long the children of a killed builder may hold its lock, and write.
@@ -21,12 +21,18 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// A folder to make something in.
 pub(crate) fn half_made(cache: &Path) -> Result<TempDir, ImageError> {
-    Builder::new().prefix(HALF_MADE).tempdir_in(cache).map_err(io("writing to the cache", cache))
+    Builder::new().tempdir_in(workshop(cache)?).map_err(io("writing to the cache", cache))
 }
 
 /// A file to make something in.
 pub(crate) fn half_made_file(cache: &Path) -> Result<NamedTempFile, ImageError> {
-    Builder::new().prefix(HALF_MADE).tempfile_in(cache).map_err(io("writing to the cache", cache))
+    Builder::new().tempfile_in(workshop(cache)?).map_err(io("writing to the cache", cache))
+}
+
+fn workshop(cache: &Path) -> Result<PathBuf, ImageError> {
+    let path = cache.join(HALF_MADE);
+    fs::create_dir_all(&path).map_err(io("writing to the cache", &path))?;
+    Ok(path)
 }
 
 /// Keep other processes from building at the same time; until dropped. What a killed builder left half-made is removed.
@@ -82,9 +88,12 @@ fn remove_patiently(paths: &[PathBuf], deadline: Instant) -> Result<(), ImageErr
 }
 
 fn half_made_there(cache: &Path) -> Result<Vec<PathBuf>, ImageError> {
-    let entries = fs::read_dir(cache).map_err(io("reading the cache", cache))?.flatten();
-    let is_half_made = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(HALF_MADE);
-    Ok(entries.filter(is_half_made).map(|entry| entry.path()).collect())
+    let path = cache.join(HALF_MADE);
+    match fs::read_dir(&path) {
+        Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).collect()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(io("reading the cache", &path)(e)),
+    }
 }
 
 fn remove_all(path: &Path) -> std::io::Result<()> {

@@ -212,11 +212,11 @@ fn target(disk: &Disk) -> Value {
     json!({"driver": "raw", "node-name": TARGET_NODE, "size": disk.size_bytes, "cache": cache, "file": file})
 }
 
-/// `io_uring` where this QEMU and this kernel have it, else `native`: found out by opening a file so.
+/// `io_uring` where this QEMU and this kernel have it, else `native`: found out by opening a file so, QEMU's own.
 pub fn detect_aio(qemu: &Path) -> &'static str {
     let works = || {
-        let file = tempfile::NamedTempFile::new().ok()?;
-        let drive = json!({"driver": "file", "filename": file.path(), "node-name": "probe", "aio": "io_uring"});
+        let drive =
+            json!({"driver": "file", "filename": qemu, "read-only": true, "node-name": "probe", "aio": "io_uring"});
         let mut child = Command::new(qemu)
             .args([
                 "-nodefaults",

@@ -8,8 +8,11 @@ use bench_results::record::Profile;
 use serde_json::json;
 
 use crate::network::{Network, Server, network_job};
-use crate::probe::{Mode, Outcome};
+use crate::probe::{LOST, Mode, Outcome};
 use crate::workload::{Measured, Work, exit_status, last_words};
+
+/// Bins that are read at most: a guest may have written them. Our own histogram has 128 for each doubling of the latency.
+const MOST_BINS: usize = 1 << 13;
 
 /// Parameters of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -95,6 +98,9 @@ impl Exchange {
         if outcome.done == 0 || outcome.seconds <= 0.0 {
             return Err(format!("not one {} succeeded; {} were lost", self.unit(), outcome.lost));
         }
+        if outcome.bins.len() > MOST_BINS {
+            return Err(format!("the probe printed {} bins, and has {MOST_BINS} at most", outcome.bins.len()));
+        }
         let per_s = outcome.done as f64 / outcome.seconds;
         let mut measured = Measured {
             work: Some(Work::PerSecond { unit: self.unit(), per_s }),
@@ -107,6 +113,11 @@ impl Exchange {
         measured.facts.insert("probe.lost".to_owned(), json!(outcome.lost));
         let share = outcome.lost as f64 / (outcome.lost as f64 + outcome.done as f64);
         measured.facts.insert("probe.lost_share".to_owned(), json!(share));
+        // Floods wait for no answer.
+        if self.mode != Mode::UdpFlood {
+            let waited = outcome.lost as f64 * LOST.as_secs_f64() / outcome.seconds;
+            measured.facts.insert("probe.waited_percent".to_owned(), json!(100.0 * waited));
+        }
         if !outcome.bins.is_empty() {
             round_trips(&mut measured, &outcome);
         }
@@ -157,7 +168,11 @@ mod tests {
             max_ns: Some(41_000),
             bins: vec![(30_000, 3000), (41_000, 1000)],
         };
-        let measured = exchange().measure(&output(&serde_json::to_string(&outcome).unwrap())).unwrap();
+        let text = output(&serde_json::to_string(&outcome).unwrap());
+        let flood = Exchange { mode: Mode::UdpFlood, ..exchange() }.measure(&text).unwrap();
+        assert!(!flood.facts.contains_key("probe.waited_percent"));
+        let measured = exchange().measure(&text).unwrap();
+        assert_eq!(measured.facts["probe.waited_percent"], json!(10_000.0));
         let value = |name: &str| measured.measurements.iter().find(|m| m.metric == name).map(|m| m.value);
         assert_eq!(value("transactions_per_s"), Some(2000.0));
         assert_eq!(value("round_trip_latency_p50_ns"), Some(30_000.0));

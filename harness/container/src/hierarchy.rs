@@ -8,7 +8,8 @@ const CONTROLLERS: [&str; 6] = ["cpu", "cpuacct", "cpuset", "memory", "pids", "b
 /// Where groups of ours are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// One folder per v1 hierarchy that has a controller we need (also on hybrid hosts, where v1 has the controllers).
+    /// One folder per hierarchy, where v1 has the controllers we need: also in hierarchies that have none of them, and last in
+    /// cgroup2 (hybrid hosts). Where a container had no group, its cgroup namespace would begin at ours or the host's.
     V1(Vec<Hierarchy>),
     /// The mount point of cgroup2, and our own place below it.
     V2 {
@@ -19,10 +20,10 @@ pub(crate) enum Layout {
     },
 }
 
-/// A v1 hierarchy.
+/// One hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hierarchy {
-    /// Its controllers.
+    /// Its controllers; none of cgroup2 beside v1.
     pub controllers: Vec<String>,
     /// Mount point.
     pub mount: PathBuf,
@@ -33,24 +34,28 @@ pub(crate) struct Hierarchy {
 /// From the texts of `/proc/self/cgroup` and `/proc/self/mountinfo`; absent where no cgroup file system is mounted.
 pub(crate) fn layout(cgroup: &str, mountinfo: &str) -> Option<Layout> {
     let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
-    let mut hierarchies = Vec::new();
+    let mut hierarchies: Vec<Hierarchy> = Vec::new();
     let mut unified = None;
     for line in cgroup.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
         if controllers.is_empty() {
             let mount = mounts.iter().find(|mount| mount.kind == "cgroup2");
-            unified = mount.map(|mount| Layout::V2 { mount: mount.point.clone(), own: mount.place(path) });
+            unified = mount.map(|mount| (mount.point.clone(), mount.place(path)));
             continue;
         }
         let controllers: Vec<String> = controllers.split(',').map(str::to_owned).collect();
-        let has = |name: &String| CONTROLLERS.contains(&name.as_str());
         let mount = mounts.iter().find(|mount| mount.kind == "cgroup" && mount.has_option(&controllers[0]));
-        if let (true, Some(mount)) = (controllers.iter().any(has), mount) {
+        if let Some(mount) = mount {
             hierarchies.push(Hierarchy { controllers, mount: mount.point.clone(), own: mount.place(path) });
         }
     }
-    if hierarchies.is_empty() { unified } else { Some(Layout::V1(hierarchies)) }
+    let limits = |hierarchy: &Hierarchy| hierarchy.controllers.iter().any(|name| CONTROLLERS.contains(&name.as_str()));
+    if !hierarchies.iter().any(limits) {
+        return unified.map(|(mount, own)| Layout::V2 { mount, own });
+    }
+    hierarchies.extend(unified.map(|(mount, own)| Hierarchy { controllers: Vec::new(), mount, own }));
+    Some(Layout::V1(hierarchies))
 }
 
 /// A line of mountinfo.
@@ -92,6 +97,8 @@ mod tests {
     const HYBRID_CGROUP: &str = "9:name=systemd:/\n8:pids:/\n7:blkio:/\n6:freezer:/\n5:devices:/\n\
         4:memory:/service/7\n3:cpuset:/\n1:cpu,cpuacct:/\n0::/\n";
     const HYBRID_MOUNTS: &str = "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
+        33 31 0:30 / /sys/fs/cgroup/freezer rw,relatime - cgroup cgroup rw,freezer\n\
+        40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd\n\
         32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n\
         34 31 0:31 / /sys/fs/cgroup/cpuset rw,relatime - cgroup cgroup rw,cpuset\n\
         35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
@@ -100,11 +107,20 @@ mod tests {
         41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
 
     #[test]
-    fn a_hybrid_host_has_its_controllers_on_v1() {
+    fn a_hybrid_host_has_its_controllers_on_v1_and_a_place_in_every_hierarchy() {
         let Some(Layout::V1(all)) = layout(HYBRID_CGROUP, HYBRID_MOUNTS) else { panic!("not v1") };
         let own: Vec<_> = all.into_iter().map(|hierarchy| hierarchy.own).collect();
-        let expected = ["pids", "blkio", "memory/service/7", "cpuset", "cpu,cpuacct"];
+        let expected = ["systemd", "pids", "blkio", "freezer", "memory/service/7", "cpuset", "cpu,cpuacct", "unified"];
         assert_eq!(own, expected.map(|name| Path::new("/sys/fs/cgroup").join(name)));
+    }
+
+    #[test]
+    fn a_v1_hierarchy_without_controllers_makes_no_v1_host() {
+        let mounts = "40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+            41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let found = layout("1:name=systemd:/\n0::/x\n", mounts);
+        let mount = PathBuf::from("/sys/fs/cgroup/unified");
+        assert_eq!(found, Some(Layout::V2 { own: mount.join("x"), mount }));
     }
 
     #[test]

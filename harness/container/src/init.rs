@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -86,7 +86,11 @@ fn argument(at: usize) -> Result<i32, Failure> {
 fn become_program(spec: &Spec) -> Result<i32, Failure> {
     die_with_parent(spec)?;
     enter_network(spec)?;
-    join(spec)?;
+    join_v1(spec)?;
+    // Beside v1 it has no controllers, and matters to a cgroup namespace only.
+    if let Some(group) = unified(spec).filter(|_| spec.cgroup.len() == 1) {
+        join(&group.join("cgroup.procs"))?;
+    }
     execute(spec)
 }
 
@@ -110,14 +114,19 @@ fn die_with_parent(spec: &Spec) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Join a group as a process with one thread: the v1 `tasks` file takes 0.2 ms, `cgroup.procs` 10 ms.
-fn join(spec: &Spec) -> Result<(), Failure> {
-    for group in &spec.cgroup {
-        let name = if sys::is_cgroup2(group) { "cgroup.procs" } else { "tasks" };
-        let file = group.join(name);
-        fs::write(&file, "0").doing(format!("joining {}", file.display()))?;
-    }
-    Ok(())
+/// Join the v1 groups as a process with one thread: their `tasks` takes 0.2 ms, `cgroup.procs` 10 ms.
+fn join_v1(spec: &Spec) -> Result<(), Failure> {
+    let mut groups = spec.cgroup.iter().filter(|group| !sys::is_cgroup2(group));
+    groups.try_for_each(|group| join(&group.join("tasks")))
+}
+
+fn join(file: &Path) -> Result<(), Failure> {
+    fs::write(file, "0").doing(format!("joining {}", file.display()))
+}
+
+/// The group in cgroup2: a process is best started in it.
+fn unified(spec: &Spec) -> Option<&PathBuf> {
+    spec.cgroup.iter().find(|group| sys::is_cgroup2(group))
 }
 
 /// Make what has to be made from outside, start process 1, and wait for it.
@@ -130,7 +139,7 @@ fn contain(spec: &Spec) -> Result<i32, Failure> {
     // Written or closed: process 1 may go on. Closed by its exec: it has become the program.
     let (mut go_in, mut go_out) = io::pipe().doing("making a pipe")?;
     let (mut done_in, done_out) = io::pipe().doing("making a pipe")?;
-    let group = spec.cgroup.first().filter(|group| sys::is_cgroup2(group));
+    let group = unified(spec);
     let group = group.map(|group| File::open(group).doing(format!("opening {}", group.display()))).transpose()?;
     let later = [Namespace::Time, Namespace::Cgroup];
     let flags = spec.namespaces.iter().filter(|kind| !later.contains(kind)).map(|kind| kind.flag()).sum();
@@ -217,9 +226,7 @@ fn wait(pid: i32) -> Result<i32, Failure> {
 
 /// Inside: the rest of the namespaces, the root, what may be done; then the program. `done`: a pipe that is read by the starter.
 fn process_one(spec: &Spec, done: &PipeWriter) -> Result<i32, Failure> {
-    if !spec.cgroup.first().is_some_and(|group| sys::is_cgroup2(group)) {
-        join(spec)?;
-    }
+    join_v1(spec)?;
     if spec.namespaces.contains(&Namespace::Cgroup) {
         // Its root is where the maker is: only now, after joining.
         sys::unshare(Namespace::Cgroup.flag()).doing("making a cgroup namespace")?;

@@ -17,28 +17,30 @@ pub fn remove_paths(paths: &[PathBuf]) -> Result<(), CgroupError> {
     if paths.iter().all(|path| remove(path).is_ok()) {
         return Ok(());
     }
-    let mut groups = Vec::new();
-    for path in paths {
-        collect(path, &mut groups);
-    }
     let deadline = Instant::now() + PATIENCE;
     let mut pause = Duration::from_micros(100);
-    // On v1 nobody may fork any more, else a fork bomb outruns the killing.
-    for group in &groups {
-        drop(fs::write(group.join("pids.max"), "0"));
-    }
-    loop {
+    let groups = loop {
+        // Anew each time: until the last is dead, groups may be made.
+        let mut groups = Vec::new();
+        for path in paths {
+            collect(path, &mut groups);
+        }
+        // On v1 nobody may fork any more, else a fork bomb outruns the killing; and what is frozen does not die.
+        for group in &groups {
+            drop(fs::write(group.join("pids.max"), "0"));
+            drop(fs::write(group.join("freezer.state"), "THAWED"));
+        }
         let alive = groups.iter().map(|group| kill(group)).sum::<usize>();
         let removed = alive == 0 && groups.iter().all(|group| remove(group).is_ok());
         if removed {
             return Ok(());
         }
         if Instant::now() > deadline {
-            break;
+            break groups;
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(10));
-    }
+    };
     match groups.iter().find_map(|group| remove(group).err().map(|e| (group, e))) {
         Some((group, source)) => {
             Err(CgroupError::Io { doing: "removing the cgroup", path: group.display().to_string(), source })

@@ -240,7 +240,8 @@ fn mount_special(namespaces: &BTreeSet<Namespace>, host_sys: Option<&OwnedFd>) -
     special("tmpfs", "tmp", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=1777")
 }
 
-/// Nodes of our own; in a user namespace, where none can be made, the host's.
+/// Nodes of our own; in a user namespace, where none can be made, the host's. These are read-only, which keeps their mode and
+/// owner, and lets the device itself be written.
 fn make_devices(hosts: &[OwnedFd]) -> Result<(), Failure> {
     use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
     let old = umask(Mode::empty());
@@ -248,7 +249,8 @@ fn make_devices(hosts: &[OwnedFd]) -> Result<(), Failure> {
         let path = Path::new("dev").join(name);
         match hosts.get(index) {
             Some(host) => File::create(&path)
-                .and_then(|_| Ok(mount(Some(by_fd(host).as_str()), &path, NONE, MsFlags::MS_BIND, NONE)?)),
+                .and_then(|_| Ok(mount(Some(by_fd(host).as_str()), &path, NONE, MsFlags::MS_BIND, NONE)?))
+                .and_then(|()| Ok(remount(&path, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC)?)),
             None => {
                 mknod(&path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major, minor)).map_err(Into::into)
             }

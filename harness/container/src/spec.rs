@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::ffi::{CString, OsString};
+use std::ffi::CString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, PipeWriter, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -170,7 +169,8 @@ pub fn command(spec: &Spec) -> io::Result<Command> {
     let executable = sys::read_only_executable()?;
     let [name, rest @ ..] = arguments(&file);
     let mut command = Command::new(path(&executable));
-    command.arg0(name).args(rest);
+    // What the starter's environment holds is nobody's business inside, where process 1 can be looked at.
+    command.arg0(name).args(rest).env_clear();
     let hook = move || {
         // Moved in to live as long as the command.
         let _ = &executable;
@@ -231,7 +231,5 @@ fn become_init(executable: &OwnedFd, argv: [String; 4], reader: &OwnedFd) -> io:
     sys::default_signals();
     fcntl_setfd(reader, FdFlags::empty())?;
     let argv = argv.map(CString::new).into_iter().collect::<Result<Vec<_>, _>>()?;
-    let pair = |(name, value): (OsString, OsString)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat());
-    let env = std::env::vars_os().map(pair).collect::<Result<Vec<_>, _>>()?;
-    Ok(nix::unistd::execve(&CString::new(path(executable))?, &argv, &env)?)
+    Ok(nix::unistd::execve::<_, CString>(&CString::new(path(executable))?, &argv, &[])?)
 }

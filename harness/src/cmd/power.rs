@@ -117,7 +117,13 @@ fn cells(row: &PowerRow) -> Vec<String> {
 
 fn percent(fraction: f64) -> String {
     let percent = fraction * 100.0;
-    if percent == 0.0 || percent >= 9.95 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
+    match percent {
+        0.0 => "0 %".to_owned(),
+        // Nearly always is not always.
+        99.0..100.0 => format!("{:.1} %", percent.min(99.9)),
+        9.95.. => format!("{percent:.0} %"),
+        _ => format!("{percent:.1} %"),
+    }
 }
 
 #[cfg(test)]
@@ -135,5 +141,6 @@ mod tests {
     #[test]
     fn percentages_are_short() {
         assert_eq!([0.0, 0.0004, 0.025, 0.0996, 0.9].map(percent), ["0 %", "0.0 %", "2.5 %", "10 %", "90 %"]);
+        assert_eq!([0.99, 0.996, 0.9999, 1.0].map(percent), ["99.0 %", "99.6 %", "99.9 %", "100 %"]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bench_agent::{Job, JobStatus};
+use bench_agent::{Job, JobStatus, printable};
 use bench_container::Limits;
 use bench_results::record::{self, Accelerator, Kind};
 use bench_vm::{Config, Disk, KvmVerdict, Sources, Tap};
@@ -49,6 +49,9 @@ pub struct Environment {
     /// Why it has the accelerator it has, when that is not the best.
     pub accelerator_note: Option<String>,
 }
+
+/// Characters of a row of the sameness table that are kept: it may hold words of a guest.
+const ROW_LIMIT: usize = 4000;
 
 impl Environment {
     /// Find out what the definition needs: programs, image, accelerator. `networked`: it needs a way to the peer, whether it
@@ -147,7 +150,7 @@ impl Environment {
         if let Some(route) = self.route {
             self.network_rows(route, instance, setting, &mut rows).await?;
         }
-        let mut row = |axis: &str, value: String| drop(rows.insert(axis.to_owned(), value));
+        let mut row = |axis: &str, value: String| drop(rows.insert(axis.to_owned(), printable(&value, ROW_LIMIT)));
         row("kernel", instance.greeting.kernel_release.clone());
         row("cpus", format!("{} ({})", instance.greeting.cpus, cpus::format(&setting.cpus)));
         row("clock source", instance.greeting.clock_source.clone().unwrap_or_else(|| "unknown".into()));
@@ -197,7 +200,7 @@ impl Environment {
         let tcp = sysctls.map(|(_, value)| value.split_whitespace().last().unwrap_or(value));
         let lab = &instance.network.as_ref().context("it has no network")?.lab;
         let others: Vec<_> = lab.devices()?.into_iter().map(|(name, other)| format!("{name}: {other}")).collect();
-        let mut row = |axis: &str, value: String| drop(rows.insert(axis.to_owned(), value));
+        let mut row = |axis: &str, value: String| drop(rows.insert(axis.to_owned(), printable(&value, ROW_LIMIT)));
         row("network devices on the way", others.join("; "));
         row("network path", format!("{}{vhost}", route.text()));
         row("network MTU", format!("{} bytes", device.mtu));

@@ -121,8 +121,7 @@ pub fn facts(before: &Look, after: &Look, tool: Option<(u64, u64)>, idle_bytes_p
     moved_facts(&mut facts, "fio", tool);
     let disk = since(after.host.disk, before.host.disk);
     moved_facts(&mut facts, "disk", disk);
-    // A kernel that accounts nothing where nothing is throttled (v1) says 0.
-    let group = since(after.host.group, before.host.group).filter(|group| group.bytes() > 0);
+    let group = after.host.group_since(&before.host);
     moved_facts(&mut facts, "cgroup", group);
     if let (Some(tool), Some(group)) = (tool, group) {
         put(&mut facts, "cgroup.io_missing_percent", missing_percent(tool, group));

@@ -17,7 +17,7 @@ use super::agent_client::ClockComparison;
 use super::environment::Environment;
 use super::evidence::{self, Look};
 use super::instance::{Instance, Setting};
-use crate::host::sampler::{Sample, Sampler, Window, lowest_frequency_percent};
+use crate::host::sampler::{Sample, Sampler, Window, mean_frequency_percent};
 use crate::netlab::Counters;
 
 /// What a trial is about.
@@ -76,6 +76,7 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
         Err(why) => return Ok(Outcome { trial: Trial { failure: Some(why), ..trial }, broken: false }),
     };
     let began = clock_ns();
+    let kills = instance.ground.cgroup.oom_kills().ok();
     let before = counters(instance, &mut trial);
     let executed = run_jobs(&jobs, instance, setting).await;
     let broken = executed.is_err();
@@ -110,7 +111,11 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
     if let Some(target) = &setting.target {
         sync(Path::new(&target.target.path))?;
     }
-    host_facts(&mut trial, subject.environment, instance, setting);
+    host_facts(&mut trial, subject.environment, instance);
+    if let (Some(before), Ok(kills)) = (kills, instance.ground.cgroup.oom_kills()) {
+        trial.facts.insert("memory.oom_kills".into(), json!(kills.saturating_sub(before)));
+        trial.facts.insert("memory.limit_mib".into(), json!(setting.memory_bytes >> 20));
+    }
     if let (Some(mut before), Some(mut after)) = (before, counters(instance, &mut trial)) {
         before.add(&guests[0]);
         after.add(&guests[1]);
@@ -236,7 +241,7 @@ fn fill(
     let idle = subject.baseline.and_then(|baseline| baseline.disk_bytes_per_s).unwrap_or(0.0);
     let [before, after] = &executed.looks;
     trial.facts.extend(evidence::facts(before, after, measured.moved_bytes, idle));
-    if let Some(frequency) = lowest_frequency_percent(&executed.samples) {
+    if let Some(frequency) = mean_frequency_percent(&executed.samples) {
         trial.facts.insert("cpu.frequency_percent".into(), json!(frequency));
     }
     if let Some(peak) = executed.memory_peak_bytes {
@@ -275,9 +280,9 @@ fn broken_limits(group: &Cgroup) -> Vec<String> {
     group.verify().unwrap_or_else(|e| vec![format!("the limits could not be read back: {e}")])
 }
 
-/// What only the host can see when the job is over: limits that are not in force, programs that are not the same any more, an
-/// out-of-memory kill, the guest's memory.
-fn host_facts(trial: &mut Trial, environment: &Environment, instance: &Instance<'_>, setting: &Setting) {
+/// What only the host can see when the job is over: limits that are not in force, programs that are not the same any more, the
+/// guest's memory.
+fn host_facts(trial: &mut Trial, environment: &Environment, instance: &Instance<'_>) {
     let mut broken = broken_limits(&instance.ground.cgroup);
     if let Some(network) = &instance.network {
         broken.extend(broken_limits(network.peer.cgroup()).into_iter().map(|limit| format!("at the peer, {limit}")));
@@ -291,10 +296,6 @@ fn host_facts(trial: &mut Trial, environment: &Environment, instance: &Instance<
     put("tools.changed", json!(changed.len()));
     if let Some(first) = changed.first() {
         put("tools.said", json!(first.display().to_string()));
-    }
-    if let Ok(kills) = instance.ground.cgroup.oom_kills() {
-        put("memory.oom_kills", json!(kills));
-        put("memory.limit_mib", json!(setting.memory_bytes >> 20));
     }
     if let Some(ns) = instance.facts.clock_read_ns {
         put("clock.read_ns", json!(ns));

@@ -30,8 +30,8 @@ pub struct Sample {
     idle_ns: u64,
     /// Bytes that the disk moved; absent without a disk.
     disk_bytes: Option<u64>,
-    /// Lowest frequency of the watched CPUs, of the highest that they can have; only in every tenth sample, and where cpufreq
-    /// tells it.
+    /// Frequency of the fastest of the watched CPUs, of the highest that it can have; only in every tenth sample, and where
+    /// cpufreq tells it.
     frequency_percent: Option<f64>,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Sampler<'a> {
             interval.tick().await;
             let mut sample = self.sample();
             if let Some(sample) = sample.as_mut().filter(|_| samples.len() % 10 == 5) {
-                sample.frequency_percent = lowest_frequency(&self.frequencies);
+                sample.frequency_percent = fastest(&self.frequencies);
             }
             samples.extend(sample);
         }
@@ -110,16 +110,17 @@ impl<'a> Sampler<'a> {
     }
 }
 
-/// The lowest frequency that was seen during a job, in percent of the CPU's highest.
-pub fn lowest_frequency_percent(samples: &[Sample]) -> Option<f64> {
-    samples.iter().filter_map(|sample| sample.frequency_percent).reduce(f64::min)
+/// The mean frequency during a job, in percent of the CPU's highest.
+pub fn mean_frequency_percent(samples: &[Sample]) -> Option<f64> {
+    let seen: Vec<f64> = samples.iter().filter_map(|sample| sample.frequency_percent).collect();
+    (!seen.is_empty()).then(|| seen.iter().sum::<f64>() / seen.len() as f64)
 }
 
-/// Of CPUs by their folders of cpufreq (kernel: admin-guide/pm/cpufreq.rst).
-fn lowest_frequency(folders: &[PathBuf]) -> Option<f64> {
+/// Of CPUs by their folders of cpufreq (kernel: admin-guide/pm/cpufreq.rst). The slower ones may only have nothing to do.
+fn fastest(folders: &[PathBuf]) -> Option<f64> {
     let khz = |folder: &PathBuf, name: &str| super::read(folder.join(name))?.parse::<f64>().ok();
     let share = |folder| Some(100.0 * khz(folder, "scaling_cur_freq")? / khz(folder, "cpuinfo_max_freq")?);
-    folders.iter().filter_map(share).reduce(f64::min)
+    folders.iter().filter_map(share).reduce(f64::max)
 }
 
 fn window(samples: &[Sample], ended_ns: u64, runtime_s: f64, cpus: u64) -> Option<Window> {
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_slowest_cpu_tells_the_frequency() {
+    fn the_fastest_cpu_tells_the_frequency_since_others_may_be_idle() {
         let folder = tempfile::tempdir().unwrap();
         let cpu = |name: &str, now: &str| {
             let path = folder.path().join(name);
@@ -189,11 +190,13 @@ mod tests {
             path
         };
         let folders = [cpu("0", "3900000\n"), cpu("1", "1000000\n")];
-        assert_eq!(lowest_frequency(&folders), Some(25.0));
-        assert_eq!(lowest_frequency(&[folder.path().join("none")]), None);
+        assert_eq!(fastest(&folders), Some(97.5));
+        assert_eq!(fastest(&folders[1..]), Some(25.0));
+        assert_eq!(fastest(&[folder.path().join("none")]), None);
         let mut samples = samples();
         (samples[5].frequency_percent, samples[15].frequency_percent) = (Some(90.0), Some(25.0));
-        assert_eq!(lowest_frequency_percent(&samples), Some(25.0));
+        assert_eq!(mean_frequency_percent(&samples), Some(57.5));
+        assert_eq!(mean_frequency_percent(&samples[..5]), None);
     }
 
     #[test]

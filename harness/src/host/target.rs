@@ -1,6 +1,7 @@
 //! The storage under test: what may be used, and what is refused, with the reason.
 
 use std::fs::{self, OpenOptions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -177,8 +178,10 @@ fn check_file_system(path: &Path, needed_bytes: u64) -> Result<Vec<String>> {
 }
 
 fn check_direct_io(folder: &Path) -> Result<()> {
-    let probe = tempfile::NamedTempFile::new_in(folder).with_context(|| format!("writing to {}", folder.display()))?;
-    let direct = OpenOptions::new().read(true).write(true).custom_flags(libc_direct()).open(probe.path());
+    // Without a name: nothing stays, however this ends.
+    let probe = tempfile::tempfile_in(folder).with_context(|| format!("writing to {}", folder.display()))?;
+    let path = format!("/proc/self/fd/{}", probe.as_raw_fd());
+    let direct = OpenOptions::new().read(true).write(true).custom_flags(libc_direct()).open(path);
     direct.map(drop).context("its file system refuses direct I/O, without which the page cache would be measured")
 }
 

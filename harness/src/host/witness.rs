@@ -28,8 +28,9 @@ pub struct Witness {
     throttle_events: Option<u64>,
     /// What the disk beneath the target moved.
     pub disk: Option<Moved>,
-    /// What the instance's cgroup moved on it.
-    pub group: Option<Moved>,
+    /// What the instance's cgroup moved on it, and whether 0 means that nothing was moved: a kernel may account nothing where
+    /// nothing is throttled (v1).
+    group: Option<(Moved, bool)>,
     throttled_ns: Option<u64>,
 }
 
@@ -53,12 +54,19 @@ impl Witness {
             throttle_events: throttle_events(Path::new("/sys/devices/system/cpu")),
             disk: disk.and_then(|disk| disk.counters().ok()?.moved().ok()),
             group: number.and_then(|number| {
-                let v2 = in_group("io.stat").map(|text| moved_v2(&text, number));
-                v2.or_else(|| Some(moved_v1(&in_group("blkio.throttle.io_service_bytes_recursive")?, number)))
+                let v2 = in_group("io.stat").map(|text| (moved_v2(&text, number), true));
+                v2.or_else(|| Some((moved_v1(&in_group("blkio.throttle.io_service_bytes_recursive")?, number), false)))
             }),
             throttled_ns: cgroup.and_then(|group| throttled_in(group.paths())),
             at_ns: clock_ns(),
         }
+    }
+
+    /// What the instance's cgroup moved since `before`; absent where the kernel does not say.
+    pub fn group_since(&self, before: &Witness) -> Option<Moved> {
+        let ((now, counts_all), (then, _)) = (self.group?, before.group?);
+        let moved = now.since(then);
+        (counts_all || moved.bytes() > 0).then_some(moved)
     }
 
     /// Seconds since `before`.

@@ -29,6 +29,13 @@ pub const ATTEMPTS: &[Attempt] = &[
         open_write(&format!("/proc/self/fd/{}", held.as_raw_fd()))
     }),
     ("find the starter's executable where it can be written", |_| starter_is_writable()),
+    ("find the starter's environment at process 1", |outside| {
+        let environment = fs::read("/proc/1/environ")?;
+        one(String::from_utf8_lossy(&environment)
+            .split('\0')
+            .filter(|word| word.contains(&outside.token))
+            .map(str::to_owned))
+    }),
     ("find a descriptor besides the standard three", |_| leaked("/proc/self/fd", true)),
     ("look through the descriptors of process 1", |_| leaked("/proc/1/fd", false)),
     ("find the host's files at the root of process 1", |outside| marker_below(outside, "/proc/1/root")),
@@ -98,6 +105,13 @@ pub const ATTEMPTS: &[Attempt] = &[
     ("make a device in /dev", |_| make_device("/dev/disk")),
     ("open a disk in /dev", |_| open_disk()),
     ("open a device that lies in a volume", |_| opened(File::open(Path::new(VOLUME).join("device")))),
+    ("change the mode of a device of the host", |_| {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let found = fs::metadata("/dev/full")?;
+        // One that was made for it alone is nobody else's; the same mode again does no harm.
+        fs::set_permissions("/dev/full", fs::Permissions::from_mode(found.mode()))?;
+        hosts_device("/dev/full")
+    }),
     ("open /dev/mem", |_| open_write("/dev/mem")),
     ("open /dev/port", |_| open_write("/dev/port")),
     ("open /dev/kvm", |_| open_write("/dev/kvm")),
@@ -184,6 +198,7 @@ pub const ATTEMPTS: &[Attempt] = &[
             _ => mount_v1().and_then(|_| open_write("/tmp/memory.limit_in_bytes")),
         }
     }),
+    ("find the host's processes by a cgroup mount in a user namespace", strangers_by_cgroup),
     ("make a cgroup", |_| fs::create_dir("/sys/fs/cgroup/escape").map(|()| "a group".to_owned())),
 ];
 
@@ -259,6 +274,52 @@ fn mount_v1() -> Tried {
         }
     }
     Err(last)
+}
+
+/// The mount of a device that is the host's: mounted from elsewhere, or in the kernel's own `/dev`.
+fn hosts_device(path: &str) -> Tried {
+    use std::os::unix::fs::MetadataExt;
+    let device = fs::metadata(path)?.dev();
+    let number = format!("{}:{}", libc::major(device), libc::minor(device));
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let is_hosts = |line: &&str| {
+        let words: Vec<_> = line.split(' ').collect();
+        let is_kernels = || words[4] == "/dev" && line.contains(" - devtmpfs ");
+        words[2] == number && (words[4] == path || is_kernels())
+    };
+    let mount = mounts.lines().find(is_hosts).map(str::to_owned);
+    mount.ok_or_else(|| io::Error::other("it is the container's own"))
+}
+
+/// A hierarchy in which a container has no group of its own shows the group of its starter: with processes that have no number
+/// inside, which could be killed, frozen and left in groups.
+fn strangers_by_cgroup(outside: &Outside) -> Tried {
+    in_new_namespaces(libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP)?;
+    let groups = fs::read_to_string("/proc/self/cgroup")?;
+    let mut last = io::Error::from(ErrorKind::NotFound);
+    for controllers in groups.lines().filter_map(|line| line.split(':').nth(1)) {
+        let kind = if controllers.is_empty() { "cgroup2" } else { "cgroup" };
+        let (none, on, kind, options) = (text("none")?, text("/tmp")?, text(kind)?, text(controllers)?);
+        let pointers = [&none, &on, &kind].map(|text| text.as_ptr() as usize);
+        if let Err(e) = call(libc::SYS_mount, [pointers[0], pointers[1], pointers[2], 0, options.as_ptr() as usize, 0])
+        {
+            last = e;
+            continue;
+        }
+        if let Some(process) = stranger_below(Path::new("/tmp"), outside) {
+            return Ok(format!("{process} by `{controllers}`"));
+        }
+        unmount("/tmp")?;
+        last = io::Error::other("only its own groups");
+    }
+    Err(last)
+}
+
+fn stranger_below(folder: &Path, outside: &Outside) -> Option<String> {
+    let processes = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    let stranger = processes.lines().find(|pid| *pid == "0" || is_process(outside, pid));
+    let below = || fs::read_dir(folder).ok()?.flatten().find_map(|entry| stranger_below(&entry.path(), outside));
+    stranger.map(|pid| format!("process {pid}")).or_else(below)
 }
 
 /// While the starter runs nobody can write to it (ETXTBSY): what counts is whether its mount or its file allows it afterwards.

@@ -67,7 +67,7 @@ impl Stage {
     pub fn container(&self, bench: &Path, arguments: &str) -> io::Result<std::process::Output> {
         let volume = self.folder.join("volume");
         let mut command = Command::new(bench);
-        command.args(["container", "run"]).args(arguments.split_whitespace());
+        command.args(["container", "run"]).args(arguments.split_whitespace()).env("SECRET", &self.outside.token);
         command.arg("-v").arg(format!("{}:{INSIDE}:ro", std::env::current_exe()?.display()));
         command.arg("-v").arg(format!("{}:{VOLUME}", volume.display()));
         command.arg("-v").arg(format!("{}:{VOLUME}/read-only:ro", self.folder.join("read-only").display()));

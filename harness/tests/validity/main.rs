@@ -327,15 +327,31 @@ fn other_load_other_io_a_quota_and_changed_limits_are_seen_before_and_while_a_tr
 #[test]
 fn a_process_that_was_killed_for_want_of_memory_makes_its_trial_invalid() {
     let Some((_alone, stage)) = stage() else { return };
-    let mut command =
-        stage.bench("run --profile smoke --memory 256MiB --no-control --env native,vm:accel=tcg -- sh -c");
     // Each holds what it may have alone until the other end of its pipe has gone; the shell that outlives them reports success.
-    command.arg("for i in 1 2; do dd if=/dev/zero bs=150M count=1 | sleep 2 & done; wait");
-    let (status, _, err) = finish(command);
+    let hungry = "for i in 1 2; do dd if=/dev/zero bs=150M count=1 | sleep 2 & done; wait";
+    let workload = |name: &str, script: &str| {
+        format!(
+            "[[workload]]\nname = \"{name}\"\ntitle = \"{name}\"\nkind = \"command\"\ndeciding = \"wall_time_ns\"\nargv = [\"sh\", \"-c\", \"{script}\"]\n"
+        )
+    };
+    let suite = format!(
+        "name = \"memory\"\ntitle = \"for a test\"\nenvironments = [\"native\"]\n{}{}[[profile]]\nname = \"smoke\"\n\
+         blocks = 1\nruntime = \"1s\"\nmargin = \"10%\"\nverdicts = false\n",
+        workload("hungry", hungry),
+        workload("modest", "true"),
+    );
+    fs::write(stage.path().join("memory.toml"), suite).unwrap();
+    let arguments = "run --suite ./memory.toml --profile smoke --memory 256MiB --no-control --env native,vm:accel=tcg";
+    let (status, _, err) = stage.run(arguments);
     assert_eq!(status, 3, "{err}");
     let trials = Trials::of(&stage);
-    trials.assert_invalid("native", &["the memory limit of 256 MiB was met and a process was killed"]);
-    trials.assert_invalid("vm", &["the guest was out of memory and killed"]);
+    let hungry = trials.only("hungry");
+    hungry.assert_invalid("native", &["the memory limit of 256 MiB was met and a process was killed"]);
+    hungry.assert_invalid("vm", &["the guest was out of memory and killed"]);
+    // What comes after it in the same instance is not to blame.
+    let modest = trials.only("modest");
+    modest.assert_valid("native");
+    modest.assert_valid("vm");
 }
 
 #[test]

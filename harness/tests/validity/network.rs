@@ -50,11 +50,13 @@ fn network_of(bench: u32, name: &str, argument: &str) -> String {
     format!("/proc/{}/ns/net", process(bench, name, argument).unwrap())
 }
 
-/// The peer of this bench loses those data packets that nft's words match (a handshake that is lost would cost a second).
+/// The peer of this bench loses those datagrams and data packets that nft's words match (a handshake that is lost would cost a
+/// second).
 fn lose(bench: u32, lost: &str) {
     let rules = format!(
         "add table ip loss; add chain ip loss in {{ type filter hook input priority 0; }}; \
-         add rule ip loss in meta length > 1000 {lost} drop"
+         add rule ip loss in meta length > 1000 {lost} drop; \
+         add rule ip loss in ip protocol udp {lost} drop"
     );
     let (status, _, said) = in_network(&network_of(bench, "iperf3", "-s"), &["nft", &rules]);
     assert_eq!(status, 0, "{said}");
@@ -64,15 +66,16 @@ fn lose(bench: u32, lost: &str) {
 const FEW: &str = "numgen random mod 1000 < 5";
 
 #[test]
-fn segments_that_are_lost_on_the_way_are_remarked() {
+fn segments_and_answers_that_are_lost_on_the_way_are_remarked() {
     let Some((_alone, stage)) = stage() else { return };
-    let trials = disturbed(&stage, ("native", "tcp-stream-tx,tcp-rr", "-c"), |pid| lose(pid, FEW), 0);
+    let trials = disturbed(&stage, ("native", "tcp-stream-tx,tcp-rr,udp-rr", "-c"), |pid| lose(pid, FEW), 0);
     for trial in &trials.0 {
         assert!(is_valid(trial), "{trial:#}");
         let (asked, measured) = (&trial["facts"]["warmup.asked_s"], &trial["facts"]["warmup.measured_s"]);
         assert!(measured.as_f64().unwrap() >= 0.95 * asked.as_f64().unwrap(), "{trial:#}");
     }
     trials.assert_remarked("native", "net.retransmitted_per_million");
+    trials.only("udp-rr").assert_remarked("native", "probe.waited_percent");
 }
 
 #[test]

@@ -55,11 +55,12 @@ const ASPECTS: [(Aspect, &str); 12] = [
 ];
 
 /// The fingerprint's names by their beginning; the first that fits. Names that are not here do not matter.
-const FACTS: [(&str, Aspect); 15] = [
+const FACTS: [(&str, Aspect); 16] = [
     ("cpu.", Aspect::Cpu),
     ("numa.", Aspect::Cpu),
     ("machine.", Aspect::Cpu),
     ("kernel.", Aspect::Kernel),
+    ("cgroup.", Aspect::Kernel),
     ("mitigations", Aspect::Kernel),
     ("clock.", Aspect::Kernel),
     ("memory.transparent_hugepages", Aspect::Kernel),

@@ -12,7 +12,7 @@ use super::{MOST_BYTES, Mode, Outcome, Pace, ProbeError, Session};
 /// How long the server may take to listen.
 const CONNECT: Duration = Duration::from_secs(5);
 /// When a datagram counts as lost.
-const LOST: Duration = Duration::from_millis(200);
+pub(crate) const LOST: Duration = Duration::from_millis(200);
 /// How long a TCP answer may take before the session has failed.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Significant digits of recorded round trips.

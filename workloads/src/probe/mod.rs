@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use client::LOST;
 pub use client::ask;
 pub use server::serve;
 

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bench_results::record::{self, LeftOut, Limits, Plan, Run, State};
+use bench_results::record::{self, LeftOut, Limits, Run, State};
 use bench_results::resume;
 use bench_results::store::{Record, RunFolder};
 use bench_vm::Check;
@@ -281,7 +281,7 @@ fn new_run(definition: &Definition, setting: &Setting, prepared: &Prepared, id: 
             git_revision: option_env!("BENCH_GIT_REVISION").map(str::to_owned),
             sha256: bench_agent::sha256(&paths::own_executable()?).context("reading bench's own executable")?,
         },
-        command: repeat(&plan),
+        command: repeat(given(), plan.seed),
         started_at: now(),
         ended_at: None,
         state: State::Running,
@@ -299,11 +299,17 @@ fn new_run(definition: &Definition, setting: &Setting, prepared: &Prepared, id: 
     })
 }
 
+/// The words of this process; what is no UTF-8 has no place in a record.
+fn given() -> Vec<String> {
+    std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
 /// The command as it was given, with the seed that was drawn.
-fn repeat(plan: &Plan) -> Vec<String> {
-    let mut given: Vec<String> = std::env::args().skip(1).collect();
-    if !given.iter().any(|word| word == "--seed" || word.starts_with("--seed=")) {
-        given.splice(1..1, ["--seed".to_owned(), plan.seed.to_string()]);
+fn repeat(mut given: Vec<String>, seed: u64) -> Vec<String> {
+    // What follows `--` is a command of the user's.
+    let mut ours = given.iter().take_while(|word| *word != "--");
+    if !ours.any(|word| word == "--seed" || word.starts_with("--seed=")) {
+        given.splice(1..1, ["--seed".to_owned(), seed.to_string()]);
     }
     given.insert(0, "bench".to_owned());
     given
@@ -331,4 +337,19 @@ fn conclude(path: &Path, state: State) -> Result<i32> {
         _ if record.trials.iter().any(|trial| !trial.is_valid()) => failure::TRIALS,
         _ => 0,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recorded_command_has_the_seed_and_leaves_the_users_own_alone() {
+        let repeated = |words: &str| repeat(words.split(' ').map(str::to_owned).collect(), 7).join(" ");
+        assert_eq!(repeated("run --suite io"), "bench run --seed 7 --suite io");
+        for own in ["run --seed 3", "run --seed=3 -- x"] {
+            assert_eq!(repeated(own), format!("bench {own}"));
+        }
+        assert_eq!(repeated("run -- sh --seed 3"), "bench run --seed 7 -- sh --seed 3");
+    }
 }

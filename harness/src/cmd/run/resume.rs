@@ -41,8 +41,10 @@ pub fn run(name: &str) -> Result<i32> {
     }
     ensure!(folder.is_dir(), "{} is an archive: only a run in its folder can go on", folder.display());
     need_root("bench run --resume", "it executes the rest of a run")?;
+    let folder = folder.canonicalize().with_context(|| format!("looking for {}", folder.display()))?;
     check_owner(&folder)?;
-    let earlier = Earlier { run: record.run, folder };
+    // Again, now that it is known whose it is.
+    let earlier = Earlier { run: Record::load(&folder)?.run, folder };
     let args = earlier.arguments()?;
     let definition = Definition::resolve(&args)
         .context(
@@ -52,15 +54,28 @@ pub fn run(name: &str) -> Result<i32> {
     execution::execute(&args, &definition, Some(&earlier))
 }
 
-/// A record holds the commands that it executes: whose it is must be the one who asks, or root.
+/// A record holds the commands that it executes: nobody but the one who asks, or root, may be able to write it, to put another
+/// file in its place, or another folder in that of one above it.
 fn check_owner(folder: &Path) -> Result<()> {
-    let owner = folder.metadata().with_context(|| format!("looking at {}", folder.display()))?.uid();
-    let asks = paths::Caller::behind_sudo().map_or(0, |caller| caller.uid);
-    ensure!(
-        owner == 0 || owner == asks,
-        "{} belongs to user {owner}: going on executes the commands in it as root; `chown` it if you trust it",
-        folder.display()
-    );
+    let asks = paths::Caller::behind_sudo().unwrap_or(paths::Caller { uid: 0, gid: 0 });
+    let files = ["run.json", "trials.jsonl"].map(|name| folder.join(name));
+    for path in files.iter().map(PathBuf::as_path).chain(folder.ancestors()) {
+        let found = path.symlink_metadata().with_context(|| format!("looking at {}", path.display()))?;
+        let path = path.display();
+        ensure!(!found.is_symlink(), "{path} is a link: going on executes the commands in a run's own files only");
+        let owner = found.uid();
+        ensure!(
+            owner == 0 || owner == asks.uid,
+            "{path} belongs to user {owner}: going on executes the commands in the run as root; `chown` it if you trust it"
+        );
+        let others = if found.gid() == 0 || found.gid() == asks.gid { 0o002 } else { 0o022 };
+        // Of a folder with the sticky bit nobody can rename what is somebody else's.
+        let is_open = found.mode() & others != 0 && !(found.is_dir() && found.mode() & 0o1000 != 0);
+        ensure!(
+            !is_open,
+            "{path} can be written by others: going on executes the commands in the run as root; `chmod go-w` it if you trust it"
+        );
+    }
     Ok(())
 }
 

@@ -69,17 +69,22 @@ pub fn measure(folder: &Path) -> Result<NoiseFigure> {
         after.1.saturating_sub(before.1) as f64 / after.0.saturating_sub(before.0).max(1) as f64
     });
     let reads = read_for(folder, HALF);
-    let cpu = spins.iter().filter_map(|spin| pairs(&spin.windows)).max_by(|a, b| a.sd_log.total_cmp(&b.sd_log));
-    let disk = reads.as_ref().ok().and_then(|windows| pairs(windows));
-    let margin = cpu.iter().chain(&disk).map(resolved).try_fold(0.0_f64, |all, one| one.map(|one| all.max(one)));
-    let margin = margin.filter(|margin| *margin > 0.0);
+    let cpu = worst(spins.iter().map(|spin| spin.windows.as_slice()));
+    let disk = reads.as_deref().ok().map(|windows| worst([windows]));
+    // What has no figure is worse than any: a window in which nothing was done at all.
+    let margins = std::iter::once(&cpu).chain(&disk).map(|noise| resolved(noise.as_ref()?));
+    let margin = margins.reduce(|all, one| Some(f64::max(all?, one?))).flatten();
     let mut figure = NoiseFigure {
         taken: spins.iter().map(|spin| spin.taken).fold(0.0, f64::max),
         longest_gap_ns: spins.iter().map(|spin| spin.longest_gap_ns).max().unwrap_or(0),
         steal,
         cpu_sd_log: cpu.map(|noise| noise.sd_log),
-        disk_sd_log: disk.map(|noise| noise.sd_log),
-        no_disk: reads.err().map(|e| format!("{e:#}")),
+        disk_sd_log: disk.as_ref().and_then(|noise| Some(noise.as_ref()?.sd_log)),
+        no_disk: match (&disk, reads) {
+            (_, Err(e)) => Some(format!("{e:#}")),
+            (Some(None), _) => Some(format!("no read came back for {} ms or longer", WINDOW.as_millis())),
+            _ => None,
+        },
         margin,
         sentence: String::new(),
     };
@@ -160,7 +165,13 @@ fn read_windows(file: &File, time: Duration) -> std::io::Result<Vec<u64>> {
     Ok(windows)
 }
 
-/// Each window against the next, two by two.
+/// The most uneven; absent where one of them has no figure.
+fn worst<'a>(all: impl IntoIterator<Item = &'a [u64]>) -> Option<Noise> {
+    let all: Option<Vec<Noise>> = all.into_iter().map(pairs).collect();
+    all?.into_iter().max_by(|a, b| a.sd_log.total_cmp(&b.sd_log))
+}
+
+/// Each window against the next, two by two; absent where one of them is empty.
 fn pairs(windows: &[u64]) -> Option<Noise> {
     let ratios: Vec<f64> = windows.chunks_exact(2).map(|pair| pair[0] as f64 / pair[1] as f64).collect();
     Noise::of(&ratios)
@@ -174,7 +185,8 @@ fn resolved(noise: &Noise) -> Option<f64> {
 }
 
 fn sentence(figure: &NoiseFigure) -> String {
-    let of = if figure.disk_sd_log.is_some() { "CPUs and disk go" } else { "CPUs go" };
+    let stalled = figure.disk_sd_log.is_none() && figure.margin.is_none();
+    let of = if figure.disk_sd_log.is_some() || stalled { "CPUs and disk go" } else { "CPUs go" };
     match figure.margin {
         Some(margin) => format!(
             "as evenly as {of} from one quarter of a second to the next, {BLOCKS} blocks tell equal sides from a \
@@ -201,6 +213,14 @@ mod tests {
         assert!(margin(300).unwrap() > 0.05, "{:?}", margin(300));
         assert_eq!(pairs(&[1, 2, 3]), None, "too short to tell");
         assert_eq!(pairs(&[0; 20]), None, "nothing was read at all");
+        let (even, mut stalled) = (windows(1), windows(1));
+        stalled[7] = 0;
+        assert!(worst([even.as_slice(), &even]).is_some());
+        assert_eq!(
+            worst([even.as_slice(), &stalled]),
+            None,
+            "one that stalled has no figure, and hides behind no other"
+        );
     }
 
     #[test]

@@ -34,14 +34,16 @@ pub(super) fn cgroups() -> [Finding; 2] {
     [mounted, controllers(v2.as_deref(), &mountinfo)]
 }
 
-/// Which controllers are at hand: those of cgroup2's root, and those mounted as v1 hierarchies.
+/// Which controllers are at hand: those of cgroup2's root, and those mounted as v1 hierarchies; what is mounted read-only, as in
+/// containers, is not.
 fn controllers(v2: Option<&str>, mountinfo: &str) -> Finding {
     const WHY: &str = "an environment whose limit cannot be set is not compared";
     let of_v1 = |name: &str| {
         let name = if name == "io" { "blkio" } else { name };
-        let mut v1 = mountinfo.lines().filter_map(|line| line.split_once(" - cgroup "));
-        v1.any(|(_, right)| right.split([' ', ',']).any(|word| word == name))
+        let mut v1 = writable(mountinfo, " - cgroup ");
+        v1.any(|options| options.split([' ', ',']).any(|word| word == name))
     };
+    let v2 = v2.filter(|_| writable(mountinfo, " - cgroup2 ").next().is_some());
     let of_v2 = |name: &str| v2.is_some_and(|text| text.split_whitespace().any(|word| word == name));
     let missing: Vec<_> = CONTROLLERS.into_iter().filter(|name| !of_v1(name) && !of_v2(name)).collect();
     if missing.is_empty() {
@@ -49,6 +51,14 @@ fn controllers(v2: Option<&str>, mountinfo: &str) -> Finding {
     }
     let advice = "have them delegated to this place (systemd: Delegate=yes), or start bench outside of the container";
     finding("controllers", Level::Matters, format!("not at hand: {}", missing.join(", ")), WHY, advice)
+}
+
+/// Source and options of the mounts of a kind that can be written to (proc_pid_mountinfo(5)).
+fn writable<'a>(mountinfo: &'a str, kind: &'static str) -> impl Iterator<Item = &'a str> {
+    let mounts = mountinfo.lines().filter_map(move |line| line.split_once(kind));
+    let is_writable =
+        |left: &str| left.split(' ').nth(5).is_some_and(|flags| flags.split(',').any(|flag| flag == "rw"));
+    mounts.filter(move |(left, _)| is_writable(left)).map(|(_, right)| right)
 }
 
 pub(super) fn limits() -> [Finding; 2] {
@@ -162,9 +172,14 @@ mod tests {
             37 32 0:34 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n\
             38 32 0:35 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio\n\
             39 32 0:36 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory";
-        assert_eq!(controllers(Some("cpuset cpu io memory hugetlb pids rdma"), "").level, Level::Fine);
+        let v2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate";
+        let all = Some("cpuset cpu io memory hugetlb pids rdma");
+        assert_eq!(controllers(all, v2).level, Level::Fine);
         assert_eq!(controllers(Some(""), v1).value, "not at hand: pids");
-        assert_eq!(controllers(Some("pids"), v1).level, Level::Fine);
+        assert_eq!(controllers(Some("pids"), &format!("{v1}\n{v2}")).level, Level::Fine);
+        let read_only = [v2, v1].map(|mounts| mounts.replace(" rw", " ro"));
+        let nothing = "not at hand: cpu, cpuset, memory, pids, io";
+        assert_eq!(read_only.map(|mounts| controllers(all, &mounts).value), [nothing, nothing]);
         assert_eq!(controllers(None, "").value, "not at hand: cpu, cpuset, memory, pids, io");
     }
 

@@ -1,0 +1,88 @@
+//! One change, and how it is undone.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+/// One change to the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Change {
+    /// A control group: one directory per hierarchy. Undone: everything in it is killed, then it is removed. Its name holds
+    /// random digits, so that the path alone identifies it.
+    Cgroup {
+        /// Its directories.
+        paths: Vec<PathBuf>,
+    },
+    /// A file. Undone: removed when it is still the same (what is not known yet is an empty file).
+    File {
+        /// Absolute path.
+        path: PathBuf,
+        /// Which file, once it exists.
+        identity: Option<Identity>,
+    },
+    /// A folder of ours in memory or beside a run; its name holds random digits. Undone: removed with all it holds.
+    Folder {
+        /// Absolute path.
+        path: PathBuf,
+    },
+}
+
+/// Which file has a path: file systems give the number of a removed one to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    inode: u64,
+    /// Since 1970; absent where the file system does not keep it.
+    born_ns: Option<u64>,
+}
+
+impl Identity {
+    pub(super) fn of(found: &fs::Metadata) -> Identity {
+        let born = found.created().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        Identity { inode: found.ino(), born_ns: born.map(|since| since.as_nanos() as u64) }
+    }
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Change::Cgroup { paths } => {
+                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+                write!(f, "cgroup {}", paths.join(" "))
+            }
+            Change::File { path, .. } => write!(f, "file {}", path.display()),
+            Change::Folder { path } => write!(f, "folder {}", path.display()),
+        }
+    }
+}
+
+impl Change {
+    /// True for what may still be there after a power cut. Groups are the kernel's.
+    pub(super) fn outlives_power(&self) -> bool {
+        matches!(self, Change::File { .. } | Change::Folder { .. })
+    }
+
+    pub(super) fn undo(&self) -> Result<()> {
+        match self {
+            Change::Cgroup { paths } => {
+                bench_container::remove_paths(paths).with_context(|| format!("removing {self}"))
+            }
+            Change::File { path, identity } => match path.symlink_metadata() {
+                Ok(found) if identity.as_ref().map_or(found.len() == 0, |known| *known == Identity::of(&found)) => {
+                    fs::remove_file(path).with_context(|| format!("removing {}", path.display()))
+                }
+                // Gone already, or another file by now: not ours.
+                _ => Ok(()),
+            },
+            Change::Folder { path } => match fs::remove_dir_all(path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    Err(e).with_context(|| format!("removing {}", path.display()))
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+}
