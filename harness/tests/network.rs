@@ -34,6 +34,7 @@ fn all_is_checked(trial: &serde_json::Value) {
         "pace.reached_percent" => workload.contains("-paced-"),
         "net.rule_packets" => environment.ends_with("-nat"),
         "net.dropped_per_million" => workload != "udp-pps",
+        "probe.waited_percent" => workload.contains("-rr") || workload.contains("-crr"),
         // `smoke` asks for none.
         "warmup.off_percent" => false,
         fact => !OF_STORAGE.iter().any(|storage| fact.starts_with(storage)),

@@ -37,7 +37,8 @@ fn a_smoke_run_in_all_three_environments_measures_and_leaves_only_its_folder() {
     assert_eq!(trials.len(), 8);
     for trial in &trials {
         assert_eq!((&trial["failure"], &trial["invalid"]), (&serde_json::Value::Null, &serde_json::json!([])));
-        let of_others = |fact: &&str| !["net.", "pace.", "warmup."].iter().any(|other| fact.starts_with(other));
+        let of_others =
+            |fact: &&str| !["net.", "pace.", "probe.", "warmup."].iter().any(|other| fact.starts_with(other));
         let unchecked: Vec<_> = unchecked(trial).into_iter().filter(of_others).collect();
         assert!(unchecked.is_empty(), "{}: {unchecked:?}", trial["id"]);
         let metrics: Vec<_> =

@@ -336,7 +336,7 @@ fn a_process_that_was_killed_for_want_of_memory_makes_its_trial_invalid() {
     };
     let suite = format!(
         "name = \"memory\"\ntitle = \"for a test\"\nenvironments = [\"native\"]\n{}{}[[profile]]\nname = \"smoke\"\n\
-         blocks = 1\nruntime = \"1s\"\nmargin = \"10%\"\nverdicts = false\n",
+         blocks = 1\nruntime = \"1s\"\nwarm-up = \"0s\"\nsettle = \"0s\"\nsize = \"64MiB\"\nmargin = \"10%\"\nverdicts = false\n",
         workload("hungry", hungry),
         workload("modest", "true"),
     );

