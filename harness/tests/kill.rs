@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rand::{Rng, SeedableRng};
-use support::{Machine, Stage, eventually, finish, names, stage};
+use support::{Machine, Stage, eventually, finish, names, stage, within};
 
 /// What is killed, and within how many seconds from its start: suites, environments and phases.
 const VICTIMS: [(&str, f64); 11] = [
@@ -52,15 +52,15 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 
 /// Orphans come to this process, so that it can tell when none is left.
 fn assert_no_descendant(patience: Duration) {
-    let deadline = Instant::now() + patience;
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Err(Errno::ECHILD) => return,
-            Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(10)),
-            _ => {}
+    within(patience, "the end of all processes", || {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Err(Errno::ECHILD) => return true,
+                Ok(WaitStatus::StillAlive) => return false,
+                _ => {}
+            }
         }
-        assert!(Instant::now() < deadline, "processes are left");
-    }
+    });
 }
 
 /// Files that the victim may have made where everybody makes them; this program makes none there meanwhile.
@@ -103,8 +103,8 @@ fn kill(stage: &Stage, victim: &str, wait: impl FnOnce(), cache: Option<&Path>, 
         // Programs that build for the victim may have outlived it, and the first clean.
         clean();
     }
-    let half_made = cache.map(|cache| names(&cache.join("half-made"))).unwrap_or_default().into_iter();
-    assert_eq!(half_made.collect::<Vec<_>>(), Vec::<String>::new(), "{victim}, killed after {after:?}");
+    let half_made = cache.map(|cache| names(&cache.join("half-made"))).unwrap_or_default();
+    assert_eq!(half_made, Vec::<String>::new(), "{victim}, killed after {after:?}");
     let found = Machine::now();
     assert_eq!(found.differences(before), Vec::<String>::new(), "{victim}, killed after {after:?}");
 }

@@ -42,6 +42,19 @@ fn first(record: &mut Record, count: usize, change: impl Fn(&mut bench_results::
     record.trials.iter_mut().take(count).for_each(change);
 }
 
+/// Change the trials of random reads in one environment, in the first `blocks`.
+fn random_reads(
+    record: &mut Record,
+    environment: &str,
+    blocks: u32,
+    change: impl Fn(&mut bench_results::record::Trial),
+) {
+    let of = |t: &&mut bench_results::record::Trial| {
+        t.planned.workload == "rand-read" && t.planned.environment == environment && t.planned.block <= blocks
+    };
+    record.trials.iter_mut().filter(of).for_each(change);
+}
+
 fn remark(trial: &mut bench_results::record::Trial) {
     trial.remarks.push(Remark { check: "host.other_cpu_percent".into(), text: "other processes took 9 %".into() });
 }
@@ -106,12 +119,7 @@ fn a_tenth_of_the_trials_may_be_invalid_and_no_more() {
 #[test]
 fn a_comparison_may_lose_a_quarter_of_its_blocks_and_no_more() {
     let lose = |blocks: u32| {
-        move |record: &mut Record| {
-            let of = |t: &&mut bench_results::record::Trial| {
-                t.planned.workload == "rand-read" && t.planned.environment == "vm" && t.planned.block <= blocks
-            };
-            record.trials.iter_mut().filter(of).for_each(|trial| trial.failure = Some("it broke".into()));
-        }
+        move |record: &mut Record| random_reads(record, "vm", blocks, |trial| trial.failure = Some("it broke".into()))
     };
     assert_eq!(broken(lose(2)), []);
     only("pairs", "rand-read in vm has 5 of 8 blocks", lose(3));
@@ -125,14 +133,7 @@ fn a_tenth_of_the_trials_may_have_one_remark_and_no_more() {
 
 #[test]
 fn half_of_one_sides_trials_may_have_one_remark_and_no_more() {
-    let side = |blocks: u32| {
-        move |record: &mut Record| {
-            let of = |t: &&mut bench_results::record::Trial| {
-                t.planned.workload == "rand-read" && t.planned.environment == "container" && t.planned.block <= blocks
-            };
-            record.trials.iter_mut().filter(of).for_each(remark);
-        }
-    };
+    let side = |blocks: u32| move |record: &mut Record| random_reads(record, "container", blocks, remark);
     assert_eq!(broken(side(4)), []);
     only("remarks", "in 5 of 8 trials of rand-read in container, such as: other processes", side(5));
 }

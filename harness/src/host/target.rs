@@ -1,6 +1,6 @@
 //! The storage under test: what may be used, and what is refused, with the reason.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -180,9 +180,13 @@ fn check_file_system(path: &Path, needed_bytes: u64) -> Result<Vec<String>> {
 fn check_direct_io(folder: &Path) -> Result<()> {
     // Without a name: nothing stays, however this ends.
     let probe = tempfile::tempfile_in(folder).with_context(|| format!("writing to {}", folder.display()))?;
-    let path = format!("/proc/self/fd/{}", probe.as_raw_fd());
-    let direct = OpenOptions::new().read(true).write(true).custom_flags(libc_direct()).open(path);
+    let direct = reopen_directly(&probe, OpenOptions::new().read(true).write(true));
     direct.map(drop).context("its file system refuses direct I/O, without which the page cache would be measured")
+}
+
+/// Open a file without a name once more, past the page cache.
+pub(super) fn reopen_directly(file: &File, options: &mut OpenOptions) -> std::io::Result<File> {
+    options.custom_flags(libc_direct()).open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 fn libc_direct() -> i32 {

@@ -247,9 +247,13 @@ fn list(path: &str) -> Tried {
 }
 
 fn mount(source: &str, on: &str, kind: &str, flags: libc::c_ulong) -> Tried {
-    let (source, on, kind) = (text(source)?, text(on)?, text(kind)?);
-    let arguments = [source.as_ptr() as usize, on.as_ptr() as usize, kind.as_ptr() as usize, flags as usize, 0, 0];
-    call(libc::SYS_mount, arguments).map(|_| format!("mounted {on:?}"))
+    mount_with(source, on, kind, flags, "")
+}
+
+fn mount_with(source: &str, on: &str, kind: &str, flags: libc::c_ulong, options: &str) -> Tried {
+    let (source, on, kind, options) = (text(source)?, text(on)?, text(kind)?, text(options)?);
+    let [source, point, kind, options] = [&source, &on, &kind, &options].map(|text| text.as_ptr() as usize);
+    call(libc::SYS_mount, [source, point, kind, flags as usize, options, 0]).map(|_| format!("mounted {on:?}"))
 }
 
 fn unmount(path: &str) -> Tried {
@@ -265,10 +269,8 @@ fn fresh(kind: &str, own: libc::c_int) -> Tried {
 /// Any hierarchy of cgroup v1 on `/tmp`.
 fn mount_v1() -> Tried {
     let mut last = io::Error::from(ErrorKind::NotFound);
-    for options in ["memory", "cpu,cpuacct", "pids", "cpuset", "devices", "freezer", "blkio"].map(text) {
-        let (none, on, kind, options) = (text("none")?, text("/tmp")?, text("cgroup")?, options?);
-        let pointers = [&none, &on, &kind].map(|text| text.as_ptr() as usize);
-        match call(libc::SYS_mount, [pointers[0], pointers[1], pointers[2], 0, options.as_ptr() as usize, 0]) {
+    for options in ["memory", "cpu,cpuacct", "pids", "cpuset", "devices", "freezer", "blkio"] {
+        match mount_with("none", "/tmp", "cgroup", 0, options) {
             Ok(_) => return Ok("a hierarchy".to_owned()),
             Err(e) => last = e,
         }
@@ -299,10 +301,7 @@ fn strangers_by_cgroup(outside: &Outside) -> Tried {
     let mut last = io::Error::from(ErrorKind::NotFound);
     for controllers in groups.lines().filter_map(|line| line.split(':').nth(1)) {
         let kind = if controllers.is_empty() { "cgroup2" } else { "cgroup" };
-        let (none, on, kind, options) = (text("none")?, text("/tmp")?, text(kind)?, text(controllers)?);
-        let pointers = [&none, &on, &kind].map(|text| text.as_ptr() as usize);
-        if let Err(e) = call(libc::SYS_mount, [pointers[0], pointers[1], pointers[2], 0, options.as_ptr() as usize, 0])
-        {
+        if let Err(e) = mount_with("none", "/tmp", kind, 0, controllers) {
             last = e;
             continue;
         }

@@ -323,8 +323,13 @@ impl Machine {
 }
 
 /// Wait until something holds, at most a minute.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    within(Duration::from_secs(60), what, holds);
+}
+
+/// The same with another patience.
+pub fn within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !holds() {
         assert!(Instant::now() < deadline, "{what} did not come to pass");
         std::thread::sleep(Duration::from_millis(10));

@@ -164,8 +164,8 @@ impl CompareReport<'_> {
         (!panels.is_empty()).then(|| Figure {
             name: "sides",
             title: format!("{base} and {new}, block by block"),
-            caption: "Bars: means over blocks that both have. Dots: blocks, those of one block joined. Whiskers: the paired 95 % interval of \
-                      the ratio, applied to BASE's mean."
+            caption: "Bars: means over blocks that both have. Dots: blocks, those of one block joined. Whiskers: the paired 95 % \
+                      interval of the ratio, applied to BASE's mean."
                 .to_owned(),
             drawing: Drawing::Bars(Bars { series: sides(base, new), panels }),
         })

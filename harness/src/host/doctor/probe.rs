@@ -1,8 +1,7 @@
 //! Ten seconds of noise: what a spinning program loses to others on every CPU, how evenly it goes, and how evenly a disk reads.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use bench_results::simulation::{Judged, Noise, RUNS};
 use rand::{Rng, RngCore};
 use serde::Serialize;
 
+use super::super::target::reopen_directly;
 use super::read;
 use super::system::steal_ticks;
 
@@ -134,9 +134,7 @@ fn spin(cpu: usize, time: Duration) -> Spin {
 fn read_for(folder: &Path, time: Duration) -> Result<Vec<u64>> {
     let mut writable =
         tempfile::tempfile_in(folder).with_context(|| format!("making a file to read in {}", folder.display()))?;
-    let direct = rustix::fs::OFlags::DIRECT.bits() as i32;
-    let file =
-        OpenOptions::new().read(true).custom_flags(direct).open(format!("/proc/self/fd/{}", writable.as_raw_fd()));
+    let file = reopen_directly(&writable, OpenOptions::new().read(true));
     let file = file.with_context(|| format!("opening a file in {} past the page cache", folder.display()))?;
     let mut content = vec![0; FILE_BYTES];
     rand::rng().fill_bytes(&mut content);
