@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bench_results::Unit;
 use bench_results::record::{Accelerator, Break, Environment, Run, State, Trial};
 use bench_results::store::Record;
+use bench_results::{Unit, host};
 
 use crate::report::{InstanceRow, LeftOutRow, MeasurementRow, Sameness, SamenessCell, SamenessRow, Trouble};
 use crate::units;
@@ -43,6 +43,7 @@ pub(crate) fn facts(run: &Run) -> Vec<String> {
     for name in ["cpu.model", "kernel.release"] {
         facts.extend(run.fingerprint.get(name).cloned());
     }
+    facts.extend(host::label(run));
     let memory = units::chosen(run.limits.memory_bytes as f64, Unit::Bytes);
     facts.push(format!("CPUs {}, memory {memory}", run.limits.cpus));
     if let Some(target) = &run.target {

@@ -11,7 +11,7 @@ use crate::reportable::{self, Reportable};
 use crate::statistics::{self, Interval};
 use crate::store::Record;
 use crate::verdict::{Verdict, decide, edges, judge};
-use crate::{paper, patterns, sentence};
+use crate::{host, paper, patterns, sentence};
 
 /// Fewer blocks give no verdict.
 pub const LEAST_BLOCKS: usize = 3;
@@ -401,7 +401,9 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
 }
 
 fn why_no_verdict(about: &About<'_>, blocks: usize, emulated: bool) -> Option<String> {
-    if emulated {
+    if let Some(why) = host::why_not_judged(&about.record.run) {
+        Some(why.to_owned())
+    } else if emulated {
         Some("emulated: says nothing about KVM".to_owned())
     } else if !about.record.run.plan.profile.verdicts {
         Some(format!("the profile `{}` gives no verdicts", about.record.run.plan.profile.name))

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::analysis::Values;
+use crate::host;
 use crate::paper::{Claim, Predicate, paper};
 use crate::record::{Environment, Kind, Trial};
 use crate::statistics::{self, Interval};
@@ -64,7 +65,7 @@ pub(crate) fn judge_claims(record: &Record, values: &Values<'_>) -> Vec<ClaimRes
 }
 
 fn judge(claim: &Claim, record: &Record, values: &Values<'_>) -> ClaimResult {
-    let (outcome, evidence) = match &claim.predicate {
+    let judged = || match &claim.predicate {
         Predicate::Ratio { numerator, denominator, metric, workloads, at_least, at_most } => {
             let band = Interval { low: at_least.unwrap_or(0.0), high: at_most.unwrap_or(f64::INFINITY) };
             let about = Ratio { sides: [numerator, denominator], metric, workloads, band };
@@ -75,6 +76,7 @@ fn judge(claim: &Claim, record: &Record, values: &Values<'_>) -> ClaimResult {
         }
         Predicate::WhoseKernel => judge_kernel(record),
     };
+    let (outcome, evidence) = on_emulated_machine(record).unwrap_or_else(judged);
     ClaimResult {
         id: claim.id.clone(),
         sentence: claim.sentence.clone(),
@@ -116,6 +118,11 @@ fn kind_name(kind: Kind) -> &'static str {
 fn no_verdicts(record: &Record) -> Option<Outcome> {
     let profile = &record.run.plan.profile;
     (!profile.verdicts).then(|| Outcome::NotTested(format!("the profile `{}` gives no verdicts", profile.name)))
+}
+
+/// Not tested, where the machine itself is emulated: no predicate is asked.
+fn on_emulated_machine(record: &Record) -> Option<(Outcome, String)> {
+    host::why_not_judged(&record.run).map(|why| (Outcome::NotTested(why.to_owned()), String::new()))
 }
 
 fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outcome, String) {

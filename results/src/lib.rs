@@ -9,6 +9,7 @@ pub mod archive;
 pub mod calibration;
 pub mod claims;
 pub mod compare;
+pub mod host;
 pub mod metric;
 pub mod paper;
 pub mod patterns;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::analysis::{Comparison, LEAST_BLOCKS, analyse};
+use crate::host;
 use crate::metric;
 use crate::simulation::{Judged, LEAST_RESIDUALS, Noise, RUNS, Rates, worse_by};
 use crate::statistics::Interval;
@@ -118,6 +119,9 @@ pub fn power(record: &Record, margin: Option<f64>, power: f64) -> Result<Power, 
         return Err(PowerError::NoVerdicts { run: run.id.clone(), profile: profile.name.clone() });
     }
     let margin = margin.unwrap_or(profile.margin);
+    if let Some(why) = host::why_not_judged(run) {
+        return Err(PowerError::Nothing { run: run.id.clone(), reasons: why.to_owned() });
+    }
     let (mut rows, mut left_out) = (Vec::new(), Vec::new());
     let analysis = analyse(record);
     for comparison in analysis.comparisons.iter().filter(|comparison| comparison.deciding) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::analysis::{Comparison, LEAST_BLOCKS};
+use crate::host::Host;
 use crate::metric;
 use crate::record::{Baseline, Break, Environment, Kind, Run, State, Trial};
 use crate::sentence::{percent, plural};
@@ -43,7 +44,8 @@ pub struct Reason {
 }
 
 /// All rules: name, and what makes a run not reportable.
-pub const RULES: [(&str, &str); 14] = [
+pub const RULES: [(&str, &str); 15] = [
+    ("emulated", "the machine's own CPU is emulated (TCG): its times say nothing"),
     ("profile", "the profile gives no verdicts: `smoke` exists to show that everything works"),
     ("complete", "not every planned trial was executed and recorded"),
     ("blocks", "fewer than 3 blocks were planned"),
@@ -76,6 +78,7 @@ pub fn judge(record: &Record, comparisons: &[Comparison]) -> Reportable {
     let complete = about.run.state == State::Complete;
     let mut reasons = Vec::new();
     let mut add = |rule, text: Option<String>| reasons.extend(text.map(|text| Reason { rule, text }));
+    add("emulated", about.emulated());
     add("profile", about.profile());
     add("complete", about.complete());
     add("blocks", about.blocks());
@@ -112,6 +115,11 @@ impl<'a> About<'a> {
             self.environment(&trial.planned.environment).is_none_or(|environment| !environment.is_emulated())
         };
         self.record.trials.iter().filter(real)
+    }
+
+    fn emulated(&self) -> Option<String> {
+        let emulated = Host::of(self.run) == Host::Emulated;
+        emulated.then(|| "the machine's own CPU is emulated: its times say nothing".to_owned())
     }
 
     fn profile(&self) -> Option<String> {

@@ -1,6 +1,7 @@
 //! Comparisons and the headline in words.
 
 use crate::analysis::{Comparison, loss};
+use crate::host;
 use crate::metric::{Direction, Metric, Unit};
 use crate::record::{Environment, Kind};
 use crate::statistics::Interval;
@@ -69,8 +70,24 @@ pub(crate) fn comparison(comparison: &Comparison, margin: f64, metric: &Metric) 
     }
 }
 
-/// The sentence at the top: one part for each environment.
+/// The sentence at the top: one part for each environment, and what machine this is where it is not bare metal.
 pub(crate) fn headline(record: &Record, comparisons: &[Comparison]) -> String {
+    let run = &record.run;
+    if let Some(why) = host::why_not_judged(run) {
+        return format!("not judged: {why}");
+    }
+    let said = environments(record, comparisons);
+    if host::judged_all_the_same(run) {
+        return format!("test build on an emulated CPU, means nothing: {said}");
+    }
+    match host::label(run) {
+        Some(label) => format!("{said} ({label})"),
+        None => said,
+    }
+}
+
+/// One part for each environment.
+fn environments(record: &Record, comparisons: &[Comparison]) -> String {
     let run = &record.run;
     let control = run.plan.control.as_deref();
     let judged = run.environments.iter().filter(|e| e.name != run.plan.reference && Some(e.name.as_str()) != control);

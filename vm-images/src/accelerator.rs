@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,12 @@ pub enum KvmVerdict {
     /// QEMU gave up, and its words.
     QemuAborts(String),
     /// The guest was never heard of, or panicked.
-    NeverComesUp(String),
+    NeverComesUp {
+        /// Its last words, or that it had none.
+        why: String,
+        /// How long it was waited for, in seconds; absent where it ended by itself.
+        waited_s: Option<u64>,
+    },
 }
 
 impl std::fmt::Display for KvmVerdict {
@@ -36,7 +42,7 @@ impl std::fmt::Display for KvmVerdict {
             ),
             KvmVerdict::NoPermission(why) => write!(f, "/dev/kvm cannot be opened ({why}): be root or in the group kvm"),
             KvmVerdict::QemuAborts(said) => write!(f, "QEMU gives up under KVM ({said}); {TRAP}"),
-            KvmVerdict::NeverComesUp(why) => write!(f, "a guest does not boot under KVM ({why}); {TRAP}"),
+            KvmVerdict::NeverComesUp { why, .. } => write!(f, "a guest does not boot under KVM ({why}); {TRAP}"),
         }
     }
 }
@@ -51,12 +57,22 @@ impl KvmVerdict {
         }
     }
 
-    /// From a boot that failed.
-    pub fn of_failure(error: &BootError) -> KvmVerdict {
-        match error {
-            BootError::QemuExited { said, .. } => KvmVerdict::QemuAborts(said.clone()),
-            other => KvmVerdict::NeverComesUp(other.to_string()),
+    /// From a boot under KVM that failed; `None` where image or configuration are to blame, which says nothing about KVM.
+    pub fn of_failure(error: &BootError) -> Option<KvmVerdict> {
+        if !error.may_be_of_kvm() {
+            return None;
         }
+        let waited_s = match error {
+            BootError::QemuExited { said, .. } => return Some(KvmVerdict::QemuAborts(said.clone())),
+            BootError::NeverCameUp { seconds, .. } => Some(*seconds),
+            _ => None,
+        };
+        Some(KvmVerdict::NeverComesUp { why: error.to_string(), waited_s })
+    }
+
+    /// True when it may be another one with this patience: a slow boot is no broken one.
+    fn may_change(&self, patience: Duration) -> bool {
+        matches!(self, KvmVerdict::NeverComesUp { waited_s: Some(waited_s), .. } if *waited_s < patience.as_secs())
     }
 }
 
@@ -78,10 +94,11 @@ fn key(qemu: &Path) -> String {
     format!("{release} {boot} {} {stamp:?}", qemu.display())
 }
 
-/// What was found out before, if nothing has changed since.
-pub fn recall(cache: &Path, qemu: &Path) -> Option<KvmVerdict> {
+/// What was found out before, if nothing has changed since, and no guest that was given up sooner would now be given this long.
+pub fn recall(cache: &Path, qemu: &Path, patience: Duration) -> Option<KvmVerdict> {
     let remembered: Remembered = serde_json::from_slice(&fs::read(file(cache)).ok()?).ok()?;
-    (remembered.key == key(qemu)).then_some(remembered.verdict)
+    let holds = remembered.key == key(qemu) && !remembered.verdict.may_change(patience);
+    holds.then_some(remembered.verdict)
 }
 
 /// Keep what was found out; a cache that cannot be written costs a second probe.
@@ -94,14 +111,26 @@ pub fn remember(cache: &Path, qemu: &Path, verdict: &KvmVerdict) {
 mod tests {
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(20);
+
     #[test]
     fn what_was_found_is_remembered_for_this_qemu() {
         let cache = tempfile::tempdir().unwrap();
         let verdict = KvmVerdict::QemuAborts("an assertion failed".into());
         remember(cache.path(), Path::new("/bin/true"), &verdict);
-        assert_eq!(recall(cache.path(), Path::new("/bin/true")), Some(verdict));
-        assert_eq!(recall(cache.path(), Path::new("/bin/false")), None);
+        assert_eq!(recall(cache.path(), Path::new("/bin/true"), PATIENCE), Some(verdict));
+        assert_eq!(recall(cache.path(), Path::new("/bin/false"), PATIENCE), None);
         fs::write(file(cache.path()), "{").unwrap();
-        assert_eq!(recall(cache.path(), Path::new("/bin/true")), None);
+        assert_eq!(recall(cache.path(), Path::new("/bin/true"), PATIENCE), None);
+    }
+
+    #[test]
+    fn a_guest_that_was_given_up_is_tried_again_with_more_patience() {
+        let cache = tempfile::tempdir().unwrap();
+        let error = BootError::NeverCameUp { seconds: 20, started: false, console: String::new() };
+        let verdict = KvmVerdict::of_failure(&error).unwrap();
+        remember(cache.path(), Path::new("/bin/true"), &verdict);
+        assert_eq!(recall(cache.path(), Path::new("/bin/true"), PATIENCE), Some(verdict));
+        assert_eq!(recall(cache.path(), Path::new("/bin/true"), PATIENCE * 2), None);
     }
 }

@@ -1,6 +1,7 @@
 //! A guest that boots, and what is wrong with one that does not.
 
 use std::future::Future;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -12,6 +13,14 @@ use tokio::time::{sleep, timeout};
 use crate::qemu::Sockets;
 use crate::qmp::{Qmp, QmpError};
 
+/// How every complaint of the guest's `/init` begins on its console.
+pub(crate) const COMPLAINT: &str = "bench: guest: ";
+/// On the console as soon as the guest's `/init` runs.
+pub(crate) const STARTED: &str = "bench: guest started";
+/// Panics of a kernel that got as far as its initramfs, and could not use it (kernel: init/main.c, init/do_mounts.c, mm/oom_kill.c).
+const PANICS_OF_IMAGES: [&str; 5] =
+    ["No working init found", "VFS: Unable to mount root", "Requested init", "deadlocked on memory", "Out of memory"];
+
 /// A guest did not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
@@ -19,8 +28,14 @@ pub enum BootError {
     #[error("QEMU ended ({status}): {said}")]
     QemuExited {
         /// How.
-        status: String,
+        status: ExitStatus,
         /// Its last words.
+        said: String,
+    },
+    /// Our first process in the guest could not prepare it.
+    #[error("the guest's first process gave up: {said}")]
+    InitFailed {
+        /// Its own words.
         said: String,
     },
     /// The guest's kernel gave up.
@@ -30,10 +45,16 @@ pub enum BootError {
         console: String,
     },
     /// Nothing was heard of it in time.
-    #[error("the guest did not come up within {seconds} s{}", after_words(.console))]
+    #[error(
+        "the guest did not come up within {seconds} s{}{}; the option boot-timeout= gives it longer",
+        if *.started { ", though its first process started" } else { "" },
+        after_words(.console)
+    )]
     NeverCameUp {
         /// How long it was waited for.
         seconds: u64,
+        /// Whether its kernel had booted.
+        started: bool,
         /// The end of its console.
         console: String,
     },
@@ -55,27 +76,40 @@ impl BootError {
     pub fn diagnose(sockets: &Sockets, status: Option<ExitStatus>, waited: Duration) -> BootError {
         let console = tail(&sockets.console, 6);
         let whole = std::fs::read(&sockets.console).unwrap_or_default();
-        let panicked = String::from_utf8_lossy(&whole).contains("Kernel panic");
+        let whole = String::from_utf8_lossy(&whole);
+        if let Some(said) = whole.lines().find_map(|line| line.trim().strip_prefix(COMPLAINT)) {
+            return BootError::InitFailed { said: said.to_owned() };
+        }
+        if whole.contains("Kernel panic") {
+            let about = [&["Kernel panic"], &PANICS_OF_IMAGES[..]].concat();
+            return BootError::GuestPanicked { console: lines_about(&whole, &about) };
+        }
         match status {
-            _ if panicked => {
-                BootError::GuestPanicked { console: lines_about(&whole, &["Kernel panic", "bench: guest"]) }
-            }
             Some(status) => {
                 let said = [tail(&sockets.log, 3), console].into_iter().find(|text| !text.is_empty());
-                BootError::QemuExited {
-                    status: status.to_string(),
-                    said: said.unwrap_or_else(|| "it said nothing".into()),
-                }
+                BootError::QemuExited { status, said: said.unwrap_or_else(|| "it said nothing".into()) }
             }
-            None => BootError::NeverCameUp { seconds: waited.as_secs(), console },
+            None => BootError::NeverCameUp { seconds: waited.as_secs(), started: whole.contains(STARTED), console },
+        }
+    }
+
+    /// True when KVM may be to blame; false when it is the image or the configuration, with which no accelerator would do.
+    pub fn may_be_of_kvm(&self) -> bool {
+        match self {
+            // Refused arguments and files end QEMU in good order, without a word about KVM.
+            BootError::QemuExited { status, said } => {
+                status.signal().is_some() || said.to_ascii_lowercase().contains("kvm")
+            }
+            BootError::InitFailed { .. } | BootError::Qmp(_) => false,
+            BootError::GuestPanicked { console } => !PANICS_OF_IMAGES.iter().any(|words| console.contains(words)),
+            BootError::NeverCameUp { started, .. } => !started,
         }
     }
 }
 
 /// The lines of a log that hold one of these words.
-fn lines_about(log: &[u8], words: &[&str]) -> String {
-    let text = String::from_utf8_lossy(log);
-    let found = text.lines().filter(|line| words.iter().any(|word| line.contains(word))).map(str::trim);
+fn lines_about(log: &str, words: &[&str]) -> String {
+    let found = log.lines().filter(|line| words.iter().any(|word| line.contains(word))).map(str::trim);
     found.take(6).collect::<Vec<_>>().join(" | ")
 }
 
@@ -90,7 +124,7 @@ fn tail(path: &Path, count: usize) -> String {
 }
 
 /// How long a QEMU that closed its socket may take to end.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+pub const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The control of a running guest.
 #[derive(Debug)]
@@ -166,6 +200,52 @@ async fn connect(path: &Path) -> UnixStream {
         match UnixStream::connect(path).await {
             Ok(stream) => return stream,
             Err(_) => sleep(Duration::from_millis(2)).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The diagnosis of a guest with this console and QEMU's own log.
+    fn diagnosis(console: &str, log: &str, status: Option<i32>) -> BootError {
+        let folder = tempfile::tempdir().unwrap();
+        let sockets = Sockets::in_folder(folder.path());
+        std::fs::write(&sockets.console, console).unwrap();
+        std::fs::write(&sockets.log, log).unwrap();
+        BootError::diagnose(&sockets, status.map(ExitStatus::from_raw), Duration::from_secs(9))
+    }
+
+    #[test]
+    fn an_image_that_does_not_work_is_no_fault_of_kvm() {
+        let init = "bench: guest started\r\nbench: guest: mounting the root disk /dev/vda: ENOENT\r\n\
+                    [ 1.2] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\r\n";
+        let vfs = "[ 1.0] VFS: Unable to mount root fs on unknown-block(0,0)\n[ 1.0] Kernel panic - not syncing: VFS\n";
+        for (console, log, status, said) in [
+            (init, "", Some(0), "gave up: mounting the root disk /dev/vda: ENOENT"),
+            (init, "", None, "gave up: mounting the root disk"),
+            (vfs, "", Some(0), "VFS: Unable to mount root"),
+            ("", "qemu: cannot set up guest memory 'ram': Cannot allocate memory", Some(0x100), "guest memory"),
+            ("", "qemu: -device virtio-blk-pci,x=1: Property 'x' not found", Some(0x100), "Property"),
+            ("bench: guest started\n", "", None, "within 9 s, though its first process started"),
+        ] {
+            let error = diagnosis(console, log, status);
+            assert!(!error.may_be_of_kvm() && error.to_string().contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_only_kvm_can_do_is_put_down_to_it() {
+        for (console, log, status) in [
+            ("", "qemu: failed to initialize kvm: Permission denied", Some(0x100)),
+            ("", "qemu: ../target/i386/kvm/kvm.c: Assertion `ret == cpu->kvm_msr_buf->nmsrs' failed.", Some(6)),
+            ("", "", Some(11)),
+            ("[ 0.1] Kernel panic - not syncing: timer doesn't work\n", "", Some(0)),
+            ("", "", None),
+        ] {
+            let error = diagnosis(console, log, status);
+            assert!(error.may_be_of_kvm(), "{error}");
         }
     }
 }

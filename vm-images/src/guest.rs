@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 
+use crate::boot::{COMPLAINT, STARTED};
+
 /// Path of the target's device inside.
 pub const TARGET_IN_GUEST: &str = "/target";
 /// Where its scheduler can be read inside: the root is the first disk, the target the second.
@@ -40,7 +42,7 @@ pub fn guest_main() -> ! {
     match serve(&mut warnings) {
         Ok(()) => {}
         Err(e) => {
-            eprintln!("bench: guest: {e}");
+            eprintln!("{COMPLAINT}{e}");
             std::process::exit(1);
         }
     }
@@ -60,12 +62,13 @@ fn special(kind: &str, on: &str, options: Option<&str>) -> Result<(), String> {
 }
 
 fn serve(warnings: &mut Vec<String>) -> Result<(), String> {
+    eprintln!("{STARTED}");
     special("proc", "/proc", None)?;
     special("sysfs", "/sys", None)?;
     special("devtmpfs", "/dev", None)?;
     start_cpus()?;
-    load_modules()?;
-    enter_root(warnings)?;
+    let refused = load_modules()?;
+    enter_root(warnings).map_err(|e| if refused.is_empty() { e } else { format!("{e} ({})", refused.join("; ")) })?;
     let _ = rustix::system::sethostname(b"guest");
     let port = doing(open_port(), "opening the agent's port")?;
     let mut output = doing(port.try_clone(), "opening the agent's port twice")?;
@@ -84,19 +87,21 @@ fn start_cpus() -> Result<(), String> {
     Ok(())
 }
 
-/// Load what is in `/modules`, in the order of the names.
-fn load_modules() -> Result<(), String> {
+/// Load what is in `/modules`, in the order of the names; those that the kernel refused. Some need a CPU that is not there, such as
+/// `crc32c-intel`, and others do instead: what is missing shows when it is used.
+fn load_modules() -> Result<Vec<String>, String> {
     let entries = doing(fs::read_dir("/modules"), "reading /modules")?;
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     files.sort();
+    let mut refused = Vec::new();
     for path in files {
         let file = doing(File::open(&path), "opening a module")?;
         match rustix::system::finit_module(file, c"", 0) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(e) => return Err(format!("loading {}: {e}", path.display())),
+            Err(e) => refused.push(format!("loading {}: {e}", path.display())),
         }
     }
-    Ok(())
+    Ok(refused)
 }
 
 /// Wait for something to be there.
@@ -111,12 +116,13 @@ fn wait<T>(what: &str, find: impl Fn() -> Option<T>) -> Result<T, String> {
     }
 }
 
-/// Name of the disk with this serial number.
+/// Name of the disk with this serial number, whose node in `/dev` comes a moment after its entry in sysfs.
 fn disk(serial: &str) -> Option<String> {
     let entries = fs::read_dir("/sys/block").ok()?.flatten();
     let of =
         |name: &String| fs::read_to_string(format!("/sys/block/{name}/serial")).is_ok_and(|text| text.trim() == serial);
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).find(of)
+    let name = entries.filter_map(|entry| entry.file_name().into_string().ok()).find(of)?;
+    Path::new("/dev").join(&name).exists().then_some(name)
 }
 
 /// Make the tools tree the root, as it is in a container.

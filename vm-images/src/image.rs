@@ -8,10 +8,10 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 use crate::tools::{ToolsTree, hex};
-use crate::{ImageError, initramfs, io, kernel, modules, run};
+use crate::{ImageError, initramfs, io, kernel, modules, program, run};
 
 /// Raised when what is in an image changes though nothing it is made from does.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// Everything that a guest boots from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,11 @@ impl Image {
     ) -> Result<Image, ImageError> {
         let _lock = crate::cache::lock(cache)?;
         let kernel = kernel::find(cache, kernel, progress)?;
-        let key = key(&[&kernel.image, executable], FORMAT)?;
+        // A kernel that is installed anew, or a module that is added, changes kmod's index.
+        let index = kernel.modules.as_ref().map(|folder| folder.join("modules.dep")).filter(|index| index.exists());
+        let parts: Vec<&Path> =
+            [&kernel.image].into_iter().chain(&index).map(PathBuf::as_path).chain([executable]).collect();
+        let key = key(&parts, FORMAT)?;
         let initramfs = cache.join(format!("initramfs-{}.cpio", &key[..16]));
         if !initramfs.exists() {
             progress("building the guest's initramfs");
@@ -100,10 +104,9 @@ fn appear(path: &Path, make: impl FnOnce(&Path) -> Result<(), ImageError>) -> Re
 /// An ext4 image of the tree, without root and without a loop mount.
 fn write_root(path: &Path, tree: &ToolsTree) -> Result<(), ImageError> {
     let mebibytes = size(&tree.path)? * 11 / 10 / (1 << 20) + 16;
-    let mke2fs = ["/usr/sbin/mke2fs", "/sbin/mke2fs"].into_iter().find(|program| Path::new(program).exists());
     // One block size and seeds of our own: the same tree gives the same file system.
     let fixed = "00000000-0000-4000-8000-000000000001";
-    run(Command::new(mke2fs.unwrap_or("mke2fs"))
+    run(program("mke2fs")
         .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-O", "^has_journal", "-U", fixed])
         .args(["-E", &format!("root_owner=0:0,hash_seed={fixed}"), "-d"])
         .arg(&tree.path)

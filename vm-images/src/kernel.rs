@@ -23,26 +23,51 @@ pub(crate) struct Kernel {
 /// The kernel asked for, else the host's own, else the distribution's.
 pub(crate) fn find(cache: &Path, asked: Option<&Path>, progress: &mut dyn FnMut(&str)) -> Result<Kernel, ImageError> {
     if let Some(image) = asked {
-        return of_image(image);
+        let kernel = of_image(image)?;
+        if kernel.modules.is_none() {
+            let release = &kernel.release;
+            progress(&format!(
+                "no modules of {release} beside {} or on this machine: it must have virtio and ext4 built in",
+                image.display()
+            ));
+        }
+        return Ok(kernel);
     }
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
-    let image = PathBuf::from(format!("/boot/vmlinuz-{release}"));
-    let modules = PathBuf::from(format!("/lib/modules/{release}"));
-    if fs::File::open(&image).is_ok() && modules.join("kernel").is_dir() {
-        return Ok(Kernel { image, release, modules: Some(modules) });
+    match own(Path::new("/")) {
+        Some(kernel) => Ok(kernel),
+        None => packaged(cache, progress),
     }
-    packaged(cache, progress)
 }
 
-/// A kernel that the user names: its release is in the image, its modules beside it (`../lib/modules`) or on the host.
+/// The running kernel below a root folder: where Debian, Ubuntu and SUSE put its image, and where Fedora, Arch and SUSE do.
+fn own(root: &Path) -> Option<Kernel> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?.trim().to_owned();
+    let modules = modules(root, &release)?;
+    let boot = root.join("boot").join(format!("vmlinuz-{release}"));
+    let mut images = [boot, modules.join("vmlinuz")].into_iter();
+    let image = images.find(|image| fs::File::open(image).is_ok())?;
+    Some(Kernel { image, release, modules: Some(modules) })
+}
+
+/// The folder of a kernel's modules below a root folder.
+fn modules(root: &Path, release: &str) -> Option<PathBuf> {
+    let folders = ["lib/modules", "usr/lib/modules"].map(|folder| root.join(folder).join(release));
+    // Modules that were built by hand may stand outside of `kernel`; headers alone have neither.
+    folders.into_iter().find(|folder| ["kernel", "modules.dep"].iter().any(|name| folder.join(name).exists()))
+}
+
+/// A kernel that the user names: its release is in the image; its modules are in the image's own folder
+/// (`lib/modules/RELEASE/vmlinuz`), below the root that the image is in (`boot/vmlinuz`), or on the host.
 fn of_image(image: &Path) -> Result<Kernel, ImageError> {
     let bytes = fs::read(image).map_err(io("reading the kernel", image))?;
     let release = release(&bytes).ok_or_else(|| {
         ImageError::Missing(format!("{} is not a kernel image that QEMU can boot (a bzImage)", image.display()))
     })?;
-    let beside = image.parent().and_then(Path::parent).map(|parent| parent.join("lib/modules").join(&release));
-    let host = PathBuf::from("/lib/modules").join(&release);
-    let modules = beside.into_iter().chain([host]).find(|folder| folder.join("kernel").is_dir());
+    // Relative to what the name leads to: `/vmlinuz` and `/boot/vmlinuz` are links on many hosts.
+    let real = fs::canonicalize(image).map_err(io("finding the kernel", image))?;
+    let roots =
+        [real.as_path(), image].into_iter().flat_map(|path| path.ancestors().skip(1).take(5)).chain([Path::new("/")]);
+    let modules = roots.map(|root| modules(root, &release)).find_map(|found| found);
     Ok(Kernel { image: image.to_path_buf(), release, modules })
 }
 
@@ -87,8 +112,8 @@ fn unpacked(cache: &Path) -> Option<Kernel> {
         .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-")))
         .max()?;
     let release = image.file_name()?.to_str()?.strip_prefix("vmlinuz-")?.to_owned();
-    let modules = [root.join("lib/modules"), root.join("usr/lib/modules")].map(|folder| folder.join(&release));
-    Some(Kernel { image, release, modules: modules.into_iter().find(|folder| folder.is_dir()) })
+    let modules = modules(&root, &release);
+    Some(Kernel { image, release, modules })
 }
 
 /// The package that [`PACKAGE`] depends on now.
@@ -128,7 +153,46 @@ mod tests {
     #[test]
     fn a_file_that_is_no_kernel_is_refused() {
         assert_eq!(release(b"MZ"), None);
-        let error = of_image(Path::new("/bin/true")).unwrap_err().to_string();
+        let error = of_image(Path::new("/bin/sh")).unwrap_err().to_string();
         assert!(error.contains("not a kernel image"), "{error}");
+    }
+
+    /// The head of a bzImage of this release.
+    fn image(path: &Path, release: &str) {
+        let mut bytes = vec![0; 0x400];
+        bytes[0x202..0x206].copy_from_slice(b"HdrS");
+        bytes[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
+        bytes[0x300..0x300 + release.len()].copy_from_slice(release.as_bytes());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn modules_are_found_where_distributions_put_them() {
+        for (kernel, modules) in [
+            ("boot/vmlinuz-1.2.3", "lib/modules/1.2.3"),
+            ("boot/vmlinuz-1.2.3", "usr/lib/modules/1.2.3"),
+            ("usr/lib/modules/1.2.3/vmlinuz", "usr/lib/modules/1.2.3"),
+            ("boot/efi/entry/1.2.3/linux", "usr/lib/modules/1.2.3"),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let (kernel, modules) = (root.path().join(kernel), root.path().join(modules));
+            image(&kernel, "1.2.3 (builder)");
+            fs::create_dir_all(modules.join("kernel")).unwrap();
+            let link = root.path().join("vmlinuz");
+            std::os::unix::fs::symlink(&kernel, &link).unwrap();
+            for named in [&kernel, &link] {
+                let found = of_image(named).unwrap();
+                assert_eq!(found.release, "1.2.3");
+                assert_eq!(found.modules.unwrap().canonicalize().unwrap(), modules, "{}", named.display());
+            }
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_modules_has_none() {
+        let root = tempfile::tempdir().unwrap();
+        image(&root.path().join("bzImage"), "1.2.3-none");
+        assert_eq!(of_image(&root.path().join("bzImage")).unwrap().modules, None);
     }
 }

@@ -11,6 +11,7 @@ mod image;
 mod initramfs;
 mod kernel;
 mod modules;
+mod programs;
 mod qemu;
 mod qmp;
 mod resident;
@@ -18,10 +19,11 @@ mod sources;
 mod tools;
 
 pub use accelerator::{KvmVerdict, recall, remember};
-pub use boot::{BootError, Guest};
+pub use boot::{BootError, Guest, LAST_WORDS};
 pub use cache::{CacheItem, list, remove, remove_half_made};
 pub use guest::{TARGET_IN_GUEST, TARGET_SCHEDULER, TARGET_STAT, guest_main, is_guest_init};
 pub use image::{Image, agent_executable};
+pub use programs::{PROGRAMS, Program};
 pub use qemu::{Accelerator, Config, Disk, Sockets, TARGET_NODE, Tap, argv, detect_aio};
 pub use qmp::{Qmp, QmpError};
 pub use resident::{Resident, pin_vcpus, resident, unpinned_vcpus};
@@ -49,6 +51,16 @@ pub enum ImageError {
         /// Its last words.
         said: String,
     },
+    /// A program that builds images is not installed.
+    #[error("`{name}` is missing ({purpose}): install the package {package}, or let `bench doctor --install` do it")]
+    NoProgram {
+        /// Its name.
+        name: String,
+        /// What it is for.
+        purpose: &'static str,
+        /// Debian's package of it.
+        package: &'static str,
+    },
     /// Something needed is not there, and what to do.
     #[error("{0}")]
     Missing(String),
@@ -59,15 +71,4 @@ pub(crate) fn io(doing: &'static str, path: &std::path::Path) -> impl FnOnce(std
     move |source| ImageError::Io { doing, path, source }
 }
 
-/// Run a program to its end; its standard output.
-pub(crate) fn run(command: &mut std::process::Command) -> Result<Vec<u8>, ImageError> {
-    let shown = format!("{command:?}").replace('"', "");
-    let failed = |said: String| ImageError::Program { command: shown.clone(), said };
-    let output = command.stdin(std::process::Stdio::null()).output().map_err(|e| failed(e.to_string()))?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last: Vec<_> = said.lines().rev().filter(|line| !line.trim().is_empty()).take(2).collect();
-    Err(failed(format!("{} ({})", last.into_iter().rev().collect::<Vec<_>>().join("; "), output.status)))
-}
+pub(crate) use programs::{program, run};

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use bench_results::record::Kind;
 
+use crate::quantity::parse_duration;
+
 /// An environment's definition. Of which programs and images it needs, nothing is checked here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvironmentDefinition {
@@ -56,6 +58,8 @@ enum Values {
     Path,
     /// A whole number above 0.
     Count,
+    /// A time of at least a second.
+    Duration,
     OneOf(&'static [&'static str]),
 }
 
@@ -80,6 +84,7 @@ fn options(kind: Kind) -> &'static [(&'static str, Values)] {
             ("aio", Values::OneOf(&["io_uring", "native", "threads"])),
             ("cache", Values::OneOf(&["none", "directsync", "writeback", "writethrough", "unsafe"])),
             ("iothread", YES_NO),
+            ("boot-timeout", Values::Duration),
             ("net", Values::OneOf(&["none", "bridge", "routed", "hook", "nat"])),
         ],
     }
@@ -134,6 +139,8 @@ fn parse_option(kind: Kind, text: &str) -> Result<(String, String), EnvironmentE
         Values::Path => Some("an absolute path".to_owned()),
         Values::Count if value.parse::<u64>().is_ok_and(|count| count > 0) => None,
         Values::Count => Some("a whole number above 0".to_owned()),
+        Values::Duration if parse_duration(value).is_ok_and(|seconds| (1.0..=86_400.0).contains(&seconds)) => None,
+        Values::Duration => Some("a time from 1s to 1d, such as 90s or 5min".to_owned()),
         Values::OneOf(known) if known.contains(&value) => None,
         Values::OneOf(known) => Some(format!("one of {}", known.join(", "))),
     };
@@ -182,6 +189,8 @@ mod tests {
             ("vm:qemu=qemu", "absolute path"),
             ("container:read_iops=0", "above 0"),
             ("container:write_iops=1.5", "whole number"),
+            ("vm:boot-timeout=90", "such as 90s"),
+            ("vm:boot-timeout=0s", "from 1s"),
             ("vm:accel", "KEY=VALUE"),
             ("native:qemu=/x", "fio"),
             ("", "native, container and vm"),

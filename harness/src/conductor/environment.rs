@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bench_agent::{Job, JobStatus, printable};
@@ -66,8 +67,9 @@ impl Environment {
             Kind::Native => (Start::Native, None),
             Kind::Container => (Start::Container(container::Options::of(definition, route, setting)?), None),
             Kind::Vm => {
-                let (config, note) = guest(definition, route, setting).await?;
-                (Start::Vm(Box::new(vm::Machine { config, patience: vm::BOOT })), note)
+                let patience = vm::Patience::of(definition.options.get("boot-timeout").map(String::as_str));
+                let (config, note) = guest(definition, route, setting, patience.probe).await?;
+                (Start::Vm(Box::new(vm::Machine { config, patience: patience.boot })), note)
             }
         };
         let place = place(definition, route, setting)?;
@@ -352,11 +354,12 @@ fn network(kind: Kind, setting: &Setting) -> Result<Network> {
     })
 }
 
-/// The guest of a definition, without the paths of one instance, and why it is emulated if it is.
+/// The guest of a definition, without the paths of one instance, and why it is emulated if it is. `patience`: with KVM's first boot.
 async fn guest(
     definition: &EnvironmentDefinition,
     route: Option<Route>,
     setting: &Setting,
+    patience: Duration,
 ) -> Result<(Config, Option<String>)> {
     let option = |name: &str| definition.options.get(name).map(String::as_str);
     let qemu = match option("qemu") {
@@ -392,17 +395,22 @@ async fn guest(
         mitigations: fingerprint::mitigations_option(),
         runtime_dir: PathBuf::new(),
     };
-    let note = choose_accelerator(option("accel").unwrap_or("auto"), &mut config, setting).await?;
+    let note = choose_accelerator(option("accel").unwrap_or("auto"), &mut config, setting, patience).await?;
     Ok((config, note))
 }
 
 /// Leave KVM, or fall back to emulation; why, if that is not the best.
-async fn choose_accelerator(asked: &str, config: &mut Config, setting: &Setting) -> Result<Option<String>> {
+async fn choose_accelerator(
+    asked: &str,
+    config: &mut Config,
+    setting: &Setting,
+    patience: Duration,
+) -> Result<Option<String>> {
     if asked == "tcg" {
         config.accelerator = bench_vm::Accelerator::Tcg;
         return Ok(Some("emulation was asked for (accel=tcg)".to_owned()));
     }
-    match (probe_kvm(config, setting).await?, asked) {
+    match (probe_kvm(config, setting, patience).await?, asked) {
         (KvmVerdict::Boots, _) => Ok(None),
         (why, "kvm") => bail!("{why}"),
         (why, _) => {
@@ -412,22 +420,23 @@ async fn choose_accelerator(asked: &str, config: &mut Config, setting: &Setting)
     }
 }
 
-/// Whether KVM boots a guest, by booting it; remembered for this kernel, QEMU and boot of the host.
-async fn probe_kvm(config: &Config, setting: &Setting) -> Result<KvmVerdict> {
+/// Whether KVM boots a guest, by booting it; remembered for this kernel, QEMU and boot of the host. A guest that no accelerator
+/// would boot is an error: it says nothing about KVM.
+async fn probe_kvm(config: &Config, setting: &Setting, patience: Duration) -> Result<KvmVerdict> {
     if let Some(verdict) = KvmVerdict::at_a_glance() {
         return Ok(verdict);
     }
     let cache = paths::cache_dir()?;
-    if let Some(verdict) = bench_vm::recall(&cache, &config.qemu) {
+    if let Some(verdict) = bench_vm::recall(&cache, &config.qemu, patience) {
         return Ok(verdict);
     }
-    eprintln!("bench: booting a guest to see whether KVM works (at most {} s) ...", vm::PROBE.as_secs());
-    let machine = vm::Machine { config: Config { target: None, network: None, ..config.clone() }, patience: vm::PROBE };
+    eprintln!("bench: booting a guest to see whether KVM works (at most {} s) ...", patience.as_secs());
+    let machine = vm::Machine { config: Config { target: None, network: None, ..config.clone() }, patience };
     let verdict = match vm::boot(setting, &machine).await {
         Ok(()) => KvmVerdict::Boots,
-        Err(e) => match e.downcast_ref::<bench_vm::BootError>() {
-            Some(failure) => KvmVerdict::of_failure(failure),
-            None => return Err(e).context("probing KVM with a real boot"),
+        Err(e) => match e.downcast_ref::<bench_vm::BootError>().and_then(KvmVerdict::of_failure) {
+            Some(verdict) => verdict,
+            None => return Err(e).context("booting a guest to see whether KVM works"),
         },
     };
     bench_vm::remember(&cache, &config.qemu, &verdict);

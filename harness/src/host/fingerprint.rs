@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::disk::Disk;
-use super::read;
+use super::{machine, read};
 
 /// Dotted name to value; what cannot be read is absent.
 pub type Fingerprint = BTreeMap<String, String>;
@@ -26,20 +26,14 @@ fn put(facts: &mut Fingerprint, name: &str, value: Option<String>) {
 }
 
 fn cpu(facts: &mut Fingerprint) {
-    let info = read("/proc/cpuinfo").unwrap_or_default();
-    let of = |key: &str| {
-        let line = info.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key))?;
-        line.split_once(':').map(|(_, value)| value.trim().to_owned())
-    };
-    put(facts, "cpu.model", of("model name"));
-    put(facts, "cpu.microcode", of("microcode"));
+    put(facts, "cpu.model", machine::cpu("model name"));
+    put(facts, "cpu.microcode", machine::cpu("microcode"));
     put(facts, "cpu.online", read("/sys/devices/system/cpu/online"));
     put(facts, "cpu.smt", read("/sys/devices/system/cpu/smt/control"));
     put(facts, "cpu.governor", read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"));
     put(facts, "cpu.turbo_off", read("/sys/devices/system/cpu/intel_pstate/no_turbo"));
     put(facts, "numa.nodes", read("/sys/devices/system/node/online"));
-    let is_guest = of("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor"));
-    put(facts, "machine.virtualised", Some(if is_guest { "yes" } else { "no" }.to_owned()));
+    machine::facts(facts);
     put(facts, "machine.product", read("/sys/class/dmi/id/product_name"));
     put(facts, "mitigations", mitigations());
 }

@@ -4,6 +4,7 @@ pub mod cpus;
 pub mod disk;
 pub mod doctor;
 pub mod fingerprint;
+pub mod machine;
 pub mod packages;
 pub mod sampler;
 pub mod target;

@@ -5,28 +5,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+pub use bench_vm::Program;
 
-/// A program that is not part of `bench`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Program {
-    /// Its name, looked for in `PATH` and the system's own folders.
-    pub name: &'static str,
-    /// Debian's (and Ubuntu's) package of it.
-    pub package: &'static str,
-    /// What it is for.
-    pub purpose: &'static str,
-}
-
-/// Everything that `bench run` starts.
-pub const PROGRAMS: &[Program] = &[
+/// Measured programs, and those of containers and the network lab.
+const PROGRAMS: &[Program] = &[
     Program { name: "fio", package: "fio", purpose: "the I/O workloads" },
     Program { name: "iperf3", package: "iperf3", purpose: "the network streams" },
     Program { name: "nft", package: "nftables", purpose: "NAT in the network lab" },
     Program { name: "busybox", package: "busybox-static", purpose: "a shell in containers and guests" },
-    Program { name: "qemu-system-x86_64", package: "qemu-system-x86", purpose: "the guest" },
-    Program { name: "mke2fs", package: "e2fsprogs", purpose: "the guest's root image" },
-    Program { name: "xz", package: "xz-utils", purpose: "unpacking kernel modules" },
 ];
+
+/// Everything that `bench run` starts.
+pub fn programs() -> impl Iterator<Item = &'static Program> {
+    PROGRAMS.iter().chain(bench_vm::PROGRAMS)
+}
 
 /// Where a program is: in `PATH`, or in the folders that sudo and cron leave out of it.
 pub fn find(name: &str) -> Option<PathBuf> {
@@ -41,7 +33,7 @@ fn is_executable(path: &Path) -> bool {
 
 /// Where a program is, or which package has it.
 pub fn require(name: &str) -> Result<PathBuf> {
-    find(name).with_context(|| match PROGRAMS.iter().find(|program| program.name == name) {
+    find(name).with_context(|| match programs().find(|program| program.name == name) {
         Some(program) => format!(
             "`{name}` is missing ({}): install the package {}, or let `bench doctor --install` do it",
             program.purpose, program.package
@@ -52,7 +44,7 @@ pub fn require(name: &str) -> Result<PathBuf> {
 
 /// The programs that are not there.
 pub fn missing() -> Vec<Program> {
-    PROGRAMS.iter().copied().filter(|program| find(program.name).is_none()).collect()
+    programs().copied().filter(|program| find(program.name).is_none()).collect()
 }
 
 /// Install what is missing with apt; on a terminal, ask first.

@@ -15,7 +15,7 @@ fn kvm() -> Finding {
     const TRY: &str = "`bench doctor --kvm` boots one";
     let remembered = || {
         let qemu = packages::find("qemu-system-x86_64")?;
-        bench_vm::recall(&paths::cache_dir().ok()?, &qemu)
+        bench_vm::recall(&paths::cache_dir().ok()?, &qemu, std::time::Duration::ZERO)
     };
     match KvmVerdict::at_a_glance().or_else(remembered) {
         Some(KvmVerdict::Boots) => finding("kvm", Level::Fine, "a guest boots under KVM", WHY, ""),
@@ -37,7 +37,7 @@ fn cause(verdict: &KvmVerdict) -> String {
         KvmVerdict::NoDevice => "there is no /dev/kvm".to_owned(),
         KvmVerdict::NoPermission(why) => format!("/dev/kvm cannot be opened: {why}"),
         KvmVerdict::QemuAborts(said) => format!("QEMU gives up under KVM: {said}"),
-        KvmVerdict::NeverComesUp(why) => format!("/dev/kvm opens, but no guest boots: {why}"),
+        KvmVerdict::NeverComesUp { why, .. } => format!("/dev/kvm opens, but no guest boots: {why}"),
     }
 }
 
@@ -46,7 +46,7 @@ fn advice(verdict: &KvmVerdict) -> &'static str {
         KvmVerdict::Boots => "",
         KvmVerdict::NoDevice => "turn virtualisation on in the firmware and load kvm_intel or kvm_amd",
         KvmVerdict::NoPermission(_) => "be root or in the group kvm",
-        KvmVerdict::QemuAborts(_) | KvmVerdict::NeverComesUp(_) => {
+        KvmVerdict::QemuAborts(_) | KvmVerdict::NeverComesUp { .. } => {
             "use a bare machine, or one with nested virtualisation: a /dev/kvm that opens is no promise"
         }
     }

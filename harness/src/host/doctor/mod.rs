@@ -59,7 +59,7 @@ fn fine_if(fine: bool) -> Level {
 /// Look at everything.
 pub fn examine() -> Vec<Finding> {
     let mut findings = vec![system::root()];
-    findings.extend(packages::PROGRAMS.iter().map(program));
+    findings.extend(packages::programs().map(program));
     findings.extend(system::cgroups());
     findings.extend(system::limits());
     findings.extend(guests::all());

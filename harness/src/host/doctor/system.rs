@@ -4,6 +4,8 @@ use std::process::Command;
 
 use rustix::process::{Resource, getrlimit};
 
+use bench_results::host::Host;
+
 use super::{Finding, Level, finding, fine_if, fingerprint, packages, read, unreadable};
 
 /// Controllers that limits and usage need, by their v2 names.
@@ -17,10 +19,16 @@ pub(super) fn root() -> Finding {
 
 pub(super) fn machine() -> Finding {
     const WHY: &str = "the \"native\" of a virtual machine is itself a guest, and neighbours may take time from it";
-    match fingerprint::machine().get("machine.virtualised").map(String::as_str) {
-        Some("yes") => finding("machine", Level::Matters, "a virtual machine", WHY, "measure on a bare one if you can"),
-        Some(_) => finding("machine", Level::Fine, "bare", WHY, ""),
-        None => unreadable("machine", WHY),
+    match Host::of_facts(&fingerprint::machine()) {
+        host @ Host::Guest(_) => {
+            finding("machine", Level::Matters, host.to_string(), WHY, "measure on a bare one if you can")
+        }
+        host @ Host::Emulated => {
+            const EMULATED: &str = "an emulated CPU executes everything, and nothing measured on it is judged";
+            finding("machine", Level::Matters, host.to_string(), EMULATED, "measure on a real machine")
+        }
+        host @ Host::Bare => finding("machine", Level::Fine, host.to_string(), WHY, ""),
+        Host::Unknown => unreadable("machine", WHY),
     }
 }
 

@@ -1,0 +1,84 @@
+//! The machine that "native" is: bare metal, the guest of a hypervisor, or a CPU that is emulated.
+
+use raw_cpuid::{CpuId, Hypervisor};
+
+use super::fingerprint::Fingerprint;
+use super::read;
+
+/// The model name that QEMU gives a CPU which it emulates, and that a KVM guest with `-cpu host` inherits from such a machine.
+const EMULATED_MODEL: &str = "QEMU TCG CPU";
+/// Name of the software emulation in `machine.hypervisor`.
+const EMULATION: &str = "TCG";
+
+/// The hypervisor beneath by its CPUID signature (leaf 0x4000_0000); absent on bare metal, and where it hides.
+fn hypervisor() -> Option<String> {
+    let info = CpuId::new().get_hypervisor_info()?;
+    Some(match info.identify() {
+        Hypervisor::KVM => "KVM".to_owned(),
+        Hypervisor::QEMU => EMULATION.to_owned(),
+        Hypervisor::HyperV => "Hyper-V".to_owned(),
+        Hypervisor::VMware => "VMware".to_owned(),
+        Hypervisor::Xen => "Xen".to_owned(),
+        Hypervisor::Bhyve => "bhyve".to_owned(),
+        Hypervisor::QNX => "QNX".to_owned(),
+        Hypervisor::ACRN => "ACRN".to_owned(),
+        Hypervisor::Unknown(ebx, ecx, edx) => signature([ebx, ecx, edx]),
+    })
+}
+
+/// Twelve characters in three registers.
+fn signature(registers: [u32; 3]) -> String {
+    let bytes = registers.iter().flat_map(|register| register.to_le_bytes());
+    let text: String = bytes.map(char::from).filter(|c| c.is_ascii_graphic()).collect();
+    if text.is_empty() { "an unknown hypervisor".to_owned() } else { text }
+}
+
+/// A value of the first CPU in `/proc/cpuinfo`.
+pub(super) fn cpu(key: &str) -> Option<String> {
+    let info = read("/proc/cpuinfo")?;
+    let line = info.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key))?;
+    line.split_once(':').map(|(_, value)| value.trim().to_owned())
+}
+
+/// True when the instructions of this machine are executed by software: its times say nothing. An emulation that hides both its
+/// signature and its model name is not recognised.
+pub fn is_emulated() -> bool {
+    hypervisor().is_some_and(|name| name == EMULATION) || cpu("model name").is_some_and(|m| m.contains(EMULATED_MODEL))
+}
+
+/// `machine.virtualised`, `machine.hypervisor` and `machine.emulated`, and, in a build for tests that judges on an emulated machine
+/// all the same, the mark of it.
+pub(super) fn facts(facts: &mut Fingerprint) {
+    let says_so = cpu("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor"));
+    let (hypervisor, emulated) = (hypervisor(), is_emulated());
+    let is_guest = says_so || emulated || hypervisor.is_some();
+    let yes_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    facts.insert("machine.virtualised".to_owned(), yes_no(is_guest));
+    facts.insert("machine.emulated".to_owned(), yes_no(emulated));
+    if is_guest {
+        let name = hypervisor.unwrap_or_else(|| "an unknown hypervisor".to_owned());
+        facts.insert("machine.hypervisor".to_owned(), name);
+    }
+    if emulated && cfg!(feature = "judge-emulated") {
+        facts.insert(bench_results::host::JUDGED_FACT.to_owned(), "yes".to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_text() {
+        assert_eq!(signature([0x786f_4256, 0x786f_4256, 0x786f_4256]), "VBoxVBoxVBox");
+        assert_eq!(signature([0; 3]), "an unknown hypervisor");
+    }
+
+    #[test]
+    fn the_facts_agree_with_each_other() {
+        let mut told = Fingerprint::new();
+        facts(&mut told);
+        assert_eq!(told["machine.virtualised"] == "yes", told.contains_key("machine.hypervisor"), "{told:?}");
+        assert_eq!(told["machine.emulated"] == "yes", is_emulated());
+    }
+}
