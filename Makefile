@@ -1,5 +1,7 @@
 # make run    install what is missing, build, measure, report
 # make test   everything that is tested, in the real environments (as root, or with sudo)
+# make test-hosts  the real program on stock Debians with KVM, in QEMU (45 minutes from nothing; HOSTS=debian12,debian13,kernels and
+#                  PARTS=kvm,io,... choose: harness/tests/hosts/main.rs)
 # make calibrate   error rates of the verdicts on this machine, from how its blocks scatter (15 minutes, and an hour with
 #                  PROFILE=standard; nothing else may run)
 # make planted     differences that are known by design, and equal sides, measured for real (20 minutes; nothing else may run)
@@ -18,7 +20,7 @@ ROOT := $(SUDO) env "PATH=$$PATH" "HOME=$$HOME" "RUSTUP_HOME=$${RUSTUP_HOME:-$$H
 ARGS ?= --suite io
 SECONDS ?= 60
 
-.PHONY: run build setup test calibrate planted soak baselines fuzz lint clean
+.PHONY: run build setup test test-hosts calibrate planted soak baselines fuzz lint clean
 
 run: build
 	$(SUDO) $(BENCH) doctor --install
@@ -39,6 +41,12 @@ setup:
 # One profile serves unit and end-to-end tests. Those that need root are run as root; they say so when they are skipped.
 test: setup
 	$(ROOT) $(CARGO) test --workspace --all-features -q
+
+HOSTS ?=
+PARTS ?=
+test-hosts: setup
+	command -v debootstrap >/dev/null || $(SUDO) sh -c 'apt-get update -q && apt-get install -y -q debootstrap'
+	$(ROOT) HOSTS="$(HOSTS)" PARTS="$(PARTS)" $(CARGO) test --workspace --all-features --test hosts -- --ignored --nocapture --test-threads=1
 
 # Residuals of other machines stay: the file has the date in its name.
 CALIBRATION := target/calibration

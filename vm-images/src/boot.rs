@@ -87,7 +87,8 @@ impl BootError {
         match status {
             Some(status) => {
                 let said = [tail(&sockets.log, 3), console].into_iter().find(|text| !text.is_empty());
-                BootError::QemuExited { status, said: said.unwrap_or_else(|| "it said nothing".into()) }
+                let silent = if status.success() { "the guest reset itself without a word" } else { "it said nothing" };
+                BootError::QemuExited { status, said: said.unwrap_or_else(|| silent.into()) }
             }
             None => BootError::NeverCameUp { seconds: waited.as_secs(), started: whole.contains(STARTED), console },
         }
@@ -96,9 +97,9 @@ impl BootError {
     /// True when KVM may be to blame; false when it is the image or the configuration, with which no accelerator would do.
     pub fn may_be_of_kvm(&self) -> bool {
         match self {
-            // Refused arguments and files end QEMU in good order, without a word about KVM.
+            // Refused arguments and files end QEMU by an exit status, without a word about KVM.
             BootError::QemuExited { status, said } => {
-                status.signal().is_some() || said.to_ascii_lowercase().contains("kvm")
+                status.signal().is_some() || status.success() || said.to_ascii_lowercase().contains("kvm")
             }
             BootError::InitFailed { .. } | BootError::Qmp(_) => false,
             BootError::GuestPanicked { console } => !PANICS_OF_IMAGES.iter().any(|words| console.contains(words)),
@@ -241,6 +242,7 @@ mod tests {
             ("", "qemu: failed to initialize kvm: Permission denied", Some(0x100)),
             ("", "qemu: ../target/i386/kvm/kvm.c: Assertion `ret == cpu->kvm_msr_buf->nmsrs' failed.", Some(6)),
             ("", "", Some(11)),
+            ("", "", Some(0)),
             ("[ 0.1] Kernel panic - not syncing: timer doesn't work\n", "", Some(0)),
             ("", "", None),
         ] {

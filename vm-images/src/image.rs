@@ -13,6 +13,9 @@ use crate::{ImageError, initramfs, io, kernel, modules, program, run};
 /// Raised when what is in an image changes though nothing it is made from does.
 const FORMAT: &str = "2";
 
+/// RAM that a guest's kernel needs to boot, without its image and initramfs: found by booting Debian's kernels with less and less.
+const LEAST_MEMORY_BYTES: u64 = 64 << 20;
+
 /// Everything that a guest boots from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
@@ -57,6 +60,14 @@ impl Image {
         }
         let digest = hex(&Sha256::digest(format!("{key} {}", tree.digest)));
         Ok(Image { kernel: kernel.image, kernel_release: kernel.release, initramfs, root, digest })
+    }
+}
+
+impl Image {
+    /// Bytes of RAM below which its kernel has no room to unpack the initramfs: it resets itself, or panics.
+    pub fn least_memory_bytes(&self) -> Result<u64, ImageError> {
+        let size = |path: &Path| fs::metadata(path).map(|metadata| metadata.len()).map_err(io("looking at", path));
+        Ok(LEAST_MEMORY_BYTES + size(&self.kernel)? + 2 * size(&self.initramfs)?)
     }
 }
 

@@ -367,6 +367,13 @@ async fn guest(
         None => packages::require("qemu-system-x86_64")?,
     };
     let image = crate::cmd::image::build(&setting.tree, option("kernel").map(Path::new))?;
+    let least_bytes = image.least_memory_bytes()?;
+    ensure!(
+        setting.memory_bytes >= least_bytes,
+        "a guest of {} has no room for its kernel and initramfs: give it at least {} with --memory",
+        output::bytes(setting.memory_bytes),
+        output::bytes(least_bytes.next_multiple_of(1 << 20))
+    );
     let target = match &setting.target {
         Some(checked) => {
             let aio = match option("aio") {

@@ -1,0 +1,3 @@
+# What the machine is said to have.
+$BENCH doctor --json >"$OUT/doctor.json"
+$BENCH doctor >"$OUT/doctor.txt"

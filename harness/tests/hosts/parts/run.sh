@@ -1,0 +1,11 @@
+# run.sh SUITE ENVIRONMENTS ARGUMENT...: a run at `smoke`, and everything that reads it.
+suite=$1 environments=$2
+shift 2
+$BENCH run --suite "$suite" --profile smoke --size 64MiB --env "$environments" "$@" >"$OUT/summary" 2>"$OUT/progress"
+for format in md json csv html; do $BENCH report last --format $format >"$OUT/report.$format"; done
+$BENCH report last >"$OUT/report.txt"
+other=$(echo "$environments" | tr ',' '\n' | sed -n 's/^\([a-z-]*\).*/\1/p' | sed -n 2p)
+$BENCH compare last --env "native,$other" --format md >"$OUT/compare.md"
+$BENCH compare last last --format md >"$OUT/same.md"
+$BENCH export last --to "$OUT/run.tar.gz" >"$OUT/export"
+cp -r bench-runs/* "$OUT/"
