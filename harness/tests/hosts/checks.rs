@@ -88,7 +88,7 @@ fn vm(record: &Record) -> &Environment {
 fn unjudged(results: &Results, record: &Record) {
     let report = results.text("report.md");
     assert!(report.contains("emulated CPU"), "{report}");
-    for name in ["report.json", "report.csv", "report.html", "report.txt", "compare.md", "same.md"] {
+    for name in ["report.json", "report.csv", "report.html", "report.txt", "compare.md", "compare-runs.md"] {
         assert!(!results.text(name).is_empty(), "{name}");
     }
     assert!(analyse(record).comparisons.iter().all(|comparison| comparison.verdict.is_none()));

@@ -6,6 +6,8 @@ for format in md json csv html; do $BENCH report last --format $format >"$OUT/re
 $BENCH report last >"$OUT/report.txt"
 other=$(echo "$environments" | tr ',' '\n' | sed -n 's/^\([a-z-]*\).*/\1/p' | sed -n 2p)
 $BENCH compare last --env "native,$other" --format md >"$OUT/compare.md"
-$BENCH compare last last --format md >"$OUT/same.md"
 $BENCH export last --to "$OUT/run.tar.gz" >"$OUT/export"
 cp -r bench-runs/* "$OUT/"
+# A second run without the guest, which only NEW then has.
+$BENCH run --suite "$suite" --profile smoke --size 64MiB --env "$(echo "$environments" | sed 's/,vm.*//')" "$@" --out earlier >>"$OUT/summary" 2>>"$OUT/progress"
+$BENCH compare earlier/* bench-runs/* --format md >"$OUT/compare-runs.md"
