@@ -1,6 +1,7 @@
 #!/bin/sh
 # build.sh FOLDER SUITE INIT PACKAGE...: a complete Debian of that suite as FOLDER/root.ext4, with its kernel (vmlinuz) and initrd
-# beside it. INIT is the first program that a host starts. As root, with debootstrap and e2fsprogs; from the mirror that apt uses.
+# beside it. INIT is the first program that a host starts; where it is `-`, FOLDER/tree is left as it is, to be used as a root.
+# As root, with debootstrap and e2fsprogs; from the mirror that apt uses.
 set -eu
 folder=$1 suite=$2 init=$3
 shift 3
@@ -19,6 +20,8 @@ debootstrap --variant=minbase --include="$packages" "$suite" "$tree" "$mirror" >
 	exit 1
 }
 rm -rf "$tree"/var/cache/apt/archives/*.deb "$tree"/var/lib/apt/lists/*
+[ "$init" != - ] || exit 0
+
 install -m 755 "$init" "$tree/host-init"
 if [ -d "$tree/lib/systemd/system" ] && [ -e "$tree/sbin/init" ]; then
 	printf '[Service]\nExecStart=/host-init\nStandardError=journal+console\n' >"$tree/etc/systemd/system/host.service"

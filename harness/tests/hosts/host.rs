@@ -68,7 +68,7 @@ impl Host {
         let console = folder.join("console.log");
         let deadline = BOOT + Duration::from_secs(parts.iter().map(|part| part.seconds).sum());
         eprintln!("{}: booting; its console is {}", self.name, console.display());
-        let qemu = self.qemu(&image, &input, &results).stdout(Stdio::piped()).spawn().unwrap();
+        let qemu = self.qemu(&image, &folder).stdout(Stdio::piped()).spawn().unwrap();
         watch(self.name, qemu, &console, deadline);
         let out = folder.join("out");
         fs::create_dir(&out).unwrap();
@@ -79,57 +79,75 @@ impl Host {
         out
     }
 
-    /// Its root and kernel, from the cache where they are there: they depend on the list of packages and on what is written there.
+    /// Its root and kernel.
     fn image(&self) -> PathBuf {
-        let cache = std::env::var_os("BENCH_HOSTS_CACHE").map_or_else(
-            || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/bench-test-hosts"),
-            PathBuf::from,
-        );
         let packages: Vec<_> = PACKAGES.iter().chain(self.packages).copied().collect();
-        let scripts = ["build.sh", "init.sh"].map(|name| fs::read_to_string(Path::new(FOLDER).join(name)).unwrap());
-        let key = Sha256::digest(format!("{} {packages:?} {scripts:?}", self.suite));
-        let home =
-            cache.join(format!("{}-{}", self.name, &key.iter().map(|b| format!("{b:02x}")).collect::<String>()[..12]));
-        if home.exists() {
-            return home;
-        }
-        fs::create_dir_all(&cache).unwrap();
-        let new = tempfile::tempdir_in(&cache).unwrap();
-        eprintln!("{}: installing Debian {} into {}", self.name, self.suite, home.display());
-        let mut build = Command::new("sh");
-        build.arg(Path::new(FOLDER).join("build.sh")).arg(new.path()).arg(self.suite);
-        let status = build.arg(Path::new(FOLDER).join("init.sh")).args(packages).status().unwrap();
-        assert!(status.success(), "{}: building it failed: {status}", self.name);
-        // An outdated one is never used again.
-        let outdated = fs::read_dir(&cache).unwrap().flatten();
-        let outdated =
-            outdated.filter(|entry| entry.file_name().to_string_lossy().starts_with(&format!("{}-", self.name)));
-        outdated.for_each(|entry| fs::remove_dir_all(entry.path()).unwrap());
-        fs::rename(new.keep(), &home).unwrap();
-        home
+        installed(self.name, self.suite, Path::new(FOLDER).join("init.sh").to_str().unwrap(), &packages)
     }
 
-    fn qemu(&self, image: &Path, input: &Path, results: &Path) -> Command {
-        let mut qemu = Command::new("qemu-system-x86_64");
+    /// QEMU in its own tree: everything that it opens is below `cache` or `folder`, which are there under the same names.
+    fn qemu(&self, image: &Path, folder: &Path) -> Command {
         // Emulated counters are in step: without `tsc=reliable` the host would take a slow clock.
         let line = format!("root=/dev/vda rw console=ttyS0 panic=-1 quiet tsc=reliable {}", self.init);
-        qemu.args(
-            "-nodefaults -no-user-config -no-reboot -display none -machine q35 -accel tcg,thread=multi -cpu max"
-                .split(' '),
-        );
-        qemu.args("-smp 2 -m 4G -serial stdio".split(' ')).arg("-kernel").arg(image.join("vmlinuz"));
-        qemu.arg("-initrd").arg(image.join("initrd")).args(["-append", &line]);
+        let emulator = emulator();
+        let mut qemu = Command::new("unshare");
+        qemu.args(["--mount", "sh", "-euc", IN_TREE, "sh"]).args([&emulator, image, folder]);
+        qemu.args("-nodefaults -no-user-config -no-reboot -display none -machine q35".split(' '));
+        qemu.args("-accel tcg,thread=multi -cpu max -smp 2 -m 4G -serial stdio".split(' '));
+        qemu.arg("-kernel")
+            .arg(image.join("vmlinuz"))
+            .arg("-initrd")
+            .arg(image.join("initrd"))
+            .args(["-append", &line]);
         // The root is thrown away with all that was written to it.
         for (path, flags) in [
-            (&image.join("root.ext4"), "snapshot=on,cache=unsafe"),
-            (&input.to_owned(), "readonly=on"),
-            (&results.to_owned(), "cache=writeback"),
+            (image.join("root.ext4"), "snapshot=on,cache=unsafe"),
+            (folder.join("input.tar"), "readonly=on"),
+            (folder.join("results.tar"), "cache=writeback"),
         ] {
             qemu.arg("-drive").arg(format!("if=virtio,format=raw,{flags},file={}", path.display()));
         }
         qemu.stdin(Stdio::null());
         qemu
     }
+}
+
+/// Enter the tree $1 with the folders $2 and $3 in it, and become QEMU with the other words.
+const IN_TREE: &str = "for folder in \"$2\" \"$3\"; do mkdir -p \"$1$folder\"; mount --bind \"$folder\" \"$1$folder\"; done; \
+    tree=$1; shift 3; exec chroot \"$tree\" qemu-system-x86_64 \"$@\"";
+
+/// A tree with the emulator: QEMU before 8.1, as Debian 12 has it, may execute a breakpoint for ever that the kernel used for a
+/// moment to patch its own code (QEMU's commits cb62bd15e14e and deba78709ae8). A host patches itself all the time: one in three hung.
+fn emulator() -> PathBuf {
+    installed("emulator", "trixie", "-", &["qemu-system-x86"]).join("tree")
+}
+
+/// What `build.sh` installs, from the cache where it is there: it depends on the list of packages and on the scripts.
+fn installed(name: &str, suite: &str, init: &str, packages: &[&str]) -> PathBuf {
+    let cache = std::env::var_os("BENCH_HOSTS_CACHE").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/bench-test-hosts"),
+        PathBuf::from,
+    );
+    let scripts = ["build.sh", "init.sh"].map(|name| fs::read_to_string(Path::new(FOLDER).join(name)).unwrap());
+    let key = Sha256::digest(format!("{suite} {packages:?} {scripts:?}"));
+    let key: String = key.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let home = cache.join(format!("{name}-{key}"));
+    if home.exists() {
+        return home;
+    }
+    fs::create_dir_all(&cache).unwrap();
+    let new = tempfile::tempdir_in(&cache).unwrap();
+    eprintln!("{name}: installing Debian {suite} into {}", home.display());
+    let mut build = Command::new("sh");
+    build.arg(Path::new(FOLDER).join("build.sh")).arg(new.path()).args([suite, init]).args(packages);
+    let status = build.status().unwrap();
+    assert!(status.success(), "{name}: building it failed: {status}");
+    // An outdated one is never used again.
+    let others = fs::read_dir(&cache).unwrap().flatten();
+    let others = others.filter(|entry| entry.file_name().to_string_lossy().starts_with(&format!("{name}-")));
+    others.for_each(|entry| fs::remove_dir_all(entry.path()).unwrap());
+    fs::rename(new.keep(), &home).unwrap();
+    home
 }
 
 /// A tar archive of `in/`: the scripts, the list of parts, and programs under other names.
