@@ -35,6 +35,14 @@ pub fn write(folder: &Path) -> Outcomes<()> {
             }
         }
     }
+    let fio = fs::read_to_string(project.join("workloads/fio-rs/tests/golden/good.out"))?;
+    for (name, text) in forms_of_fio(&fio) {
+        put("fio", name, text.as_bytes())?;
+    }
+    let iperf3 = fs::read_to_string(project.join("workloads/tests/golden/iperf3-good.json"))?;
+    for (name, text) in forms_of_iperf3(&iperf3)? {
+        put("iperf3", name, text.as_bytes())?;
+    }
     put("suite", "every-kind", EVERY_KIND.as_bytes())?;
     put("policy", "every-key", POLICY.as_bytes())?;
     put("probe", "outcome", &serde_json::to_vec(&outcome())?)?;
@@ -47,6 +55,31 @@ pub fn write(folder: &Path) -> Outcomes<()> {
         put("archive", name, &tar(&record)?)?;
     }
     Ok(())
+}
+
+/// Real output in the forms of other versions, and as it may be damaged.
+fn forms_of_fio(good: &str) -> [(&'static str, String); 8] {
+    [
+        ("without-bw-bytes", good.replace("bw_bytes", "bw_of_old").replace("fio-3.33", "fio-3.1")),
+        ("no-numbers", good.replace("0.000000", "-nan")),
+        ("decimal-commas", good.replace(" : 0.", " : 0,")),
+        ("clients", good.replace("\"jobs\"", "\"client_stats\"")),
+        ("together", good.replacen("\"write\"", "\"mixed\"", 1)),
+        ("null-read", good.replacen("\"read\" : {", "\"read\" : null, \"odd\" : {", 1)),
+        ("notes-amid", good.replace("      \"error\" : 0,\n", "      \"error\" : 0,\nfio: a note {\n")),
+        ("twice", format!("{good}{good}")),
+    ]
+}
+
+fn forms_of_iperf3(good: &str) -> Outcomes<[(&'static str, String); 4]> {
+    let all: serde_json::Value = serde_json::from_str(good)?;
+    let event = |name: &str| format!("{}\n", serde_json::json!({"event": name, "data": all[name]}));
+    Ok([
+        ("no-retransmits", good.replace("\"retransmits\":\t", "\"retransmits\":\t-")),
+        ("events", event("start") + &event("end")),
+        ("no-sum", good.replace("sum_received", "sum_of_none")),
+        ("error-twice", good.replacen('{', "{\"error\": \"one\", \"error\": [],", 1)),
+    ])
 }
 
 fn frames<T: Serialize>(messages: &[T]) -> Outcomes<Vec<u8>> {

@@ -86,7 +86,7 @@ pub fn fio(bytes: &[u8]) {
         drop(black_box(output.check(0, "measured")));
     }
     drop(black_box(bench_workloads::drive_result(&printed(bytes))));
-    measure("io", &["rand-mixed"], bytes);
+    measure("io", &["rand-mixed", "seq-read"], bytes);
 }
 
 /// What iperf3 printed.
@@ -110,7 +110,11 @@ fn measure(suite: &'static str, names: &[&str], bytes: &[u8]) {
         let (_, workloads) = suites.iter().find(|(name, _)| *name == suite).expect("a suite of these");
         let workloads = workloads.get_or_init(|| Suite::builtin(suite).expect("it comes with bench").workloads);
         for workload in workloads.iter().filter(|workload| names.contains(&workload.name())) {
-            drop(black_box(workload.measure(&output)));
+            let Ok(measured) = black_box(workload.measure(&output)) else { continue };
+            // Whatever was printed: no 0 is the figure that decides.
+            let deciding = workload.record(Vec::new()).deciding;
+            let value = measured.measurements.iter().find(|one| one.metric == deciding).map(|one| one.value);
+            assert!(value.is_none_or(|value| value > 0.0 && value.is_finite()), "{deciding}: {value:?}");
         }
     });
 }

@@ -95,13 +95,13 @@ impl Exchange {
         let text = &output.stdout.0;
         let outcome: Outcome = serde_json::from_slice(text)
             .map_err(|e| format!("the probe printed no result ({e}): {}", last_words(output)))?;
-        if outcome.done == 0 || outcome.seconds <= 0.0 {
+        let per_s = outcome.done as f64 / outcome.seconds;
+        if outcome.done == 0 || outcome.seconds <= 0.0 || !per_s.is_finite() {
             return Err(format!("not one {} succeeded; {} were lost", self.unit(), outcome.lost));
         }
         if outcome.bins.len() > MOST_BINS {
             return Err(format!("the probe printed {} bins, and has {MOST_BINS} at most", outcome.bins.len()));
         }
-        let per_s = outcome.done as f64 / outcome.seconds;
         let mut measured = Measured {
             work: Some(Work::PerSecond { unit: self.unit(), per_s }),
             rate_per_s: Some(per_s),
@@ -117,8 +117,6 @@ impl Exchange {
         if self.mode != Mode::UdpFlood {
             let waited = outcome.lost as f64 * LOST.as_secs_f64() / outcome.seconds;
             measured.facts.insert("probe.waited_percent".to_owned(), json!(100.0 * waited));
-        }
-        if !outcome.bins.is_empty() {
             round_trips(&mut measured, &outcome);
         }
         Ok(measured)
@@ -127,7 +125,7 @@ impl Exchange {
 
 fn round_trips(measured: &mut Measured, outcome: &Outcome) {
     for (name, value) in [("mean", outcome.mean_ns), ("max", outcome.max_ns.map(|ns| ns as f64))] {
-        if let Some(value) = value {
+        if let Some(value) = value.filter(|&value| value > 0.0) {
             measured.put(&format!("round_trip_latency_{name}_ns"), value);
         }
     }
@@ -190,5 +188,14 @@ mod tests {
         let torn = Outcome { done: 5, seconds: 1.0, bins: vec![(1, 4)], ..Outcome::default() };
         let measured = exchange().measure(&output(&serde_json::to_string(&torn).unwrap())).unwrap();
         assert_eq!(measured.facts["histogram.missing"], 1);
+        // Without round trips a trial of round trips is invalid, and what takes no time was not measured.
+        let untimed = Outcome { done: 5, seconds: 1.0, mean_ns: Some(-1.0), max_ns: Some(0), ..Outcome::default() };
+        let text = output(&serde_json::to_string(&untimed).unwrap());
+        let measured = exchange().measure(&text).unwrap();
+        assert_eq!((measured.facts["histogram.missing"].as_u64(), measured.measurements.len()), (Some(5), 1));
+        let flood = Exchange { mode: Mode::UdpFlood, ..exchange() }.measure(&text).unwrap();
+        assert!(!flood.facts.contains_key("histogram.missing"), "it has none");
+        let at_once = Outcome { done: u64::MAX, seconds: 1e-300, ..Outcome::default() };
+        assert!(exchange().measure(&output(&serde_json::to_string(&at_once).unwrap())).is_err());
     }
 }

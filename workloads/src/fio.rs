@@ -15,8 +15,17 @@ use crate::workload::{Measured, Place, Work, exit_status, last_words, tool_env};
 const MEASURED: &str = "measured";
 /// Name of the job before it.
 const WARM_UP: &str = "warm-up";
+/// How fio calls reads and writes that it counts together.
+const MIXED: &str = "mixed";
 /// Name of the job file.
 const JOB_FILE: &str = "job.fio";
+
+/// Metric, fio's field, and how it is read.
+type Rate = (&'static str, &'static str, fn(&Traffic) -> f64);
+
+/// The rates of a workload.
+const RATES: [Rate; 2] =
+    [("iops", "iops", |part| part.iops), ("bandwidth_bytes_per_s", "bw_bytes", |part| part.bw_bytes)];
 
 /// Parameters of a block workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,39 +107,74 @@ impl Fio {
         fio_job(place, &sections, deadline_s)
     }
 
-    pub(crate) fn measure(&self, output: &JobOutput) -> Result<Measured, String> {
+    /// Read the output; `deciding` is the metric without which a trial is of no use.
+    pub(crate) fn measure(&self, output: &JobOutput, deciding: &str) -> Result<Measured, String> {
         let parsed = parse(output)?;
-        let job = parsed.check(exit_status(output)?, MEASURED).map_err(|failure| failure.to_string())?;
+        let job = parsed.check(exit_status(output)?, MEASURED).map_err(|failure| said(&failure))?;
         let mut measured = Measured {
             work: Some(Work::Blocks { bytes: self.block_size_bytes }),
             raw: vec![("fio.json".to_owned(), output.stdout.0.clone())],
             ..Measured::default()
         };
-        measured.put("iops", job.read.iops + job.write.iops);
-        if let Direction::Mixed { .. } = self.direction() {
-            measured.put("read_iops", job.read.iops);
-            measured.put("write_iops", job.write.iops);
+        let traffic = self.traffic(job);
+        if traffic.iter().all(|(_, part)| part.has("total_ios") && part.total_ios == 0) {
+            return Err(format!("fio job `{MEASURED}` did none of the I/O that it was asked for"));
         }
-        measured.put("bandwidth_bytes_per_s", job.read.bw_bytes + job.write.bw_bytes);
-        for (name, traffic) in [("read", &job.read), ("write", &job.write)] {
-            if traffic.total_ios > 0 {
-                latencies(&mut measured, name, traffic);
+        for (metric, field, of) in RATES {
+            if traffic.iter().all(|(_, part)| part.has(field)) {
+                measured.put(metric, traffic.iter().map(|(_, part)| of(part)).sum());
             }
         }
-        let seconds = |job: &fio_rs::JobOutput| job.read.runtime_ms.max(job.write.runtime_ms) as f64 / 1e3;
-        measured.seconds = (parsed.job(WARM_UP).map(seconds), Some(seconds(job)));
-        let all = |of: fn(&fio_rs::JobOutput) -> u64| parsed.jobs.iter().map(of).fold(0, u64::saturating_add);
-        measured.moved_bytes = Some((all(|job| job.read.io_bytes), all(|job| job.write.io_bytes)));
-        measured.facts.insert("fio.runtime_s".into(), json!(seconds(job)));
-        measured.facts.insert("fio.major_faults".into(), json!(job.majf));
-        measured.facts.insert("fio.depth_reached_percent".into(), json!(self.depth_reached(&job.iodepth_level)));
-        measured.facts.insert("fio.ios".into(), json!(job.read.total_ios.saturating_add(job.write.total_ios)));
-        measured.facts.insert("fio.bytes".into(), json!(job.read.io_bytes.saturating_add(job.write.io_bytes)));
+        for (name, part) in traffic {
+            if matches!(self.direction(), Direction::Mixed { .. }) && name != MIXED && part.has("iops") {
+                measured.put(&format!("{name}_iops"), part.iops);
+            }
+            if name != MIXED && part.total_ios > 0 {
+                latencies(&mut measured, name, part);
+            }
+        }
+        if !measured.bears(deciding) {
+            return Err(unread(&parsed, MEASURED, deciding));
+        }
+        measured.seconds = (parsed.job(WARM_UP).and_then(seconds), seconds(job));
+        measured.moved_bytes = moved_bytes(&parsed);
+        self.facts(&mut measured, &parsed, job);
+        Ok(measured)
+    }
+
+    /// The parts of a job that this workload is about. fio can be told to count reads and writes together.
+    fn traffic<'a>(&self, job: &'a fio_rs::JobOutput) -> Vec<(&'static str, &'a Traffic)> {
+        let together = job.mixed.total_ios > 0 && job.read.total_ios == 0 && job.write.total_ios == 0;
+        let of = |part| if together { &job.mixed } else { part };
+        match self.direction() {
+            Direction::Read => vec![("read", of(&job.read))],
+            Direction::Write => vec![("write", of(&job.write))],
+            Direction::Mixed { .. } if together => vec![(MIXED, &job.mixed)],
+            Direction::Mixed { .. } => vec![("read", &job.read), ("write", &job.write)],
+        }
+    }
+
+    fn facts(&self, measured: &mut Measured, parsed: &fio_rs::Output, job: &fio_rs::JobOutput) {
+        let of = |part: &Traffic| (!part.unread.contains(&"io_bytes")).then_some(part.io_bytes);
+        let bytes = of(&job.read).zip(of(&job.write)).map(|(read, written)| read.saturating_add(written));
+        let mut put = |name: &str, value: serde_json::Value| drop(measured.facts.insert(format!("fio.{name}"), value));
+        put("ios", json!(job.total_ios()));
+        if let Some(bytes) = bytes {
+            put("bytes", json!(bytes.max(job.mixed.io_bytes)));
+        }
+        if let Some(seconds) = seconds(job) {
+            put("runtime_s", json!(seconds));
+        }
+        if let Some(faults) = job.majf {
+            put("major_faults", json!(faults));
+        }
+        if !job.iodepth_level.is_empty() {
+            put("depth_reached_percent", json!(self.depth_reached(&job.iodepth_level)));
+        }
         if !parsed.diagnostics.is_empty() {
             let lines: Vec<_> = parsed.diagnostics.iter().take(20).map(|line| printable(line, 400)).collect();
-            measured.facts.insert("fio.diagnostics".into(), json!(lines));
+            put("diagnostics", json!(lines));
         }
-        Ok(measured)
     }
 
     /// Percent of I/Os that were submitted with at least the largest power of two below the asked depth in flight.
@@ -166,17 +210,59 @@ pub(crate) fn fio_job(place: &Place, sections: &[fio_rs::Job], deadline_s: f64) 
 pub(crate) fn parse(output: &JobOutput) -> Result<fio_rs::Output, String> {
     match (fio_rs::parse(&output.stdout.0), exit_status(output)) {
         (_, Err(why)) => Err(format!("fio: {why}")),
-        (Ok(parsed), Ok(_)) => Ok(parsed),
+        (Ok(mut parsed), Ok(_)) => {
+            // What went wrong is told there.
+            let lines = output.stderr.text().lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
+            parsed.diagnostics.extend(lines.into_iter().filter(|line| !line.is_empty()).take(MOST_LINES));
+            Ok(parsed)
+        }
+        (Err(e), Ok(status)) if e.torn => Err(format!("{} (exit status {status})", printable(&e.fault, 400))),
         (Err(_), Ok(status)) => {
             Err(format!("fio exited with status {status} and printed no result: {}", last_words(output)))
         }
     }
 }
 
+/// A failure in words, which may be those of a guest.
+pub(crate) fn said(failure: &fio_rs::Failure) -> String {
+    printable(&failure.to_string(), 2000)
+}
+
+/// Lines of stderr that are read.
+const MOST_LINES: usize = 1000;
+
+/// Something is not in the output; which fio printed it.
+pub(crate) fn unread(parsed: &fio_rs::Output, job: &str, what: &str) -> String {
+    format!("{} does not tell `{what}` of its job `{job}`, or not as a number", printable(parsed.fio(), 64))
+}
+
+/// The time that a job took; absent where it is not told.
+fn seconds(job: &fio_rs::JobOutput) -> Option<f64> {
+    let parts = [&job.read, &job.write, &job.mixed].into_iter();
+    let parts = parts.filter(|part| part.total_ios > 0 && part.has("runtime"));
+    parts.map(|part| part.runtime_ms as f64 / 1e3).reduce(f64::max)
+}
+
+/// Bytes that all jobs read and wrote; absent where one of them does not tell, or tells them together.
+fn moved_bytes(parsed: &fio_rs::Output) -> Option<(u64, u64)> {
+    let is_unread = |part: &Traffic| part.unread.contains(&"io_bytes");
+    let unread = |job: &fio_rs::JobOutput| is_unread(&job.read) || is_unread(&job.write) || job.mixed.io_bytes > 0;
+    if parsed.jobs.iter().any(unread) {
+        return None;
+    }
+    let all = |of: fn(&fio_rs::JobOutput) -> u64| parsed.jobs.iter().map(of).fold(0, u64::saturating_add);
+    Some((all(|job| job.read.io_bytes), all(|job| job.write.io_bytes)))
+}
+
+/// What is told of a direction's latencies: no 0, which would be the best of all.
 fn latencies(measured: &mut Measured, name: &str, traffic: &Traffic) {
-    let histogram = Histogram::from_bins(traffic.clat_ns.bins.iter().copied());
     let clat = &traffic.clat_ns;
-    measured.put(&format!("{name}_latency_mean_ns"), clat.mean);
-    measured.put(&format!("{name}_latency_max_ns"), clat.max as f64);
-    measured.histogram(name, histogram, traffic.total_ios);
+    for (of, value) in [("mean", clat.mean), ("max", clat.max as f64)] {
+        if value > 0.0 {
+            measured.put(&format!("{name}_latency_{of}_ns"), value);
+        }
+    }
+    if !clat.bins.is_empty() {
+        measured.histogram(name, Histogram::from_bins(clat.bins.iter().copied()), traffic.total_ios);
+    }
 }

@@ -7,6 +7,7 @@ mod command;
 mod environment;
 mod exchange;
 mod fio;
+mod iperf3;
 mod network;
 pub mod probe;
 mod quantity;

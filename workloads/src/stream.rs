@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use bench_agent::{Job, JobOutput};
+use bench_agent::{Job, JobOutput, printable};
 use bench_results::record::Profile;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::iperf3::{parse, version};
 use crate::network::{Network, Server, network_job};
 use crate::workload::{Measured, Work, exit_status, last_words};
 
 /// Added to the server's port to get the client's: fixed, so that no hash sends trials on different ways.
 const CLIENT_PORT: u16 = 10_000;
+
+/// What `-O` may be at most in iperf3 3.0 to 3.17 (600 s later; iperf_api.c): a suite means the same with all of them.
+const LONGEST_WARM_UP_S: f64 = 60.0;
 
 /// Parameters of a stream.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,6 +57,16 @@ impl Stream {
         (profile.warmup_s.ceil(), profile.runtime_s.ceil())
     }
 
+    /// Refuse what iperf3 would refuse in every trial. Whole days it measures, as long as a profile may be.
+    pub(crate) fn check(profile: &Profile) -> Result<(), String> {
+        match Stream::seconds(profile).0 {
+            warmup_s if warmup_s > LONGEST_WARM_UP_S => Err(format!(
+                "with a workload of kind \"stream\" a warm-up is at most {LONGEST_WARM_UP_S} s: iperf3 before 3.18 omits no more (-O)"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn job(&self, network: &Network, profile: &Profile) -> Job {
         let (warmup_s, runtime_s) = Stream::seconds(profile);
         let (port, client_port) = (self.port.to_string(), (self.port + CLIENT_PORT).to_string());
@@ -66,6 +79,9 @@ impl Stream {
             &port,
             "--cport",
             &client_port,
+            // Any address: iperf3 before 3.4 takes no --cport without it.
+            "-B",
+            "0.0.0.0",
             "-4",
             "-J",
             "-t",
@@ -87,87 +103,37 @@ impl Stream {
     pub(crate) fn measure(&self, output: &JobOutput) -> Result<Measured, String> {
         let status = exit_status(output).map_err(|why| format!("iperf3: {why}"))?;
         let report = parse(&output.stdout.0);
-        let error = report.as_ref().and_then(|report| report.error.clone());
-        let report = match (status, report, error) {
-            (_, _, Some(error)) => return Err(format!("iperf3: {error}")),
-            (0, Some(report), None) => report,
-            _ => {
-                return Err(format!(
-                    "iperf3 exited with status {status} and printed no result: {}",
-                    last_words(output)
-                ));
-            }
-        };
-        let received = report.end.sum_received.bits_per_second / 8.0;
-        if !(received.is_finite() && received > 0.0) {
-            return Err("iperf3 received nothing".to_owned());
+        if let Some(error) = report.as_ref().and_then(|report| report.error.as_ref()) {
+            let error = if error.trim().is_empty() { "an error that it does not name" } else { error };
+            return Err(format!("iperf3: {}", printable(error, 2000)));
         }
+        let Some(report) = report.filter(|_| status == 0) else {
+            let iperf3 = version(&output.stdout.0).map_or("iperf3".to_owned(), |version| printable(&version, 64));
+            return Err(format!("{iperf3} exited with status {status} and printed no result: {}", last_words(output)));
+        };
+        let received = report.end.received().and_then(|sum| Some((sum, sum.bytes_per_s()?)));
+        let Some((sum, received)) = received else {
+            let version = printable(report.version(), 64);
+            return Err(format!("iperf3 received nothing, or does not tell (`end.sum_received` of {version})"));
+        };
+        let seconds = sum.seconds.positive();
         let mut measured = Measured {
             work: Some(Work::PerSecond { unit: "byte", per_s: received }),
             rate_per_s: Some(received),
-            seconds: (Some(report.omitted_s()), Some(report.end.sum_received.seconds)),
+            seconds: (report.omitted_s(), seconds),
             raw: vec![("iperf3.json".to_owned(), output.stdout.0.clone())],
             ..Measured::default()
         };
         measured.put("bandwidth_bytes_per_s", received);
-        if let Some(retransmits) = report.end.sum_sent.retransmits {
+        if let Some(retransmits) = report.end.retransmits() {
             measured.facts.insert("iperf3.retransmits".to_owned(), json!(retransmits));
         }
-        measured.facts.insert("iperf3.seconds".to_owned(), json!(report.end.sum_received.seconds));
+        if let Some(seconds) = seconds {
+            measured.facts.insert("iperf3.seconds".to_owned(), json!(seconds));
+        }
         if let Some(asked) = self.bytes_per_s {
             measured.facts.insert("pace.reached_percent".to_owned(), json!(100.0 * received / asked));
         }
         Ok(measured)
     }
-}
-
-/// What of iperf3's JSON is used; the rest is kept as it is in `raw/`.
-#[derive(Debug, Default, Deserialize)]
-struct Report {
-    #[serde(default)]
-    error: Option<String>,
-    #[serde(default)]
-    intervals: Vec<Interval>,
-    #[serde(default)]
-    end: End,
-}
-
-impl Report {
-    /// Seconds of the intervals that are in no figure.
-    fn omitted_s(&self) -> f64 {
-        self.intervals.iter().map(|interval| &interval.sum).filter(|sum| sum.omitted).map(|sum| sum.seconds).sum()
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Interval {
-    #[serde(default)]
-    sum: Sum,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct End {
-    #[serde(default)]
-    sum_sent: Sum,
-    #[serde(default)]
-    sum_received: Sum,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Sum {
-    #[serde(default)]
-    bits_per_second: f64,
-    #[serde(default)]
-    seconds: f64,
-    #[serde(default)]
-    omitted: bool,
-    #[serde(default)]
-    retransmits: Option<u64>,
-}
-
-/// The JSON in what iperf3 printed: warnings may stand before it.
-fn parse(stdout: &[u8]) -> Option<Report> {
-    let text = String::from_utf8_lossy(stdout);
-    let value: Value = serde_json::Deserializer::from_str(&text[text.find('{')?..]).into_iter().next()?.ok()?;
-    serde_json::from_value(value).ok()
 }

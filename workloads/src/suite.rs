@@ -239,13 +239,14 @@ fn build(file: &SuiteFile) -> Result<Suite, Wrong> {
             ));
         }
     }
-    Ok(Suite {
-        name: file.name.get_ref().clone(),
-        title: file.title.clone(),
-        environments,
-        workloads: file.workloads.iter().map(workload).collect::<Result<_, _>>()?,
-        profiles: file.profiles.iter().map(profile).collect::<Result<_, _>>()?,
-    })
+    let workloads: Vec<Workload> = file.workloads.iter().map(workload).collect::<Result<_, _>>()?;
+    let profiles: Vec<Profile> = file.profiles.iter().map(profile).collect::<Result<_, _>>()?;
+    if workloads.iter().any(|workload| matches!(workload.kind, Kind::Stream(_))) {
+        for (entry, profile) in file.profiles.iter().zip(&profiles) {
+            Stream::check(profile).map_err(|message| wrong(&entry.warm_up, message))?;
+        }
+    }
+    Ok(Suite { name: file.name.get_ref().clone(), title: file.title.clone(), environments, workloads, profiles })
 }
 
 fn check_name(name: &Spanned<String>) -> Result<(), Wrong> {

@@ -3,7 +3,7 @@
 use bench_agent::{Job, JobOutput};
 use fio_rs::{Direction, Length, Pattern};
 
-use crate::fio::{fio_job, parse};
+use crate::fio::{fio_job, parse, said, unread};
 use crate::workload::{Place, exit_status};
 
 /// The slowest disk that filling waits for, in bytes per second.
@@ -59,8 +59,10 @@ fn drive_section(place: &Place, seed: u32) -> fio_rs::Job {
 /// IOPS of a [`drive_job`] or [`fill_job`]; an error is why it failed.
 pub fn drive_result(output: &JobOutput) -> Result<f64, String> {
     let parsed = parse(output)?;
-    let job = parsed.check(exit_status(output)?, DRIVE).map_err(|failure| failure.to_string())?;
-    Ok(job.read.iops + job.write.iops)
+    let job = parsed.check(exit_status(output)?, DRIVE).map_err(|failure| said(&failure))?;
+    let iops: f64 =
+        [&job.read, &job.write, &job.mixed].into_iter().filter(|part| part.has("iops")).map(|part| part.iops).sum();
+    if iops > 0.0 { Ok(iops) } else { Err(unread(&parsed, DRIVE, "iops")) }
 }
 
 /// True when the last four seconds differ by at most 5 % of their mean.

@@ -119,6 +119,14 @@ impl Measured {
         }
     }
 
+    /// True when this metric was measured, when a histogram is there from which it comes if enough took place, and when it is
+    /// not read from the tool's output: what it costs, the host sees.
+    pub(crate) fn bears(&self, metric: &str) -> bool {
+        let histogram = metric.split_once("_latency_p").is_some_and(|(of, _)| self.histograms.contains_key(of));
+        let is_cost = metric.contains("cpu_ns_per_") || metric == "memory_peak_bytes";
+        histogram || is_cost || self.measurements.iter().any(|measurement| measurement.metric == metric)
+    }
+
     /// Keep a latency histogram of what took place `expected` times, and the percentiles that it bears.
     pub(crate) fn histogram(&mut self, direction: &str, histogram: Histogram, expected: u64) {
         for (name, number) in [("missing", histogram.count().abs_diff(expected)), ("expected", expected)] {
@@ -126,7 +134,7 @@ impl Measured {
             *fact = fact.as_u64().unwrap_or(0).saturating_add(number).into();
         }
         for (label, q) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
-            if let Some(value) = histogram.percentile_ns(q) {
+            if let Some(value) = histogram.percentile_ns(q).filter(|&ns| ns > 0) {
                 self.put(&format!("{direction}_latency_{label}_ns"), value as f64);
             }
         }
@@ -233,7 +241,7 @@ impl Workload {
         match &self.kind {
             Kind::Command(command) => command.measure(output),
             _ if printed > MOST_OUTPUT => Err(format!("it printed {printed} bytes; {MOST_OUTPUT} are read at most")),
-            Kind::Fio(fio) => fio.measure(output),
+            Kind::Fio(fio) => fio.measure(output, &self.deciding),
             Kind::Stream(stream) => stream.measure(output),
             Kind::Exchange(exchange) => exchange.measure(output),
         }

@@ -94,6 +94,30 @@ fn what_is_wrong_is_said_with_file_line_and_column() {
     }
 }
 
+/// iperf3 before 3.18 refuses `-O` beyond 60, in every trial.
+#[test]
+fn a_warm_up_that_iperf3_refuses_is_refused_with_the_suite() {
+    let stream = "kind = \"stream\"\ndirection = \"transmit\"\nport = 5201\ndeciding = \"bandwidth_bytes_per_s\"\n";
+    let command = "kind = \"command\"\nargv = [\"sort\", \"/etc/passwd\"]\ndeciding = \"wall_time_ns\"\n";
+    assert!(MINE.contains(command));
+    for (warm_up, with_stream) in
+        [("0s", true), ("59.5s", true), ("60s", true), ("60.1s", false), ("90s", false), ("600s", false)]
+    {
+        let text = MINE.replacen("warm-up = \"0s\"", &format!("warm-up = \"{warm_up}\""), 1);
+        assert!(Suite::parse(&text, "mine.toml").is_ok(), "fio and commands know no such limit: {warm_up}");
+        match Suite::parse(&text.replacen(command, stream, 1), "mine.toml") {
+            Ok(_) => assert!(with_stream, "{warm_up}"),
+            Err(e) => {
+                let said = e.to_string();
+                assert!(
+                    !with_stream && said.starts_with("mine.toml:23:11: ") && said.contains("at most 60 s"),
+                    "{said}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn unknown_names_are_answered_with_the_known_ones() {
     assert!(Suite::builtin("oi").unwrap_err().to_string().contains("there are io"));

@@ -8,6 +8,7 @@ pub mod machine;
 pub mod packages;
 pub mod sampler;
 pub mod target;
+pub mod versions;
 pub mod witness;
 
 use std::path::Path;

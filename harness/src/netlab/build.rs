@@ -10,7 +10,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 use rtnetlink::packet_route::link::{BridgeStpState, InfoData, InfoVeth};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
-use super::{BRIDGE, DEVICE, GATEWAY, HOST, Lab, PEER, PORT, PREFIX, Route, UPLINK, User, nft, sysctls};
+use super::nft::nft;
+use super::{BRIDGE, DEVICE, GATEWAY, HOST, Lab, PEER, PORT, PREFIX, Route, UPLINK, User, sysctls};
 
 /// Indices of our devices; small numbers belong to devices that some kernels put into every namespace.
 const UPLINK_INDEX: u32 = 101;
@@ -19,10 +20,10 @@ const PORT_INDEX: u32 = 103;
 const DEVICE_INDEX: u32 = 101;
 const LOOPBACK_INDEX: u32 = 1;
 
-/// Counts what is forwarded.
+/// Counts what is forwarded. Priorities are numbers: nft before 0.9.1 knows no names of them.
 const HOOK: &str = "table ip bench {
   chain forward {
-    type filter hook forward priority filter; policy accept;
+    type filter hook forward priority 0; policy accept;
     counter
   }
 }
@@ -30,7 +31,7 @@ const HOOK: &str = "table ip bench {
 /// Hides what is behind the bridge; the rule sees the first packet of each connection.
 const NAT: &str = "table ip bench {
   chain postrouting {
-    type nat hook postrouting priority srcnat; policy accept;
+    type nat hook postrouting priority 100; policy accept;
     oifname \"up0\" counter masquerade
   }
 }

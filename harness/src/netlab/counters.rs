@@ -68,14 +68,8 @@ fn tcp(snmp: &str, wanted: &str) -> Option<u64> {
 }
 
 fn rule_packets() -> Result<u64> {
-    let text = nft(&packages::require("nft")?, &["-j", "list", "table", "ip", "bench"], "")?;
-    let table: Value = serde_json::from_str(&text).context("reading what nft lists")?;
-    let packets = |item: &Value| {
-        let expressions = item.pointer("/rule/expr")?.as_array()?;
-        expressions.iter().find_map(|expression| expression.pointer("/counter/packets")?.as_u64())
-    };
-    let items = table.get("nftables").and_then(Value::as_array).context("nft lists no table")?;
-    Ok(items.iter().filter_map(packets).sum())
+    let listing = nft::nft(&packages::require("nft")?, &["list", "table", "ip", "bench"], "")?;
+    nft::packets(&listing)
 }
 
 impl Counters {

@@ -13,6 +13,7 @@ mod build;
 mod counters;
 mod interface;
 mod listening;
+mod nft;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +21,6 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
 use nix::sched::{CloneFlags, setns};
@@ -242,24 +242,4 @@ fn in_namespace<T: Send>(namespace: &File, action: impl FnOnce() -> Result<T> + 
         };
         scope.spawn(enter).join().map_err(|_| anyhow!("the lab's thread panicked"))?
     })
-}
-
-/// Run `nft` with a ruleset, or a question, in this thread's namespace; its output.
-fn nft(program: &std::path::Path, arguments: &[&str], input: &str) -> Result<String> {
-    use std::io::Write;
-    use std::process::Stdio;
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
-    // Dropped at the end of the statement: nft reads to the end.
-    let sent = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
-    let output = child.wait_with_output().context("waiting for nft")?;
-    sent.transpose().context("writing to nft")?;
-    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " | ");
-    anyhow::ensure!(
-        output.status.success(),
-        "nft failed ({}): {said}; does the kernel have nf_tables with NAT?",
-        output.status
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::job::{HUGE_BUFFERS, Job, JobError, job_file};
-use crate::output::{Output, ParseError, parse};
+use crate::output::Output;
+use crate::parse::{ParseError, parse};
 
 /// fio could not be run.
 #[derive(Debug, thiserror::Error)]

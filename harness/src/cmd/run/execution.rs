@@ -22,7 +22,7 @@ use crate::conductor::progress::Progress;
 use crate::conductor::{Conductor, interrupt, now};
 use crate::failure::{self, Unavailable};
 use crate::host::target::{self, Checked, Wish};
-use crate::host::{cpus, fingerprint, packages};
+use crate::host::{cpus, fingerprint, packages, versions};
 use crate::ledger::{self, Change, Ledger, MachineLock};
 use crate::{netlab, paths, tools};
 
@@ -164,6 +164,12 @@ async fn preflight(
     calibration: &mut Calibration,
 ) -> Result<(Environment, record::Environment)> {
     let environment = Environment::prepare(wanted, definition.is_networked(wanted), setting).await?;
+    if definition.needs_target {
+        versions::check("fio", Path::new(&environment.place.fio))?;
+    }
+    if let Some(network) = &environment.place.network {
+        versions::check("iperf3", Path::new(&network.iperf3))?;
+    }
     if let Some(note) = calibration.news(environment.accelerator_note.as_ref()) {
         eprintln!("bench: `{}` is emulated: {note}", environment.name);
     }

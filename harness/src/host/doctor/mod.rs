@@ -8,7 +8,7 @@ mod system;
 
 use serde::Serialize;
 
-use super::{fingerprint, packages, read};
+use super::{fingerprint, packages, read, versions};
 
 pub use probe::{NoiseFigure, measure as measure_noise};
 
@@ -73,8 +73,9 @@ pub fn examine() -> Vec<Finding> {
 fn program(program: &packages::Program) -> Finding {
     let name = program.name;
     let why = format!("needed for {}", program.purpose);
-    match packages::find(name) {
-        Some(path) => finding(name, Level::Fine, path.display().to_string(), &why, ""),
+    match packages::find(name).map(|path| (versions::unfit(name, &path), path)) {
+        Some((None, path)) => finding(name, Level::Fine, path.display().to_string(), &why, ""),
+        Some((Some(unfit), _)) => finding(name, Level::Missing, unfit, &why, "put one that runs first in PATH"),
         None => {
             let advice = format!("install the package {} (`bench doctor --install`)", program.package);
             finding(name, Level::Missing, "not found", &why, &advice)

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Makes the golden files with the fio that is installed. Needs root (a small file system is mounted) and a disk beneath $1.
+# OTHER_FIOS: paths of fios of other versions, for good-VERSION.out.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d "${1:-/var/tmp}/fio-golden.XXXXXX")
@@ -37,3 +38,9 @@ fio $common --name=killed --rw=randread --filename=target --time_based --runtime
 sleep 1; kill -INT $pid; wait $pid || true
 fio $common --name=killed --rw=randread --filename=target --time_based --runtime=3 > "$here/sigkill.out" 2>&1 & pid=$!
 sleep 1; kill -KILL $pid; wait $pid || true
+
+sed -e 's/libaio/psync/; s/^size=.*/size=1MiB/; s/^rw=.*/rw=randread/; /^direct/d; /^rwmixread/d; /^iodepth/d' \
+    -e 's/=50ms/=20ms/; s/=100ms/=40ms/' good.job > other.job
+for fio in ${OTHER_FIOS:-}; do
+    "$fio" --output-format=json+ other.job > "$here/good-$("$fio" --version | sed 's/^fio-//').out" 2>&1
+done
