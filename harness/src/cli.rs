@@ -66,8 +66,7 @@ pub fn main(starter: Option<Starter>) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
-            drop(e.print());
-            return code(if e.use_stderr() { failure::USAGE } else { 0 });
+            return code(failure::usage(&e));
         }
     };
     let (done, own_failure) = match cli.command {

@@ -1,5 +1,7 @@
 //! Errors that choose an exit code. All others are 2: what was asked could not be done.
 
+use std::io::Write;
+
 /// An environment that the user named cannot be had: exit code 69 (`EX_UNAVAILABLE` of sysexits.h), nothing was measured.
 #[derive(Debug, thiserror::Error)]
 #[error("environment `{environment}` cannot be used, nothing was measured")]
@@ -25,6 +27,19 @@ pub const UNAVAILABLE: i32 = 69;
 pub const OWN: i32 = 125;
 /// Interrupted by the user.
 pub const INTERRUPTED: i32 = 130;
+
+/// Print what the command line's definition says, help or a usage error; the exit code.
+pub fn usage(said: &clap::Error) -> i32 {
+    let printed = said.print().and_then(|()| std::io::stdout().flush());
+    match printed {
+        _ if said.use_stderr() => USAGE,
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("bench: writing to standard output: {e}");
+            USAGE
+        }
+        _ => 0,
+    }
+}
 
 /// The exit code for an error.
 pub fn exit_code(error: &anyhow::Error) -> i32 {

@@ -1,4 +1,13 @@
 //! `bench`: measures honestly what containers and virtual machines cost.
+// A result that could not be written must not end in success: `output::print` checks, `println!` panics.
+#![cfg_attr(not(test), deny(clippy::print_stdout))]
+
+/// As std's, which panics where standard error cannot be written, in the middle of a run as well. In tests it is std's own, which
+/// the test harness captures.
+#[cfg(not(test))]
+macro_rules! eprintln {
+    ($($text:tt)*) => { $crate::output::tell(&format!($($text)*)) };
+}
 
 mod agent;
 mod cli;

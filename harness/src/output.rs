@@ -1,7 +1,11 @@
 //! Writing to the user: results on standard output, the rest on standard error.
 
 use std::borrow::Cow;
-use std::io::{IsTerminal, Write};
+use std::fs::File;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result};
 
 /// Text for a terminal: what came from inside an environment, or from a stranger's record, could otherwise move the cursor, name
 /// the window or type for the user. Lines, tabs and colours remain.
@@ -24,16 +28,31 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// Print a result. A reader that went away (`| head`) is not an error.
-pub fn print(text: &str) {
-    let text = plain(text);
-    let mut stdout = std::io::stdout().lock();
-    drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+/// Print a result. A reader that went away (`| head`) has read what it wanted: that is no error, and the exit code stays what it
+/// would have been. Anything else that keeps the result from its reader, such as a full disk, is one.
+pub fn print(text: &str) -> Result<()> {
+    match write_to(std::io::stdout().as_fd(), plain(text).as_bytes()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e).context("writing the result to standard output"),
+        _ => Ok(()),
+    }
 }
 
 /// Print a result and end the line.
-pub fn print_line(text: &str) {
-    print(&format!("{text}\n"));
+pub fn print_line(text: &str) -> Result<()> {
+    print(&format!("{text}\n"))
+}
+
+/// All bytes to a descriptor, at once: what a buffer holds until the end of the process is written when nobody looks at errors
+/// any more, and std takes a descriptor that is not open for writing for one that leads nowhere.
+pub fn write_to(to: impl AsFd, bytes: &[u8]) -> std::io::Result<()> {
+    File::from(to.as_fd().try_clone_to_owned()?).write_all(bytes)
+}
+
+/// A line on standard error. Where nobody can read it (a closed pipe, a full disk behind `2>`) work goes on: what was changed on the
+/// machine must still be undone, and the exit code says how it ended.
+#[cfg_attr(test, allow(dead_code, reason = "tests say what they skip through the test harness"))]
+pub fn tell(text: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{}", plain(text)));
 }
 
 /// True when standard output is a terminal and the user did not ask for plain text.

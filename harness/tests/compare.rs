@@ -135,6 +135,56 @@ fn an_archive_is_a_run(stage: &Stage, base: &str, slow: &str) {
     assert_eq!((status, out.as_str()), (2, ""), "the run is in the set, too");
 }
 
+/// A run of 3 blocks of `sh -c SCRIPT`, natively and in a container; its folder.
+fn of_script(stage: &Stage, script: &str, status: i32) -> String {
+    let before = runs(stage);
+    let mut command = stage.program(&stage.unrobbed(), "run --blocks 3 --env native,container -- sh -c");
+    command.arg(script);
+    let (found, out, err) = finish(command);
+    assert_eq!(found, status, "{script}: {out}{err}");
+    shown(&runs(stage).into_iter().find(|run| !before.contains(run)).unwrap())
+}
+
+#[test]
+fn a_gate_does_not_pass_by_failing() {
+    let Some(stage) = stage() else { return };
+    let base = of_script(&stage, "true", 0);
+    // There is no such folder in a container.
+    let [broken, failed] =
+        [("test -d /var/lib/dpkg", 3), ("false", 3)].map(|(script, is)| of_script(&stage, script, is));
+    for (run, name) in [(&base, "base.tar.gz"), (&broken, "broken.tar.gz")] {
+        assert_eq!(stage.run(&format!("export {run} --to {name}")).0, 0);
+    }
+    let compared = |sides: &str, more: &str| stage.run(&format!("compare {sides} --allow-difference workload {more}"));
+    let pair = format!("{base} {broken}");
+    for (format, said) in [
+        ("", "fails: 1 of 1 comparison broken: sh in container"),
+        ("--format md", "## bench compare fails"),
+        ("--format html", "3 of 3 trials in container failed or are invalid"),
+        ("--format json", "\"part\": \"broken\""),
+        ("--format junit", "failures=\"0\" errors=\"1\""),
+        ("--format github", "::error title=broken%3A sh in container"),
+    ] {
+        let (status, out, err) = compared(&pair, format);
+        assert_eq!((status, err.as_str()), (1, ""), "{format}: {out}");
+        assert!(out.contains(said), "{format}: {out}");
+        assert_eq!(compared("base.tar.gz broken.tar.gz", format), (status, out, err), "archives are read like folders");
+    }
+    let policy = write(&stage, "lenient.toml", "fail-on = []\non-inconclusive = \"pass\"\n");
+    assert_eq!(compared(&pair, &format!("--policy {policy}")).0, 1, "it is no verdict");
+    for sides in [format!("{base} {failed}"), format!("{failed} {base}")] {
+        let (status, out, err) = compared(&sides, "--report gate --format junit");
+        assert_eq!(status, 2, "{out}{err}");
+        assert!(out.contains("<error type=\"broken\"") && err.starts_with("bench: nothing was compared"), "{out}{err}");
+        assert!(stage.path().join("gate/index.html").exists());
+    }
+    let paired = |run: &str, names: &str| stage.run(&format!("compare {run} --env {names}"));
+    assert_eq!(paired(&failed, "native,container").0, 2);
+    let (status, out, err) = paired(&broken, "native,container");
+    assert_eq!(status, 2, "of the only pair there is no block: {out}{err}");
+    assert!(paired(&base, "native,container").1.contains("sh"), "and where nothing failed it is judged");
+}
+
 #[test]
 fn what_cannot_be_compared_is_said_with_what_would_be_right() {
     let Some(stage) = stage() else { return };

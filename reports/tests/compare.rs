@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use bench_reports::CompareReport;
-use bench_results::compare::{Judgement, Sides, compare};
+use bench_results::compare::{Judgement, Outcome, Sides, compare};
 use bench_results::policy::{KnownNames, Policy};
 use bench_results::record::State;
 use bench_results::store::Record;
@@ -56,8 +56,16 @@ fn sides() -> ([Record; 1], [Record; 1]) {
     ([base], [new])
 }
 
+/// NEW has no trial that succeeded.
+fn failed() -> ([Record; 1], [Record; 1]) {
+    let (base, mut new) = (record(1, 4, false), another(2, 4, false));
+    new.trials.iter_mut().for_each(|trial| trial.failure = Some("CMD exited with 1".to_owned()));
+    ([base], [new])
+}
+
 fn hostile() -> ([Record; 1], [Record; 1]) {
     let (mut base, mut new) = sides();
+    new[0].trials.iter_mut().filter_map(|trial| trial.failure.as_mut()).for_each(|why| why.insert_str(0, HOSTILE));
     for run in [&mut base[0], &mut new[0]] {
         run.run.id.push_str(HOSTILE);
         run.run.plan.suite.push_str(HOSTILE);
@@ -100,10 +108,44 @@ fn every_form_is_as_it_was_looked_at() {
 }
 
 #[test]
+fn all_forms_say_that_it_fails_where_nothing_could_be_measured() {
+    with(&failed(), |judgement, report| {
+        assert_eq!(judgement.outcome, Outcome::Incomparable);
+        let said = "no row has valid values on both sides";
+        assert!(report.terminal(100, false, None).starts_with(&format!("cannot compare: {said}")));
+        assert!(report.markdown().contains(&format!("## bench compare cannot compare\n\n**{said}**")));
+        assert!(report.html().unwrap().contains(&format!(">cannot compare</span>: {said}")));
+        assert!(report.json().unwrap().contains("\"outcome\": \"incomparable\""));
+        let junit = report.junit().unwrap();
+        assert!(junit.contains("tests=\"17\" failures=\"0\" errors=\"16\" skipped=\"1\""), "{junit}");
+        assert!(
+            junit
+                .contains("<error type=\"broken\" message=\"broken: no valid block in NEW: 4 of 4 trials in vm failed")
+        );
+        let annotations = report.annotations();
+        assert_eq!(annotations.matches("::error ").count(), 16, "{annotations}");
+        assert!(annotations.starts_with("::error title=bench compare cannot compare::"), "{annotations}");
+    });
+    // Of a lone reference no row decides.
+    let alone = |mut record: Record| {
+        record.run.environments.retain(|environment| environment.name == "native");
+        record
+    };
+    let ([base], [new]) = failed();
+    with(&([alone(base)], [alone(new)]), |_, report| {
+        assert!(report.junit().unwrap().contains("tests=\"1\" failures=\"0\" errors=\"1\""));
+        assert!(report.html().unwrap().contains("cannot compare"));
+    });
+}
+
+#[test]
 fn the_page_is_well_formed_and_needs_nothing_else() {
-    for (name, sides) in
-        [("sides", sides()), ("hostile", hostile()), ("few", ([record(1, 1, true)], [another(2, 2, true)]))]
-    {
+    for (name, sides) in [
+        ("sides", sides()),
+        ("hostile", hostile()),
+        ("few", ([record(1, 1, true)], [another(2, 2, true)])),
+        ("failed", failed()),
+    ] {
         with(&sides, |_, report| {
             let html = report.html().unwrap();
             assert_well_formed(&html, name);
@@ -132,7 +174,7 @@ fn markdown_fits_a_comment_and_the_worst_comes_first() {
     for run in [&mut base, &mut new] {
         let workloads = run.run.plan.workloads.clone();
         let trials = run.trials.clone();
-        for copy in 0..12 {
+        for copy in 0..40 {
             let name = |name: &str| format!("{name}-with-a-long-name-{copy}");
             run.run.plan.workloads.extend(workloads.iter().cloned().map(|mut workload| {
                 workload.name = name(&workload.name);
@@ -145,9 +187,11 @@ fn markdown_fits_a_comment_and_the_worst_comes_first() {
         }
     }
     speed_up(&mut new, "rand-read-with-a-long-name-7", "vm", 0.5);
+    new.notes = (0..400).map(|number| format!("{number} of many notes, each of which is a long one")).collect();
     with(&([base], [new]), |judgement, report| {
         let markdown = report.markdown();
-        assert!(markdown.len() < 65_536, "{} bytes", markdown.len());
+        assert!((50_000..61_000).contains(&markdown.len()), "{} bytes", markdown.len());
+        assert!(markdown.contains(" more in the report."), "and says what is left out");
         assert!(judgement.rows[0].workload.ends_with("-7"));
         let first = markdown.lines().find(|line| line.starts_with("| rand") || line.starts_with("| seq")).unwrap();
         assert!(first.contains("rand-read-with-a-long-name-7"), "{first}");
@@ -169,7 +213,7 @@ fn junit_fits_its_schema() {
         let output = Command::new("xmllint").arg("--noout").arg("--schema").args([&schema, &path]).output().unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    for sides in [sides(), hostile(), ([record(1, 2, false)], [another(2, 1, false)])] {
+    for sides in [sides(), hostile(), failed(), ([record(1, 2, false)], [another(2, 1, false)])] {
         with(&sides, |_, report| {
             let text = report.junit().unwrap();
             let (is_valid, said) = validated(&text);
@@ -184,7 +228,7 @@ fn json_fits_its_schema() {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/schema/compare.schema.json");
     let schema: serde_json::Value = serde_json::from_slice(&std::fs::read(schema).unwrap()).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    for sides in [sides(), hostile(), ([record(1, 1, true)], [another(2, 2, true)])] {
+    for sides in [sides(), hostile(), failed(), ([record(1, 1, true)], [another(2, 2, true)])] {
         let value: serde_json::Value = with(&sides, |_, report| serde_json::from_str(&report.json().unwrap()).unwrap());
         let wrong: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
         assert!(wrong.is_empty(), "{wrong:?}");

@@ -86,7 +86,11 @@ pub fn judged_all_the_same(run: &Run) -> bool {
 mod tests {
     use super::*;
     use crate::analysis::analyse;
+    use std::collections::BTreeSet;
+
     use crate::claims::Outcome;
+    use crate::compare::{Sides, compare};
+    use crate::policy::Policy;
     use crate::testing;
 
     /// A run whose fingerprint has these facts besides.
@@ -122,6 +126,16 @@ mod tests {
         assert!(!analysis.reportable.reportable);
         assert!(analysis.headline.contains("not judged") && !analysis.headline.contains('%'), "{}", analysis.headline);
         assert!(crate::power::power(&run(EMULATED), None, 0.95).unwrap_err().to_string().contains("emulated"));
+    }
+
+    #[test]
+    fn nor_is_a_comparison_of_two_runs() {
+        let (base, mut new) = (run(EMULATED), testing::another(2, 8, false));
+        new.run.fingerprint = base.run.fingerprint.clone();
+        let (base, new, allowed) = ([base], [new], BTreeSet::new());
+        let sides = Sides::Runs { base: &base, new: &new, allowed: &allowed };
+        let judgement = compare(sides, &Policy::default(), None).unwrap();
+        assert!(judgement.rows.iter().all(|row| row.emulated && !row.decides() && row.sentence.contains("emulated")));
     }
 
     #[test]

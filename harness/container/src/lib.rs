@@ -4,6 +4,14 @@
 //! namespaces and root where there are any, and executes the program. It is synchronous code without threads: namespaces belong
 //! to threads, and after a fork only a process without threads may do ordinary things.
 
+/// As std's, which panics where standard error cannot be written: what a container could not do has its exit code all the same.
+#[cfg(not(test))]
+macro_rules! eprintln {
+    ($($text:tt)*) => {
+        drop(std::io::Write::write_all(&mut std::io::stderr(), format!("{}\n", format_args!($($text)*)).as_bytes()))
+    };
+}
+
 mod capabilities;
 mod cgroup;
 mod device;

@@ -27,21 +27,21 @@ pub fn run(args: &CleanArgs) -> Result<i32> {
     let did = if args.dry_run { "would undo" } else { "undid" };
     let half_made_text = half_made.iter().flatten().map(|path| format!("the half-made {}", path.display()));
     let undone: Vec<_> = cleaned.changes.iter().map(ToString::to_string).chain(half_made_text).collect();
-    for what in &undone {
-        output::print_line(&format!("{did}: {what}"));
+    let mut said: String = undone.iter().map(|what| format!("{did}: {what}\n")).collect();
+    if undone.is_empty() && cleaned.failures.is_empty() {
+        said.push_str("nothing is left on this machine\n");
     }
+    if cleaned.live > 0 {
+        said.push_str(&format!("left alone: {} process(es) of bench still running\n", cleaned.live));
+    }
+    if half_made.is_none() {
+        said.push_str("left alone: the cache, in which somebody builds\n");
+    }
+    // What could not be undone is said whether or not the rest can be.
+    let printed = output::print(&said);
     if let Some((last, others)) = cleaned.failures.split_last() {
         others.iter().for_each(|failure| eprintln!("bench: {failure:#}"));
         bail!("{last:#}");
     }
-    if undone.is_empty() {
-        output::print_line("nothing is left on this machine");
-    }
-    if cleaned.live > 0 {
-        output::print_line(&format!("left alone: {} process(es) of bench still running", cleaned.live));
-    }
-    if half_made.is_none() {
-        output::print_line("left alone: the cache, in which somebody builds");
-    }
-    Ok(0)
+    printed.map(|()| 0)
 }

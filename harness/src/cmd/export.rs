@@ -32,6 +32,6 @@ pub fn run(args: &ExportArgs) -> Result<i32> {
     ensure!(!to.exists(), "{} exists already; remove it, or give another name with --to", to.display());
     archive::export(&folder, &to)?;
     paths::give_to_caller(&to)?;
-    output::print_line(&to.display().to_string());
+    output::print_line(&to.display().to_string())?;
     Ok(0)
 }

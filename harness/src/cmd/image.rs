@@ -34,20 +34,19 @@ pub fn run(command: &ImageCommand) -> Result<i32> {
     match command {
         ImageCommand::Build { kernel, with } => {
             let tree = tools::build(&absolute(with)?, Check::Content)?;
-            output::print_line(&format!("tools tree  {}  {}", &tree.digest[..12], tree.path.display()));
+            output::print_line(&format!("tools tree  {}  {}", &tree.digest[..12], tree.path.display()))?;
             let image = build(&tree, kernel.as_deref())?;
-            output::print_line(&format!("guest image {}  kernel {}", &image.digest[..12], image.kernel_release));
+            output::print_line(&format!("guest image {}  kernel {}", &image.digest[..12], image.kernel_release))?;
         }
         ImageCommand::List => {
             let rows = bench_vm::list(&cache)?.into_iter().map(|item| {
                 vec![item.kind, item.digest.chars().take(12).collect(), output::bytes(item.bytes), item.path]
             });
-            output::print(&output::columns(&rows.collect::<Vec<_>>()));
+            output::print(&output::columns(&rows.collect::<Vec<_>>()))?;
         }
         ImageCommand::Remove { digest } => {
-            for removed in bench_vm::remove(&cache, digest.as_deref())? {
-                output::print_line(&format!("removed {removed}"));
-            }
+            let removed = bench_vm::remove(&cache, digest.as_deref())?;
+            output::print(&removed.iter().map(|what| format!("removed {what}\n")).collect::<String>())?;
         }
     }
     Ok(0)

@@ -47,7 +47,7 @@ pub fn run(args: &ListArgs) -> Result<i32> {
             .map(|run| vec![run.id, run.started_at, run.state, run.path.display().to_string()])
             .collect(),
     };
-    output::print(&output::columns(&rows));
+    output::print(&output::columns(&rows))?;
     Ok(0)
 }
 

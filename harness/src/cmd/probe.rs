@@ -97,8 +97,7 @@ pub fn main() -> ExitCode {
     let probe = match Probe::try_parse_from(std::env::args_os().skip(1)) {
         Ok(probe) => probe,
         Err(e) => {
-            drop(e.print());
-            return ExitCode::from(if e.use_stderr() { crate::failure::USAGE as u8 } else { 0 });
+            return ExitCode::from(crate::failure::usage(&e) as u8);
         }
     };
     match run(&probe.end) {
@@ -122,6 +121,5 @@ fn run(end: &End) -> Result<()> {
 }
 
 fn print(value: &impl serde::Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string(value).context("writing JSON")?);
-    Ok(())
+    crate::output::print_line(&serde_json::to_string(value).context("writing JSON")?)
 }

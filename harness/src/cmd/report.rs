@@ -46,7 +46,7 @@ pub fn run(args: &ReportArgs) -> Result<i32> {
             Format::Md => report.markdown(),
             Format::Csv => report.csv(),
             Format::Json => report.json()?,
-        });
+        })?;
         return Ok(0);
     }
     write_and_print(&record, &report)?;
@@ -61,6 +61,5 @@ pub fn write_and_print(record: &Record, report: &Report) -> Result<()> {
     report.write_all(&folder).with_context(|| format!("writing the report to {}", folder.display()))?;
     paths::give_to_caller(&folder)?;
     let page = folder.join("index.html");
-    output::print(&report.terminal(output::width(), output::in_color(), Some(&page)));
-    Ok(())
+    output::print(&report.terminal(output::width(), output::in_color(), Some(&page)))
 }

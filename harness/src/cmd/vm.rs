@@ -1,12 +1,13 @@
 //! `bench vm run -- CMD`: a command in the guest that `bench run` measures in.
 
 use std::cell::Cell;
-use std::io::Write;
+use std::io::ErrorKind;
 
 use anyhow::{Context, Result};
 use bench_agent::{Bytes, Job, JobStatus, Reply, Request, Streams};
 use bench_vm::Check;
 use bench_workloads::{EnvironmentDefinition, parse_size};
+use nix::sys::signal::Signal;
 use tokio::io::AsyncReadExt;
 
 use crate::conductor::environment::Environment;
@@ -15,7 +16,7 @@ use crate::conductor::interrupt;
 use crate::failure::{self, need_root};
 use crate::host::cpus;
 use crate::ledger::Ledger;
-use crate::{netlab, paths, tools};
+use crate::{netlab, output, paths, tools};
 
 /// Arguments of `bench vm run`.
 #[derive(clap::Args)]
@@ -91,12 +92,16 @@ async fn execute(args: &RunArgs, definition: &EnvironmentDefinition, setting: &S
         eprintln!("{}", netlab::peer_hint());
     }
     instance.agent.send(&Request::Execute(job(args, &environment)?)).await?;
-    let status = match converse(&mut instance).await {
-        Ok(status) => status,
-        Err(e) => return Err(instance.explain(e).await),
-    };
-    instance.stop().await?;
-    Ok(exit_code(&status))
+    match converse(&mut instance).await {
+        Ok(Ended::Command(status)) => {
+            instance.stop().await?;
+            Ok(exit_code(&status))
+        }
+        // As a command ends whose reader went away; the guest ends with its cgroup.
+        Ok(Ended::Unread(e)) if e.kind() == ErrorKind::BrokenPipe => Ok(128 + Signal::SIGPIPE as i32),
+        Ok(Ended::Unread(e)) => Err(e).context("writing what the command said"),
+        Err(e) => Err(instance.explain(e).await),
+    }
 }
 
 fn job(args: &RunArgs, environment: &Environment) -> Result<Job> {
@@ -109,8 +114,16 @@ fn job(args: &RunArgs, environment: &Environment) -> Result<Job> {
     Ok(Job { argv: args.command.clone(), env, cwd, streams: Streams::Forward, ..Job::default() })
 }
 
+/// How a conversation ended.
+enum Ended {
+    /// The command did.
+    Command(JobStatus),
+    /// What it said can not be passed on any more.
+    Unread(std::io::Error),
+}
+
 /// Forward the streams until the command ends.
-async fn converse(instance: &mut Instance<'_>) -> Result<JobStatus> {
+async fn converse(instance: &mut Instance<'_>) -> Result<Ended> {
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0; 32 * 1024];
     let mut open = true;
@@ -120,12 +133,15 @@ async fn converse(instance: &mut Instance<'_>) -> Result<JobStatus> {
             biased;
             ready = instance.agent.readable() => {
                 ready?;
-                match instance.agent.receive().await? {
-                    Reply::Stdout(Bytes(bytes)) => forward(&mut std::io::stdout(), &bytes),
-                    Reply::Stderr(Bytes(bytes)) => forward(&mut std::io::stderr(), &bytes),
-                    Reply::Done(output) => return Ok(output.status),
+                let written = match instance.agent.receive().await? {
+                    Reply::Stdout(Bytes(bytes)) => output::write_to(std::io::stdout(), &bytes),
+                    Reply::Stderr(Bytes(bytes)) => output::write_to(std::io::stderr(), &bytes),
+                    Reply::Done(output) => return Ok(Ended::Command(output.status)),
                     Reply::Refused(why) => anyhow::bail!("the guest's agent refused the command: {why}"),
                     _ => anyhow::bail!("the guest's agent said what it was not asked"),
+                };
+                if let Err(e) = written {
+                    return Ok(Ended::Unread(e));
                 }
             }
             read = stdin.read(&mut buffer), if open => {
@@ -136,11 +152,6 @@ async fn converse(instance: &mut Instance<'_>) -> Result<JobStatus> {
             }
         }
     }
-}
-
-/// A reader that went away is not an error.
-fn forward(to: &mut dyn Write, bytes: &[u8]) {
-    drop(to.write_all(bytes).and_then(|()| to.flush()));
 }
 
 /// As docker has it: the status, 128+n for a signal, 126 not executable, 127 not found.

@@ -1,11 +1,13 @@
 //! What `bench` needs from the distribution, in this one place.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 pub use bench_vm::Program;
+
+use crate::output;
 
 /// Measured programs, and those of containers and the network lab.
 const PROGRAMS: &[Program] = &[
@@ -51,14 +53,11 @@ pub fn missing() -> Vec<Program> {
 pub fn install() -> Result<()> {
     let missing = missing();
     if missing.is_empty() {
-        println!("everything that bench starts is installed");
-        return Ok(());
+        return output::print_line("everything that bench starts is installed");
     }
     let names: Vec<_> = missing.iter().map(|program| program.package).collect();
-    println!("missing packages:");
-    for program in &missing {
-        println!("  {} ({})", program.package, program.purpose);
-    }
+    let lines = missing.iter().map(|program| format!("  {} ({})\n", program.package, program.purpose));
+    output::print(&format!("missing packages:\n{}", lines.collect::<String>()))?;
     ensure!(
         find("apt-get").is_some(),
         "only Debian's and Ubuntu's packages are known here; install with your distribution's tool: {}",
@@ -78,8 +77,7 @@ pub fn install() -> Result<()> {
 }
 
 fn asked(question: &str) -> Result<bool> {
-    print!("{question}");
-    std::io::stdout().flush()?;
+    output::print(question)?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

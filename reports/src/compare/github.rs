@@ -1,18 +1,20 @@
 //! Annotations: lines that a GitHub job prints, and GitHub shows beside the change.
 
-use bench_results::compare::{Judged, Part};
+use bench_results::compare::{Judged, Outcome, Part};
 use bench_results::policy::OnInconclusive;
 
 use super::{CompareReport, tables};
 
 impl CompareReport<'_> {
-    /// Workflow commands: an error for each row that fails, a warning for each that cannot be told, and a notice.
+    /// Workflow commands: an error for each row that fails, a warning for each that cannot be told, and a notice; where nothing
+    /// could be compared, an error in its place.
     pub fn annotations(&self) -> String {
         let fails = self.judgement.policy.on_inconclusive == OnInconclusive::Fail;
-        let mut text = command("notice", &format!("bench compare {}", self.outcome_text()), &self.judgement.headline);
+        let level = if self.judgement.outcome == Outcome::Incomparable { "error" } else { "notice" };
+        let mut text = command(level, &format!("bench compare {}", self.outcome_text()), &self.judgement.headline);
         for row in self.judgement.deciding() {
             let level = match row.part {
-                Part::Fails => "error",
+                Part::Fails | Part::Broken => "error",
                 Part::Undecided if fails => "error",
                 Part::Undecided | Part::Unconfirmed => "warning",
                 Part::Passes | Part::Ignored | Part::Informs => continue,

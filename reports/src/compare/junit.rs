@@ -1,7 +1,7 @@
 //! junit.xml: one test case for each deciding row, for CI systems that read test results.
 
 use askama::Template;
-use bench_results::compare::{Judged, Part};
+use bench_results::compare::{Judged, Outcome, Part};
 use bench_results::policy::OnInconclusive;
 
 use super::{CompareReport, tables};
@@ -27,7 +27,10 @@ struct Case {
 enum CaseResult {
     Passed,
     Failed,
-    Error,
+    /// An error: there is nothing to judge.
+    Broken,
+    /// An error: it cannot be told.
+    Undecided,
     Skipped,
 }
 
@@ -41,7 +44,7 @@ impl Suite<'_> {
     }
 
     fn errors(&self) -> usize {
-        self.count(CaseResult::Error)
+        self.count(CaseResult::Broken) + self.count(CaseResult::Undecided)
     }
 
     fn skipped(&self) -> usize {
@@ -50,22 +53,37 @@ impl Suite<'_> {
 }
 
 impl CompareReport<'_> {
-    /// The deciding rows as JUnit XML, by the schema `reports/schema/junit.xsd`. What cannot be told is skipped, or an error
-    /// where the policy fails it; what is ignored is skipped.
+    /// The deciding rows as JUnit XML, by the schema `reports/schema/junit.xsd`. What is broken is an error. What cannot be told is
+    /// skipped, or an error where the policy fails it; what is ignored is skipped.
     pub fn junit(&self) -> Result<String, ReportError> {
         let timestamp = self.judgement.new.first().map_or("", |run| run.started_at.as_str());
-        let cases = self.judgement.deciding().map(|row| self.case(row)).collect();
+        let mut cases: Vec<Case> = self.judgement.deciding().map(|row| self.case(row)).collect();
+        if self.judgement.outcome == Outcome::Incomparable {
+            cases.push(self.comparison_itself());
+        }
         let suite = Suite { name: drawable(&format!("bench compare {}", self.suite())), timestamp, cases };
         Ok(suite.render()?)
+    }
+
+    /// An error even where no row decides.
+    fn comparison_itself(&self) -> Case {
+        Case {
+            class: drawable(self.suite()),
+            name: "comparison".to_owned(),
+            result: CaseResult::Broken,
+            message: drawable(&self.judgement.headline),
+            details: drawable(&self.judgement.notes.join("; ")),
+        }
     }
 
     fn case(&self, row: &Judged) -> Case {
         let undecided = match self.judgement.policy.on_inconclusive {
             OnInconclusive::Pass => CaseResult::Skipped,
-            OnInconclusive::Fail => CaseResult::Error,
+            OnInconclusive::Fail => CaseResult::Undecided,
         };
         let result = match row.part {
             Part::Fails => CaseResult::Failed,
+            Part::Broken => CaseResult::Broken,
             Part::Undecided => undecided,
             Part::Unconfirmed | Part::Ignored => CaseResult::Skipped,
             Part::Passes | Part::Informs => CaseResult::Passed,

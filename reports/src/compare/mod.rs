@@ -47,12 +47,13 @@ impl<'a> CompareReport<'a> {
         Ok(written)
     }
 
-    /// `passes`, `fails`, `cannot tell`.
+    /// `passes`, `fails`, `cannot tell`, `cannot compare`.
     fn outcome_text(&self) -> &'static str {
         match self.judgement.outcome {
             Outcome::Pass => "passes",
             Outcome::Fail => "fails",
             Outcome::Inconclusive => "cannot tell",
+            Outcome::Incomparable => "cannot compare",
         }
     }
 
@@ -60,7 +61,7 @@ impl<'a> CompareReport<'a> {
     fn outcome_class(&self) -> &'static str {
         match self.judgement.outcome {
             Outcome::Pass => "better",
-            Outcome::Fail => "worse",
+            Outcome::Fail | Outcome::Incomparable => "worse",
             Outcome::Inconclusive => "inconclusive",
         }
     }

@@ -13,6 +13,7 @@ use crate::units;
 pub(super) fn verdict_text(row: &Judged) -> String {
     let verdict = outcome(row.verdict).text();
     match row.part {
+        Part::Broken => "broken".to_owned(),
         Part::Ignored => format!("{verdict} (ignored)"),
         Part::Unconfirmed => format!("{verdict} (not confirmed)"),
         _ => verdict.to_owned(),
@@ -22,7 +23,7 @@ pub(super) fn verdict_text(row: &Judged) -> String {
 /// The verdict whose colour the row has: what does not fail the gate does not shine red.
 pub(super) fn colour(row: &Judged) -> Outcome {
     match row.part {
-        Part::Fails => Outcome::Worse,
+        Part::Fails | Part::Broken => Outcome::Worse,
         Part::Ignored | Part::Informs => Outcome::None,
         Part::Unconfirmed | Part::Undecided => Outcome::Inconclusive,
         Part::Passes => outcome(row.verdict),

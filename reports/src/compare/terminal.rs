@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bench_results::compare::{Judged, Outcome};
+use bench_results::compare::{Judged, Outcome, Part};
 
 use super::{CompareReport, tables};
 use crate::terminal::{JudgedRow, Screen, Style, plain};
@@ -14,7 +14,7 @@ impl CompareReport<'_> {
         let mut out = Screen::new(width, color);
         let style = match self.judgement.outcome {
             Outcome::Pass => Style::Good,
-            Outcome::Fail => Style::Bad,
+            Outcome::Fail | Outcome::Incomparable => Style::Bad,
             Outcome::Inconclusive => Style::Warning,
         };
         out.wrapped(&format!("{}: {}", self.outcome_text(), self.judgement.headline), "", style);
@@ -32,8 +32,12 @@ impl CompareReport<'_> {
                 self.change_text(row),
             ]
         };
-        let row =
-            |row| JudgedRow { cells: cells(row), verdict: tables::colour(row), sentence: &row.sentence, notes: &[] };
+        let row = |row| JudgedRow {
+            cells: cells(row),
+            verdict: tables::colour(row),
+            sentence: &row.sentence,
+            notes: if row.part == Part::Broken { std::slice::from_ref(&row.sentence) } else { &[] },
+        };
         let rows: Vec<_> = self.judgement.deciding().map(row).collect();
         if !rows.is_empty() {
             out.judged(&head, &rows);

@@ -6,6 +6,8 @@
 mod confirm;
 mod difference;
 mod judgement;
+mod missing;
+mod partners;
 mod rows;
 mod sample;
 

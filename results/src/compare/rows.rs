@@ -1,18 +1,20 @@
 //! From values to rows: what has a partner, its effect, its verdict under the policy.
 
+use super::partners::About;
 use super::sample::{self, Measured, Sample};
-use super::{Judged, LEAST_RUNS_FOR_ABSOLUTES, Part, Quantity, Sides, Unmatched, accelerator};
+use super::{Judged, LEAST_RUNS_FOR_ABSOLUTES, Method, Part, Quantity, Sides, Unmatched, accelerator};
 use crate::analysis::{self, Distribution, LEAST_BLOCKS, loss};
+use crate::host;
 use crate::metric::{self, Direction, Metric};
 use crate::policy::Policy;
-use crate::record::{Accelerator, Workload};
+use crate::record::{Accelerator, Profile, Workload};
 use crate::sentence;
 use crate::statistics::{Effect, Interval, TAIL, geometric_mean, holm, logs};
 use crate::verdict::{Verdict, decide, edges};
 
 /// One side with what is shown of it.
-struct Side<'a> {
-    runs: Vec<Measured<'a>>,
+pub(super) struct Side<'a> {
+    pub(super) runs: Vec<Measured<'a>>,
     distributions: Vec<Distribution>,
 }
 
@@ -23,7 +25,7 @@ impl<'a> Side<'a> {
     }
 
     /// Planned workloads by name, in the order of the first run that has them.
-    fn workloads(&self) -> Vec<&'a Workload> {
+    pub(super) fn workloads(&self) -> Vec<&'a Workload> {
         let mut all: Vec<&Workload> = Vec::new();
         for workload in self.runs.iter().flat_map(|run| &run.record.run.plan.workloads) {
             if !all.iter().any(|known| known.name == workload.name) {
@@ -34,7 +36,7 @@ impl<'a> Side<'a> {
     }
 
     /// Names of all environments but controls.
-    fn environments(&self) -> Vec<&'a str> {
+    pub(super) fn environments(&self) -> Vec<&'a str> {
         let mut all = Vec::new();
         for run in self.runs.iter().map(|run| &run.record.run) {
             for name in run.environments.iter().map(|environment| environment.name.as_str()) {
@@ -50,7 +52,7 @@ impl<'a> Side<'a> {
         self.runs.iter().any(|run| accelerator(&run.record.run, environment) == Some(Accelerator::Tcg))
     }
 
-    fn metrics(&self, workload: &str, environment: &str) -> Vec<&'static Metric> {
+    pub(super) fn metrics(&self, workload: &str, environment: &str) -> Vec<&'static Metric> {
         let has = |metric: &&Metric| {
             self.runs.iter().any(|run| !run.values.get(workload, environment, metric.name).is_empty())
         };
@@ -72,23 +74,15 @@ impl<'a> Side<'a> {
 }
 
 /// Both sides and what they are judged by.
-struct Case<'a> {
-    sides: Sides<'a>,
-    policy: &'a Policy,
-    base: Side<'a>,
+pub(super) struct Case<'a> {
+    pub(super) sides: Sides<'a>,
+    pub(super) policy: &'a Policy,
+    pub(super) base: Side<'a>,
     /// Absent for two environments of the same runs.
     new: Option<Side<'a>>,
 }
 
-/// What a row is about.
-struct About<'a> {
-    workload: &'a Workload,
-    environment: &'a str,
-    metric: &'static Metric,
-    quantity: Quantity,
-}
-
-/// All rows, and what has no partner.
+/// All rows, and what has no partner; no row where nothing has one.
 pub(super) fn judge(sides: Sides<'_>, policy: &Policy) -> (Vec<Judged>, Vec<Unmatched>) {
     let new = match sides {
         Sides::Runs { new, .. } => Some(Side::of(new)),
@@ -96,79 +90,21 @@ pub(super) fn judge(sides: Sides<'_>, policy: &Policy) -> (Vec<Judged>, Vec<Unma
     };
     let case = Case { sides, policy, base: Side::of(sides.base_runs()), new };
     let (abouts, unmatched) = case.abouts();
+    if abouts.iter().all(|about| about.lacking.is_some()) {
+        return (Vec::new(), unmatched);
+    }
     let mut rows: Vec<Judged> = abouts.iter().map(|about| case.row(about)).collect();
     adjust(&mut rows, policy);
     (rows, unmatched)
 }
 
 impl<'a> Case<'a> {
-    fn new_side(&self) -> &Side<'a> {
+    pub(super) fn new_side(&self) -> &Side<'a> {
         self.new.as_ref().unwrap_or(&self.base)
     }
 
     fn runs(&self) -> (&[Measured<'a>], &[Measured<'a>]) {
         (&self.base.runs, &self.new_side().runs)
-    }
-
-    /// What has a partner and is measured on a side at least, and what has none.
-    fn abouts(&self) -> (Vec<About<'a>>, Vec<Unmatched>) {
-        let mut unmatched = Vec::new();
-        let workloads = self.base.workloads();
-        let of_new = self.new_side().workloads();
-        let (workloads, lost): (Vec<_>, Vec<_>) =
-            workloads.into_iter().partition(|workload| of_new.iter().any(|new| new.name == workload.name));
-        unmatched.extend(lost.iter().map(|workload| only("workload", &workload.name, "BASE")));
-        let is_new = |new: &&&Workload| !self.base.workloads().iter().any(|base| base.name == new.name);
-        unmatched.extend(of_new.iter().filter(is_new).map(|workload| only("workload", &workload.name, "NEW")));
-        let environments = self.environments(&mut unmatched);
-        let mut abouts = Vec::new();
-        for workload in workloads {
-            for &(environment, is_reference) in &environments {
-                abouts.extend(self.of_cell(workload, environment, is_reference));
-            }
-        }
-        (abouts, unmatched)
-    }
-
-    /// The environments to compare, and whether they are the reference.
-    fn environments(&self, unmatched: &mut Vec<Unmatched>) -> Vec<(&'a str, bool)> {
-        if let Sides::Environments { new, .. } = self.sides {
-            return vec![(new, false)];
-        }
-        let (base, new) = (self.base.environments(), self.new_side().environments());
-        unmatched.extend(new.iter().filter(|name| !base.contains(name)).map(|name| only("environment", name, "NEW")));
-        let mut matched = Vec::new();
-        for name in base {
-            let accelerator = |side: &Side<'_>| side.runs.iter().find_map(|run| accelerator(&run.record.run, name));
-            if !new.contains(&name) {
-                unmatched.push(only("environment", name, "BASE"));
-            } else if accelerator(&self.base) != accelerator(self.new_side()) {
-                let reason = "KVM on one side and TCG emulation on the other: never compared".to_owned();
-                unmatched.push(Unmatched { what: format!("environment {name}"), reason });
-            } else {
-                matched.push((name, self.base.runs.iter().any(|run| run.record.run.plan.reference == name)));
-            }
-        }
-        matched
-    }
-
-    /// The rows of a workload in an environment: all metrics of either side, and what must decide.
-    fn of_cell(&self, workload: &'a Workload, environment: &'a str, is_reference: bool) -> Vec<About<'a>> {
-        let (base, new) =
-            (self.base.metrics(&workload.name, environment), self.new_side().metrics(&workload.name, environment));
-        let is_wanted =
-            |metric: &&Metric| metric.name == workload.deciding || base.contains(metric) || new.contains(metric);
-        let quantities: &[Quantity] = match (self.sides, is_reference) {
-            (Sides::Environments { .. }, _) => &[Quantity::Pair],
-            (Sides::Runs { .. }, true) => &[Quantity::Absolute],
-            (Sides::Runs { .. }, false) => &[Quantity::Overhead, Quantity::Absolute],
-        };
-        let metrics = metric::METRICS.iter().filter(is_wanted);
-        metrics
-            .flat_map(|metric| {
-                quantities.iter().map(move |&quantity| About { workload, environment, metric, quantity })
-            })
-            .collect()
     }
 
     fn sample(&self, about: &About<'_>, environment: &str) -> Sample {
@@ -208,20 +144,26 @@ impl<'a> Case<'a> {
 
     fn row(&self, about: &About<'_>) -> Judged {
         let (workload, environment, metric) = (about.workload, about.environment, about.metric);
-        let sample = self.sample(about, environment);
+        let mut sample = self.sample(about, environment);
+        if about.lacking.is_some() {
+            sample.new.clear();
+        }
         let effect = self.effect(&sample).filter(|effect| effect.interval().is_some());
-        let plan = self.base.runs.first().map(|run| &run.record.run.plan);
-        let margin = self.policy.margin(&workload.name, metric.name, plan.map_or(0.1, |plan| plan.profile.margin));
+        let by_profile = self.profiles().next().map_or(0.1, |profile| profile.margin);
+        let margin = self.policy.margin(&workload.name, metric.name, by_profile);
         let base_environment = match self.sides {
             Sides::Environments { base, .. } => base,
             Sides::Runs { .. } => environment,
         };
         let (base_mean, new_mean) = self.means(about, base_environment);
         // What an overhead is divided by counts as a side, too.
-        let reference = plan.map(|plan| plan.reference.as_str()).filter(|_| about.quantity == Quantity::Overhead);
+        let reference = self.divisor(about.quantity);
         let is_emulated = |name: &str| self.base.is_emulated(name) || self.new_side().is_emulated(name);
-        let emulated = [Some(environment), Some(base_environment), reference].into_iter().flatten().any(is_emulated);
-        let decides = !emulated && self.decides(about);
+        let emulated = [Some(environment), Some(base_environment), reference].into_iter().flatten().any(is_emulated)
+            || self.on_emulated_machine().is_some();
+        // That NEW lacks it needs no number of a guest.
+        let decides = (!emulated || about.lacking.is_some()) && self.decides(about);
+        let broken = if decides { self.broken(about, &sample) } else { None };
         let mut row = Judged {
             workload: workload.name.clone(),
             environment: environment.to_owned(),
@@ -229,7 +171,11 @@ impl<'a> Case<'a> {
             unit: metric.unit,
             better: metric.better,
             quantity: about.quantity,
-            part: if decides { Part::Undecided } else { Part::Informs },
+            part: match (&broken, decides) {
+                (_, false) => Part::Informs,
+                (None, true) => Part::Undecided,
+                (Some(_), true) => Part::Broken,
+            },
             emulated,
             base_mean,
             new_mean,
@@ -248,7 +194,8 @@ impl<'a> Case<'a> {
             base_values: sample.base.clone(),
             new_values: sample.new.clone(),
         };
-        self.first_verdict(&mut row, &sample, metric);
+        let why_not = broken.or_else(|| self.why_not(&row, &sample));
+        first_verdict(&mut row, why_not, metric);
         row
     }
 
@@ -264,33 +211,41 @@ impl<'a> Case<'a> {
         let (workload, metric) = (about.workload, about.metric.name);
         let enough = self.base.runs.len().min(self.new_side().runs.len()) >= LEAST_RUNS_FOR_ABSOLUTES;
         self.policy.decides(&workload.name, metric, workload.deciding == metric)
-            && (about.quantity != Quantity::Absolute || enough)
+            && (about.quantity != Quantity::Absolute || enough || about.lacking.is_some())
     }
 
-    /// The verdict before any adjustment, and its sentence.
-    fn first_verdict(&self, row: &mut Judged, sample: &Sample, metric: &Metric) {
-        let by = row.ratio.map(|ratio| sentence::by(ratio, metric));
-        let why = self.why_not(row, sample);
-        if why.is_some() {
-            row.p = None;
-            row.verdict = row.decides().then_some(Verdict::Inconclusive);
-        } else if let (Some(ratio), Some(interval)) = (row.ratio, row.interval) {
-            let verdict = decide(interval, row.margin, row.better);
-            row.verdict = Some(verdict);
-            row.sentence = sentence::judged(ratio, interval, verdict, row.margin, metric);
-            return;
-        }
-        row.sentence = [by, why].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    /// The environment that values of this kind are divided by.
+    pub(super) fn divisor(&self, quantity: Quantity) -> Option<&'a str> {
+        let plan = &self.base.runs.first()?.record.run.plan;
+        (quantity == Quantity::Overhead).then_some(plan.reference.as_str())
+    }
+
+    /// The unit of replication of a row, and whether it is the run.
+    pub(super) fn unit(&self, quantity: Quantity) -> (&'static str, bool) {
+        let unit = if quantity == Quantity::Absolute { "run" } else { Method::of(self.sides).unit() };
+        (unit, unit == "run")
+    }
+
+    /// The profiles of all runs.
+    pub(super) fn profiles(&self) -> impl Iterator<Item = &'a Profile> {
+        self.sides.base_runs().iter().chain(self.sides.new_runs()).map(|record| &record.run.plan.profile)
+    }
+
+    /// Why nothing of a run on an emulated machine is judged.
+    fn on_emulated_machine(&self) -> Option<&'static str> {
+        let mut runs = self.sides.base_runs().iter().chain(self.sides.new_runs());
+        runs.find_map(|record| host::why_not_judged(&record.run))
     }
 
     /// Why nothing can be tested.
     fn why_not(&self, row: &Judged, sample: &Sample) -> Option<String> {
+        if let Some(why) = self.on_emulated_machine() {
+            return Some(why.to_owned());
+        }
         if row.emulated {
             return Some("emulated: says nothing about KVM".to_owned());
         }
-        let profiles =
-            self.sides.base_runs().iter().chain(self.sides.new_runs()).map(|record| &record.run.plan.profile);
-        if let Some(profile) = profiles.into_iter().find(|profile| !profile.verdicts) {
+        if let Some(profile) = self.profiles().find(|profile| !profile.verdicts) {
             return Some(format!("the profile `{}` gives no verdicts", profile.name));
         }
         if row.quantity == Quantity::Absolute && !row.decides() && row.interval.is_none() {
@@ -299,8 +254,6 @@ impl<'a> Case<'a> {
         if logs(&sample.base).is_none() || logs(&sample.new).is_none() {
             return Some("a value is not above 0, and has no ratio".to_owned());
         }
-        let unit = super::Method::of(self.sides).unit();
-        let unit = if row.quantity == Quantity::Absolute { "run" } else { unit };
         let count = match self.sides {
             Sides::Environments { .. } => sample.new.len(),
             Sides::Runs { .. } => sample.base.len().min(sample.new.len()),
@@ -308,13 +261,25 @@ impl<'a> Case<'a> {
         if count == 0 {
             return Some("no valid value on a side".to_owned());
         }
+        let (unit, _) = self.unit(row.quantity);
         let too_few = format!("{count} of the {LEAST_BLOCKS} {unit}s a side that a verdict needs");
         (count < LEAST_BLOCKS || row.interval.is_none()).then_some(too_few)
     }
 }
 
-fn only(what: &str, name: &str, side: &str) -> Unmatched {
-    Unmatched { what: format!("{what} {name}"), reason: format!("only in {side}") }
+/// The verdict before any adjustment, and its sentence; `why_not`: why there is none.
+fn first_verdict(row: &mut Judged, why_not: Option<String>, metric: &Metric) {
+    let by = row.ratio.map(|ratio| sentence::by(ratio, metric));
+    if why_not.is_some() {
+        row.p = None;
+        row.verdict = (row.decides() && row.part != Part::Broken).then_some(Verdict::Inconclusive);
+    } else if let (Some(ratio), Some(interval)) = (row.ratio, row.interval) {
+        let verdict = decide(interval, row.margin, row.better);
+        row.verdict = Some(verdict);
+        row.sentence = sentence::judged(ratio, interval, verdict, row.margin, metric);
+        return;
+    }
+    row.sentence = [by, why_not].into_iter().flatten().collect::<Vec<_>>().join("; ");
 }
 
 /// The ratio where there are too few values for an interval.
@@ -361,6 +326,7 @@ fn adjust(rows: &mut [Judged], policy: &Policy) {
     for row in rows.iter_mut().filter(|row| row.decides()) {
         row.part = match row.verdict {
             _ if row.ignored.is_some() => Part::Ignored,
+            _ if row.part == Part::Broken => Part::Broken,
             Some(verdict) if policy.fail_on.contains(&verdict) => Part::Fails,
             Some(Verdict::Inconclusive) | None => Part::Undecided,
             Some(_) => Part::Passes,

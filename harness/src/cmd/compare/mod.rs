@@ -18,8 +18,9 @@ use crate::{failure, output, paths};
 #[derive(clap::Args)]
 #[command(after_help = "BASE and NEW are each a run's folder, its archive, a unique prefix of its id, `last`, or a\n\
     folder of runs (a set: the run is the unit then).\n\n\
-    Exit codes: 0 nothing fails, 1 a deciding metric fails (by default: got worse), 2 the two cannot be\n\
-    compared, 4 it cannot be told and the policy says on-inconclusive = \"fail\".")]
+    Exit codes: 0 nothing fails, 1 a deciding metric fails (by default: got worse) or has too few values\n\
+    because trials failed or NEW lacks it, 2 the two cannot be compared, or have no valid values in common,\n\
+    4 it cannot be told and the policy says on-inconclusive = \"fail\".")]
 pub struct CompareArgs {
     /// What was before; with --env, the run that holds both sides
     base: String,
@@ -89,6 +90,9 @@ pub fn run(args: &CompareArgs) -> Result<i32> {
         confirm::confirm(args, &loaded, &policy, &mut judgement)?;
     }
     show(args, &CompareReport::new(&judgement, sides))?;
+    if judgement.outcome == Outcome::Incomparable {
+        eprintln!("bench: nothing was compared: {}; see why its trials failed (bench report RUN)", judgement.headline);
+    }
     Ok(exit_code(&judgement))
 }
 
@@ -151,12 +155,12 @@ fn show(args: &CompareArgs, report: &CompareReport<'_>) -> Result<()> {
         Some(Format::Json) => report.json()?,
         Some(Format::Junit) => report.junit()?,
         Some(Format::Github) => report.annotations(),
-    });
-    Ok(())
+    })
 }
 
 fn exit_code(judgement: &Judgement) -> i32 {
     match (judgement.outcome, judgement.policy.on_inconclusive) {
+        (Outcome::Incomparable, _) => failure::USAGE,
         (Outcome::Fail, _) => failure::REGRESSION,
         (Outcome::Inconclusive, OnInconclusive::Fail) => failure::INCONCLUSIVE,
         (Outcome::Inconclusive, OnInconclusive::Pass) | (Outcome::Pass, _) => 0,

@@ -336,8 +336,8 @@ fn write_page(path: &Path) {
 fn conclude(path: &Path, state: State) -> Result<i32> {
     let record = Record::load(path)?;
     let report = bench_reports::Report::new(&record, &bench_results::analysis::analyse(&record));
-    crate::cmd::report::write_and_print(&record, &report)?;
     paths::give_to_caller(path)?;
+    crate::cmd::report::write_and_print(&record, &report)?;
     Ok(match state {
         State::Interrupted => failure::INTERRUPTED,
         _ if record.trials.iter().any(|trial| !trial.is_valid()) => failure::TRIALS,

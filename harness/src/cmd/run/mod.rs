@@ -89,7 +89,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     }
     let definition = Definition::resolve(args)?;
     if args.dry_run {
-        output::print(&definition.describe());
+        output::print(&definition.describe())?;
         return Ok(0);
     }
     need_root("bench run", "it makes cgroups, namespaces, mounts and guests, and reads the CPU time of all of them")?;

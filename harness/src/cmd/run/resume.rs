@@ -36,7 +36,7 @@ pub fn run(name: &str) -> Result<i32> {
     let folder = find_run(Path::new("bench-runs"), name)?;
     let record = Record::load(&folder)?;
     if left(&record.run.plan, &record.trials).is_empty() && record.run.state == State::Complete {
-        output::print_line(&format!("{} is complete: nothing left to do", record.run.id));
+        output::print_line(&format!("{} is complete: nothing left to do", record.run.id))?;
         return Ok(0);
     }
     ensure!(folder.is_dir(), "{} is an archive: only a run in its folder can go on", folder.display());
