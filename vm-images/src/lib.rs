@@ -26,7 +26,7 @@ pub use image::{Image, agent_executable};
 pub use programs::{PROGRAMS, Program};
 pub use qemu::{Accelerator, Config, Disk, Sockets, TARGET_NODE, Tap, argv, detect_aio};
 pub use qmp::{Qmp, QmpError};
-pub use resident::{Resident, pin_vcpus, resident, unpinned_vcpus};
+pub use resident::{Resident, resident};
 pub use sources::Sources;
 pub use tools::{Check, ToolsTree};
 

@@ -1,9 +1,6 @@
-//! Memory and threads of a running QEMU.
+//! Memory of a running QEMU.
 
 use std::path::Path;
-
-use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Resident memory of a QEMU process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,24 +31,6 @@ fn parse(smaps: &str) -> Resident {
         }
     }
     Resident { guest_ram_bytes: ram, rest_bytes: rest }
-}
-
-/// Virtual CPU i on the i-th CPU.
-pub fn pin_vcpus(threads: &[(usize, i32)], cpus: &[usize]) -> std::io::Result<()> {
-    pins(threads, cpus).try_for_each(|(thread, cpu)| Ok(sched_setaffinity(Some(thread), &cpu)?))
-}
-
-/// How many virtual CPUs may not run where, or may run elsewhere than where, [`pin_vcpus`] put them.
-pub fn unpinned_vcpus(threads: &[(usize, i32)], cpus: &[usize]) -> usize {
-    pins(threads, cpus).filter(|(thread, cpu)| sched_getaffinity(Some(*thread)).ok() != Some(*cpu)).count()
-}
-
-fn pins(threads: &[(usize, i32)], cpus: &[usize]) -> impl Iterator<Item = (Pid, CpuSet)> {
-    threads.iter().filter_map(move |&(index, thread)| {
-        let mut set = CpuSet::new();
-        set.set(*cpus.get(index)?);
-        Some((Pid::from_raw(thread)?, set))
-    })
 }
 
 #[cfg(test)]

@@ -7,14 +7,14 @@ use criterion::Criterion;
 
 fn contain(tree: &Path) {
     let cgroup = Cgroup::create(&format!("bench-start-{}", std::process::id()), &Limits::default()).unwrap();
-    let spec = Spec {
+    let mut spec = Spec {
         argv: vec!["/bin/true".into()],
         namespaces: Namespace::DOCKER.into(),
         root: Some(Root { tree: tree.to_path_buf(), binds: Vec::new() }),
-        cgroup: cgroup.paths().to_vec(),
         parent_death_signal: true,
         ..Spec::default()
     };
+    spec.join(&cgroup);
     let status = bench_container::command(&spec).unwrap().status().unwrap();
     assert!(status.success(), "{status}");
     cgroup.remove().unwrap();

@@ -11,16 +11,16 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let tree = arguments.next().ok_or("usage: contain ROOT CMD...")?.into();
     let cgroup = Cgroup::create(&format!("contain-{}", std::process::id()), &Limits::default())?;
-    let spec = Spec {
+    let mut spec = Spec {
         argv: arguments.collect(),
         env: vec![("PATH".into(), "/bin:/usr/bin".into())],
         namespaces: Namespace::DOCKER.into(),
         root: Some(Root { tree, binds: Vec::new() }),
         hostname: Some("container".into()),
-        cgroup: cgroup.paths().to_vec(),
         parent_death_signal: true,
         ..Spec::default()
     };
+    spec.join(&cgroup);
     let status = bench_container::command(&spec)?.status()?;
     cgroup.remove()?;
     Ok(ExitCode::from(status.code().unwrap_or(125) as u8))

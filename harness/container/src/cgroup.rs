@@ -1,37 +1,60 @@
 //! Control groups on v1, hybrid and v2 hosts: made, limited and read.
 //!
-//! cgroups-rs makes the folders and writes the limits, in this file only. It hides failures, so that every limit is read back
-//! here, and usage is read by ourselves (docs/adr/0001-cgroups-rs.md).
+//! cgroups-rs writes limits, in this file only. It hides failures, so every limit is read back here, and usage is read by ourselves
+//! (docs/adr/0001-cgroups-rs.md). Each controller is used where the host has it (docs/adr/0028-each-controller-where-it-is.md).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use cgroups_rs::fs::MaxValue;
 use cgroups_rs::fs::blkio::BlkIoController;
 use cgroups_rs::fs::cpu::CpuController;
-use cgroups_rs::fs::cpuset::CpuSetController;
 use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::pid::PidController;
-use cgroups_rs::fs::{Controller, MaxValue};
 
-use crate::hierarchy::{Hierarchy, Layout, layout};
+use crate::cpuset::{self, parse_cpus};
 use crate::kill::remove_paths;
+use crate::place::{Folder, Place};
 
 /// The scheduler's period for CPU quotas, in microseconds (the kernel's default).
 const PERIOD_US: u64 = 100_000;
 /// Memory limits are multiples of it.
 const PAGE: u64 = 4096;
 
+/// What a limit of CPUs is called.
+const CPUS: &str = "cpus";
+
 /// A group could not be made, limited, read or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
     /// Nothing is mounted.
-    #[error("no cgroup file system is mounted (see `mount -t cgroup2`), so that nothing can be limited or accounted")]
+    #[error(
+        "no cgroup file system that can be written to is mounted (see `mount -t cgroup2`), so that nothing can be limited or \
+         accounted"
+    )]
     NotMounted,
-    /// The kernel lacks a controller, or it is not available at our place.
-    #[error("the cgroup controller `{0}` is not available here")]
-    NoController(String),
+    /// The kernel lacks a controller, or it is not available at our place; those that are.
+    #[error(
+        "the cgroup controller `{0}` is not available here (at hand: {1}): have it delegated to this place (systemd: \
+         Delegate=yes), or enabled in the kernel (`cgroup_disable=` and `cgroup_no_v1=` of its command line)"
+    )]
+    NoController(String, String),
+    /// No group of cgroup2 can have ours below it.
+    #[error(
+        "no cgroup at or above that of this process can have groups with the controllers {wanted}: {reasons}; have them \
+         delegated to this place (systemd: Delegate=yes), or start bench outside of the container"
+    )]
+    NoPlace {
+        /// The controllers.
+        wanted: String,
+        /// Why each group cannot.
+        reasons: String,
+    },
+    /// What is asked for is no list of CPUs.
+    #[error("{0}")]
+    Cpus(String),
     /// A limit could not be written.
     #[error("setting {what} to {value} in {group}: {reason}")]
     Set {
@@ -56,6 +79,9 @@ pub enum CgroupError {
         /// What it holds.
         found: String,
     },
+    /// Another failure, and its reason.
+    #[error("{0}: {1}")]
+    Refused(Box<CgroupError>, String),
     /// A file or folder of the cgroup file system.
     #[error("{doing} {path}")]
     Io {
@@ -68,7 +94,7 @@ pub enum CgroupError {
     },
 }
 
-fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> CgroupError {
+pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> CgroupError {
     let path = path.display().to_string();
     move |source| CgroupError::Io { doing, path, source }
 }
@@ -130,69 +156,6 @@ pub struct Cgroup {
     in_force: Vec<InForce>,
 }
 
-/// The folder of each controller.
-#[derive(Debug, Clone)]
-struct Place {
-    v2: bool,
-    folders: Vec<(Vec<String>, PathBuf)>,
-    /// Mount point and the group above ours; only on v2.
-    above: Option<(PathBuf, PathBuf)>,
-}
-
-impl Place {
-    fn find(name: &str) -> Result<Place, CgroupError> {
-        let read = |path: &str| fs::read_to_string(path).map_err(io("reading", Path::new(path)));
-        match layout(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?).ok_or(CgroupError::NotMounted)? {
-            Layout::V1(hierarchies) => {
-                let folder = |h: Hierarchy| (h.controllers, h.own.join(name));
-                Ok(Place { v2: false, folders: hierarchies.into_iter().map(folder).collect(), above: None })
-            }
-            Layout::V2 { mount, own } => {
-                let above = parent_v2(&mount, &own);
-                Ok(Place { v2: true, folders: vec![(Vec::new(), above.join(name))], above: Some((mount, above)) })
-            }
-        }
-    }
-
-    fn paths(&self) -> Vec<PathBuf> {
-        self.folders.iter().map(|(_, folder)| folder.clone()).collect()
-    }
-
-    /// The folder of a controller, by its v1 name.
-    fn folder(&self, controller: &str) -> Result<&Path, CgroupError> {
-        let has = |(names, _): &&(Vec<String>, PathBuf)| self.v2 || names.iter().any(|name| name == controller);
-        let found = self.folders.iter().find(has).map(|(_, folder)| folder.as_path());
-        found.ok_or_else(|| CgroupError::NoController(controller.to_owned()))
-    }
-}
-
-/// Controllers that a v2 group of ours needs from the group above it.
-const V2_CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "memory", "pids", "io"];
-
-/// The group above ours on v2: our own place or the nearest above it that hands down all controllers; where none does, the
-/// nearest that can be made to. A group with processes cannot hand down controllers, and ours has at least this process.
-fn parent_v2(mount: &Path, own: &Path) -> PathBuf {
-    let candidates: Vec<_> =
-        own.ancestors().take_while(|path| path.starts_with(mount)).map(Path::to_path_buf).collect();
-    let hands_down = |path: &&PathBuf| missing_v2(path).is_empty();
-    let can = |path: &&PathBuf| {
-        is_root_v2(path) || fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|text| text.is_empty())
-    };
-    let found = candidates.iter().find(hands_down).or_else(|| candidates.iter().find(can));
-    found.cloned().unwrap_or_else(|| mount.to_path_buf())
-}
-
-fn is_root_v2(path: &Path) -> bool {
-    !path.join("cgroup.type").exists()
-}
-
-fn missing_v2(path: &Path) -> Vec<&'static str> {
-    let words = |file: &str| fs::read_to_string(path.join(file)).unwrap_or_default();
-    let (has, down) = (words("cgroup.controllers"), words("cgroup.subtree_control"));
-    let in_words = |text: &str, name: &str| text.split_whitespace().any(|word| word == name);
-    V2_CONTROLLERS.into_iter().filter(|name| in_words(&has, name) && !in_words(&down, name)).collect()
-}
-
 impl Cgroup {
     /// The folders that [`Cgroup::create`] will make.
     pub fn plan(name: &str) -> Result<Vec<PathBuf>, CgroupError> {
@@ -203,9 +166,7 @@ impl Cgroup {
     /// stay enabled, which sets no limit: to disable them would take away what others set there meanwhile.
     pub fn create(name: &str, limits: &Limits) -> Result<Cgroup, CgroupError> {
         let place = Place::find(name)?;
-        if let Some((mount, above)) = &place.above {
-            enable_v2(mount, above)?;
-        }
+        place.enable()?;
         let paths = place.paths();
         for path in &paths {
             // Not `create_dir_all`: a group of this name that exists already is not ours.
@@ -222,6 +183,11 @@ impl Cgroup {
         }
     }
 
+    /// The controllers that are not at hand here, by their cgroup2 names.
+    pub fn missing_controllers() -> Result<Vec<&'static str>, CgroupError> {
+        Ok(Place::find("bench-any")?.missing())
+    }
+
     /// Its folders, one per hierarchy.
     pub fn paths(&self) -> &[PathBuf] {
         &self.paths
@@ -231,7 +197,7 @@ impl Cgroup {
         self.limit_cpus(limits)?;
         self.limit_memory(limits)?;
         if let Some(pids) = limits.pids {
-            let controller: PidController = self.controller("pids", PidController::new)?;
+            let (controller, _) = self.controller("pids", PidController::new)?;
             let done = controller.set_pid_max(MaxValue::Value(pids as i64));
             self.took("pids", "pids", "pids.max", &pids.to_string(), done, |text| text == pids.to_string())?;
         }
@@ -239,42 +205,52 @@ impl Cgroup {
     }
 
     fn limit_cpus(&mut self, limits: &Limits) -> Result<(), CgroupError> {
-        if self.place.v2 && limits.cpus.is_none() && limits.cpu_quota.is_none() {
-            return Ok(());
-        }
-        // On v1 a cpuset must be filled before a process can join it; `create` inherits it from above.
-        let cpuset: CpuSetController = self.controller("cpuset", CpuSetController::new)?;
-        cpuset.create().map_err(|e| set_error("cpuset", "its parent's", cpuset.path(), &e))?;
-        if let Some(cpus) = &limits.cpus {
-            let done = cpuset.set_cpus(cpus);
-            // v2 takes any list, and holds to what groups above leave of it (kernel: cgroup-v2, "Cpuset").
-            let file = if self.place.v2 { "cpuset.cpus.effective" } else { "cpuset.cpus" };
-            let same = |text: &str| crate::sys::cpu_list(text) == crate::sys::cpu_list(cpus);
-            self.took("cpuset", "cpus", file, cpus, done, same)?;
+        let cpus = limits.cpus.as_deref().map(parse_cpus).transpose().map_err(CgroupError::Cpus)?;
+        if let Some(folder) = self.cpuset(cpus.is_some())? {
+            let file = cpuset::fill(&folder, cpus.as_ref())?;
+            if let (Some(cpus), Some(list)) = (&cpus, &limits.cpus) {
+                // v2 takes any list, and holds to what groups above leave of it.
+                let same = |text: &str| parse_cpus(text).as_ref() == Ok(cpus);
+                let taken = self.holds(CPUS, &file, list, same);
+                let refused = |e| match cpuset::refusal(&folder, cpus) {
+                    Some(reason) => CgroupError::Refused(Box::new(e), reason),
+                    None => e,
+                };
+                taken.map_err(refused)?;
+            }
         }
         if let Some(quota) = limits.cpu_quota {
             let us = (quota * PERIOD_US as f64).round() as i64;
-            let controller: CpuController = self.controller("cpu", CpuController::new)?;
+            let (controller, v2) = self.controller("cpu", CpuController::new)?;
             let done = controller.set_cfs_quota_and_period(Some(us), Some(PERIOD_US));
-            let file = if self.place.v2 { "cpu.max" } else { "cpu.cfs_quota_us" };
+            let file = if v2 { "cpu.max" } else { "cpu.cfs_quota_us" };
             let same = |text: &str| text.split_whitespace().next() == Some(&us.to_string());
             self.took("cpu", "CPU quota", file, &format!("{quota} CPUs"), done, same)?;
         }
         Ok(())
     }
 
+    /// The cpuset's folder where there is something to write: on v1 a cpuset must be filled before a process can join it.
+    fn cpuset(&self, is_limited: bool) -> Result<Option<Folder>, CgroupError> {
+        match self.place.at("cpuset") {
+            Ok(folder) => Ok((is_limited || !folder.v2).then(|| folder.clone())),
+            Err(_) if !is_limited => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     fn limit_memory(&mut self, limits: &Limits) -> Result<(), CgroupError> {
         let Some(bytes) = limits.memory_bytes else { return Ok(()) };
-        let controller: MemController = self.controller("memory", MemController::new)?;
+        let (controller, v2): (MemController, _) = self.controller("memory", MemController::new)?;
         let done = controller.set_limit(bytes as i64);
-        let file = if self.place.v2 { "memory.max" } else { "memory.limit_in_bytes" };
+        let file = if v2 { "memory.max" } else { "memory.limit_in_bytes" };
         let expected = (bytes / PAGE * PAGE).to_string();
         self.took("memory", "memory", file, &format!("{bytes} bytes"), done, |text| text == expected)
     }
 
     fn limit_io(&mut self, limit: &IoLimit) -> Result<(), CgroupError> {
         let (major, minor) = (limit.major, limit.minor);
-        let controller: BlkIoController = self.controller("blkio", BlkIoController::new)?;
+        let (controller, v2) = self.controller("blkio", BlkIoController::new)?;
         let wishes: [(&str, &str, Option<u64>, SetIo); 4] = [
             ("riops", "read_iops_device", limit.read_iops, BlkIoController::throttle_read_iops_for_device),
             ("wiops", "write_iops_device", limit.write_iops, BlkIoController::throttle_write_iops_for_device),
@@ -284,7 +260,7 @@ impl Cgroup {
         for (key, v1_name, wish, set) in wishes {
             let Some(value) = wish else { continue };
             let done = set(&controller, major, minor, value);
-            let (file, expected) = match self.place.v2 {
+            let (file, expected) = match v2 {
                 true => ("io.max".to_owned(), format!("{key}={value}")),
                 false => (format!("blkio.throttle.{v1_name}"), value.to_string()),
             };
@@ -300,10 +276,10 @@ impl Cgroup {
         Ok(())
     }
 
-    fn controller<T>(&self, name: &str, new: fn(PathBuf, PathBuf, bool) -> T) -> Result<T, CgroupError> {
-        let folder = self.place.folder(name)?;
-        let root = folder.parent().unwrap_or(folder).to_path_buf();
-        Ok(new(folder.to_path_buf(), root, self.place.v2))
+    /// The crate's controller, and whether it is one of cgroup2.
+    fn controller<T>(&self, name: &str, new: fn(PathBuf, PathBuf, bool) -> T) -> Result<(T, bool), CgroupError> {
+        let folder = self.place.at(name)?;
+        Ok((new(folder.path.clone(), folder.above().to_path_buf(), folder.v2), folder.v2))
     }
 
     /// Read a limit back after it was written.
@@ -316,16 +292,35 @@ impl Cgroup {
         written: cgroups_rs::fs::error::Result<()>,
         same: impl Fn(&str) -> bool,
     ) -> Result<(), CgroupError> {
-        let folder = self.place.folder(controller)?;
-        written.map_err(|e| set_error(what, value, folder, &e))?;
-        let file = folder.join(file);
-        let text = fs::read_to_string(&file).map_err(io("reading back", &file))?.trim().to_owned();
+        let folder = self.place.at(controller)?.path.clone();
+        written.map_err(|e| {
+            // The crate's own words hide the system's.
+            let reason = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
+            set_error(what, value, &folder, reason)
+        })?;
+        self.holds(what, &folder.join(file), value, same)
+    }
+
+    /// Read back what was written.
+    fn holds(
+        &mut self,
+        what: &'static str,
+        file: &Path,
+        value: &str,
+        same: impl Fn(&str) -> bool,
+    ) -> Result<(), CgroupError> {
+        let text = fs::read_to_string(file).map_err(io("reading back", file))?.trim().to_owned();
         if !same(&text) {
             let (value, file) = (value.to_owned(), file.display().to_string());
             return Err(CgroupError::NotInForce { what, value, file, found: text });
         }
-        self.in_force.push(InForce { what, file, text });
+        self.in_force.push(InForce { what, file: file.to_path_buf(), text });
         Ok(())
+    }
+
+    /// True when it is limited to CPUs.
+    pub(crate) fn has_cpus(&self) -> bool {
+        self.in_force.iter().any(|limit| limit.what == CPUS)
     }
 
     /// Limits that are not in force any more, in words.
@@ -348,39 +343,37 @@ impl Cgroup {
 
     /// What it has used so far.
     pub fn usage(&self) -> Result<Usage, CgroupError> {
-        let (cpu, memory) = match self.place.v2 {
-            true => ("cpu.stat", "memory.current"),
-            false => ("cpuacct.usage", "memory.usage_in_bytes"),
-        };
-        let cpu = self.read("cpuacct", cpu)?;
-        let cpu_ns = match self.place.v2 {
+        let (cpu, v2) = self.read("cpuacct", "cpuacct.usage", "cpu.stat")?;
+        let cpu_ns = match v2 {
             true => field(&cpu, "usage_usec").map(|us| us * 1000),
             false => cpu.trim().parse().ok(),
         };
-        Ok(Usage {
-            cpu_ns: cpu_ns.ok_or_else(|| CgroupError::NoController("cpuacct".into()))?,
-            memory_bytes: self.read("memory", memory)?.trim().parse().unwrap_or(0),
-        })
+        let silent =
+            || io("reading the CPU time of", &self.paths[0])(std::io::Error::other("the kernel does not say it"));
+        let (memory, _) = self.read("memory", "memory.usage_in_bytes", "memory.current")?;
+        Ok(Usage { cpu_ns: cpu_ns.ok_or_else(silent)?, memory_bytes: memory.trim().parse().unwrap_or(0) })
     }
 
     /// Processes that were killed because its memory limit was met.
     pub fn oom_kills(&self) -> Result<u64, CgroupError> {
-        let file = if self.place.v2 { "memory.events" } else { "memory.oom_control" };
-        Ok(field(&self.read("memory", file)?, "oom_kill").unwrap_or(0))
+        let (events, _) = self.read("memory", "memory.oom_control", "memory.events")?;
+        Ok(field(&events, "oom_kill").unwrap_or(0))
     }
 
     /// Begin to watch its largest memory use; absent where the kernel cannot forget the peak of before (v2 before 6.12).
     pub fn memory_peak(&self) -> Option<MemoryPeak> {
-        let name = if self.place.v2 { "memory.peak" } else { "memory.max_usage_in_bytes" };
-        let path = self.place.folder("memory").ok()?.join(name);
+        let folder = self.place.at("memory").ok()?;
+        let path = folder.path.join(if folder.v2 { "memory.peak" } else { "memory.max_usage_in_bytes" });
         let mut file = OpenOptions::new().read(true).write(true).open(path).ok()?;
         file.write_all(b"0").ok()?;
         Some(MemoryPeak { file })
     }
 
-    fn read(&self, controller: &str, file: &str) -> Result<String, CgroupError> {
-        let path = self.place.folder(controller)?.join(file);
-        fs::read_to_string(&path).map_err(io("reading", &path))
+    /// The text of the one file or the other, by the version of the controller, and whether that is cgroup2.
+    fn read(&self, controller: &str, v1: &str, v2: &str) -> Result<(String, bool), CgroupError> {
+        let folder = self.place.at(controller)?;
+        let path = folder.path.join(if folder.v2 { v2 } else { v1 });
+        Ok((fs::read_to_string(&path).map_err(io("reading", &path))?, folder.v2))
     }
 
     /// Kill everything in it and remove it.
@@ -391,28 +384,13 @@ impl Cgroup {
 
 type SetIo = fn(&BlkIoController, u64, u64, u64) -> cgroups_rs::fs::error::Result<()>;
 
-fn set_error(what: &'static str, value: &str, group: &Path, reason: &dyn std::error::Error) -> CgroupError {
-    let reason = reason.source().map_or_else(|| reason.to_string(), ToString::to_string);
+fn set_error(what: &'static str, value: &str, group: &Path, reason: String) -> CgroupError {
     CgroupError::Set { what, value: value.to_owned(), group: group.display().to_string(), reason }
 }
 
 /// The value of a `key value` line.
 fn field(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
-}
-
-/// Make every group from the root to `above` hand down the controllers that it has.
-fn enable_v2(mount: &Path, above: &Path) -> Result<(), CgroupError> {
-    let mut down: Vec<_> = above.ancestors().take_while(|path| path.starts_with(mount)).collect();
-    down.reverse();
-    for path in down {
-        let wanted: Vec<_> = missing_v2(path).into_iter().map(|name| format!("+{name}")).collect();
-        if !wanted.is_empty() {
-            let file = path.join("cgroup.subtree_control");
-            fs::write(&file, wanted.join(" ")).map_err(io("enabling controllers in", &file))?;
-        }
-    }
-    Ok(())
 }
 
 /// Watches the largest memory use of a group from the moment it was begun.

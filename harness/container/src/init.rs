@@ -87,10 +87,10 @@ fn become_program(spec: &Spec) -> Result<i32, Failure> {
     die_with_parent(spec)?;
     enter_network(spec)?;
     join_v1(spec)?;
-    // Beside v1 it has no controllers, and matters to a cgroup namespace only.
-    if let Some(group) = unified(spec).filter(|_| spec.cgroup.len() == 1) {
+    if let Some(group) = unified(spec).filter(|group| limits_or_counts(group, spec)) {
         join(&group.join("cgroup.procs"))?;
     }
+    leave_affinity(spec)?;
     execute(spec)
 }
 
@@ -122,6 +122,22 @@ fn join_v1(spec: &Spec) -> Result<(), Failure> {
 
 fn join(file: &Path) -> Result<(), Failure> {
     fs::write(file, "0").doing(format!("joining {}", file.display()))
+}
+
+/// Whether a group of cgroup2 has controllers, or the CPU time that no v1 hierarchy counts. Else it matters to a cgroup namespace
+/// only, and joining takes 10 ms.
+fn limits_or_counts(group: &Path, spec: &Spec) -> bool {
+    let has_controllers =
+        fs::read_to_string(group.join("cgroup.controllers")).is_ok_and(|names| !names.trim().is_empty());
+    has_controllers || !spec.cgroup.iter().any(|group| group.join("cpuacct.usage").exists())
+}
+
+/// Run wherever the group may: joining it keeps the CPUs that the starter was bound to, as far as they are among the group's.
+fn leave_affinity(spec: &Spec) -> Result<(), Failure> {
+    if !spec.any_cpu {
+        return Ok(());
+    }
+    sys::run_anywhere().doing("leaving the CPUs that bench itself is bound to")
 }
 
 /// The group in cgroup2: a process is best started in it.
@@ -227,6 +243,7 @@ fn wait(pid: i32) -> Result<i32, Failure> {
 /// Inside: the rest of the namespaces, the root, what may be done; then the program. `done`: a pipe that is read by the starter.
 fn process_one(spec: &Spec, done: &PipeWriter) -> Result<i32, Failure> {
     join_v1(spec)?;
+    leave_affinity(spec)?;
     if spec.namespaces.contains(&Namespace::Cgroup) {
         // Its root is where the maker is: only now, after joining.
         sys::unshare(Namespace::Cgroup.flag()).doing("making a cgroup namespace")?;

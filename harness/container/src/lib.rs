@@ -14,17 +14,21 @@ macro_rules! eprintln {
 
 mod capabilities;
 mod cgroup;
+mod cpuset;
 mod device;
 mod hierarchy;
 mod init;
 mod kill;
 mod mounts;
+mod place;
 mod spec;
 mod sys;
 
 pub use cgroup::{Cgroup, CgroupError, IoLimit, Limits, MemoryPeak, Usage};
+pub use cpuset::{format_cpus, free_cpus, parse_cpus, refused_cpus};
 pub use device::{make_tap, offloads};
 pub use init::init_main;
 pub use kill::remove_paths;
 pub use mounts::SPECIAL;
 pub use spec::{Bind, Namespace, Root, Spec, Starter, UserMap, command};
+pub use sys::pin;

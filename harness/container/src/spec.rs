@@ -16,6 +16,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Cgroup;
 use crate::init::OWN;
 use crate::sys::{self, Fork};
 
@@ -149,12 +150,22 @@ pub struct Spec {
     pub network: Option<PathBuf>,
     /// The folders of the group to join before anything else, one per hierarchy.
     pub cgroup: Vec<PathBuf>,
+    /// Run on all CPUs of the group, whatever CPUs the starter is bound to (taskset(1), `isolcpus=`).
+    pub any_cpu: bool,
     /// It is killed when the thread that started it ends.
     pub parent_death_signal: bool,
     /// Process 1 is a reaper that passes signals on, and the program is its child.
     pub reaper: bool,
     /// Say on standard error what was started: pid on the host, namespaces, groups.
     pub announce: bool,
+}
+
+impl Spec {
+    /// Have it started in a group, on the CPUs of the group where that is limited to some.
+    pub fn join(&mut self, group: &Cgroup) {
+        self.cgroup = group.paths().to_vec();
+        self.any_cpu = group.has_cpus();
+    }
 }
 
 /// The command that starts a spec, with this very executable. Its process is the program itself when the spec makes no

@@ -1,6 +1,5 @@
 //! System calls that neither nix nor rustix has, and small readers.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, PipeWriter};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -141,14 +140,29 @@ pub(crate) fn default_signals() {
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
-/// `0-1,4` as a set; absent for anything else.
-pub(crate) fn cpu_list(text: &str) -> Option<BTreeSet<u32>> {
-    let mut cpus = BTreeSet::new();
-    for part in text.trim().split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        cpus.extend(first.trim().parse::<u32>().ok()?..=last.trim().parse().ok()?);
+/// Let the calling thread run on every CPU that its cpuset has.
+pub(crate) fn run_anywhere() -> io::Result<()> {
+    set_affinity(0, &[libc::c_ulong::MAX; MASK_WORDS])
+}
+
+/// Bind a thread of any process, or with 0 the calling one, to one CPU.
+pub fn pin(thread: i32, cpu: usize) -> io::Result<()> {
+    let bits = libc::c_ulong::BITS as usize;
+    let mut mask = [0; MASK_WORDS];
+    *mask.get_mut(cpu / bits).ok_or(io::ErrorKind::InvalidInput)? = 1 << (cpu % bits);
+    set_affinity(thread, &mask)
+}
+
+/// Words of a mask of as many CPUs as a kernel can have.
+const MASK_WORDS: usize = crate::cpuset::MOST_CPUS / libc::c_ulong::BITS as usize;
+
+/// sched_setaffinity(2) with a mask that does not end at CPU 1023, as libc's does.
+fn set_affinity(thread: i32, mask: &[libc::c_ulong; MASK_WORDS]) -> io::Result<()> {
+    // SAFETY: the kernel reads as many bytes as there are, and the mask lives through the call.
+    match unsafe { libc::syscall(libc::SYS_sched_setaffinity, thread, size_of_val(mask), mask.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
-    Some(cpus)
 }
 
 /// Open a folder of cgroup2.

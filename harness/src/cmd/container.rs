@@ -13,6 +13,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::failure::{self, need_root};
+use crate::host::cpus;
 use crate::ledger::{Change, ChangeId, Ledger};
 use crate::netlab::{self, Lab, Route, User};
 use crate::{paths, tools};
@@ -33,7 +34,7 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value = "none")]
     net: Network,
     /// CPU time per time: 1.5 is one and a half CPUs
-    #[arg(long, value_name = "NUMBER", value_parser = cpus, allow_hyphen_values = true)]
+    #[arg(long, value_name = "NUMBER", value_parser = cpu_time, allow_hyphen_values = true)]
     cpus: Option<f64>,
     /// CPUs that it may use, such as 0-1,4
     #[arg(long, value_name = "LIST")]
@@ -110,7 +111,7 @@ impl Network {
     }
 }
 
-fn cpus(text: &str) -> Result<f64, String> {
+fn cpu_time(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(cpus) if (0.01..=4096.0).contains(&cpus) => Ok(cpus),
         _ => Err(format!("`{text}` is not a number of CPUs from 0.01 up, such as 1.5")),
@@ -130,14 +131,14 @@ pub fn run(args: &RunArgs, starter: Option<Starter>) -> Result<i32> {
     let name = format!("bench-container-{}", ledger.name());
     let change = ledger.record(Change::Cgroup { paths: Cgroup::plan(&name)? })?;
     let cgroup = Cgroup::create(&name, &limits)?;
-    spec.cgroup = cgroup.paths().to_vec();
+    spec.join(&cgroup);
     // Held until the container has ended.
     let lab = match args.net.route() {
         Some(route) => Some(Lab::make(route, User::Container)?),
         None => None,
     };
     spec.network = lab.as_ref().map(Lab::work);
-    let peer = lab.as_ref().map(|lab| start_peer(lab, &ledger)).transpose()?;
+    let peer = lab.as_ref().map(|lab| start_peer(lab, &ledger, limits.cpus.as_deref())).transpose()?;
     let init = starter.start(&spec).context("starting the container")?;
     let status = wait(init, &signals)?;
     if cgroup.oom_kills().is_ok_and(|kills| kills > 0) {
@@ -151,17 +152,16 @@ pub fn run(args: &RunArgs, starter: Option<Starter>) -> Result<i32> {
 }
 
 /// The other machine of the lab, with something that answers; it ends with its cgroup.
-fn start_peer(lab: &Lab, ledger: &Ledger) -> Result<ChangeId> {
+fn start_peer(lab: &Lab, ledger: &Ledger, cpuset: Option<&str>) -> Result<ChangeId> {
     let name = format!("bench-container-{}-peer", ledger.name());
     let change = ledger.record(Change::Cgroup { paths: Cgroup::plan(&name)? })?;
-    let cgroup = Cgroup::create(&name, &Limits::default())?;
-    let spec = Spec {
-        argv: netlab::peer_server()?,
-        network: Some(lab.peer()),
-        cgroup: cgroup.paths().to_vec(),
-        parent_death_signal: true,
-        ..Spec::default()
-    };
+    // Where another group has CPUs for itself, only the CPUs that are asked for can be had.
+    let cpus = Limits { cpus: cpuset.map(str::to_owned), ..Limits::default() };
+    let cgroup = Cgroup::create(&name, &Limits::default())
+        .or_else(|e| if cpus.cpus.is_some() { Cgroup::create(&name, &cpus) } else { Err(e) })?;
+    let mut spec =
+        Spec { argv: netlab::peer_server()?, network: Some(lab.peer()), parent_death_signal: true, ..Spec::default() };
+    spec.join(&cgroup);
     let mut command = bench_container::command(&spec).context("preparing the peer")?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     wait_for_server(command.spawn().context("starting the peer")?.id());
@@ -232,6 +232,7 @@ fn spec(args: &RunArgs) -> Result<Spec> {
         time_offset_s: args.time_offset.unwrap_or(0.0).round() as i64,
         user_map: args.userns.then_some(SHIFTED),
         cgroup: Vec::new(),
+        any_cpu: false,
         network: None,
         parent_death_signal: true,
         reaper: args.init,
@@ -268,16 +269,15 @@ fn bind(volume: &str) -> Result<Bind> {
 }
 
 fn limits(args: &RunArgs) -> Result<Limits> {
-    if let Some(list) = &args.cpuset {
-        crate::host::cpus::parse(list).context("--cpuset")?;
-    }
+    let cpus = args.cpuset.as_deref().map(cpus::parse).transpose().context("--cpuset")?;
     let count = |text: &str| text.parse().map_err(|_| format!("`{text}` is not a number"));
     let mut io = Vec::new();
     throttle(&mut io, &args.io_read_iops, count, |limit, value| limit.read_iops = Some(value))?;
     throttle(&mut io, &args.io_write_iops, count, |limit, value| limit.write_iops = Some(value))?;
     throttle(&mut io, &args.io_read_bps, parse_size, |limit, value| limit.read_bytes_per_s = Some(value))?;
     throttle(&mut io, &args.io_write_bps, parse_size, |limit, value| limit.write_bytes_per_s = Some(value))?;
-    Ok(Limits { cpus: args.cpuset.clone(), cpu_quota: args.cpus, memory_bytes: args.memory, pids: args.pids, io })
+    let cpus = cpus.map(|cpus| cpus::format(&cpus));
+    Ok(Limits { cpus, cpu_quota: args.cpus, memory_bytes: args.memory, pids: args.pids, io })
 }
 
 /// `/dev/vda:1000` to the limit of that device.

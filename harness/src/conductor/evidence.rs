@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::agent_client::ClockComparison;
 use super::instance::{Instance, Setting};
+use crate::host::cpus::unpinned_vcpus;
 use crate::host::disk::Moved;
 use crate::host::witness::{Kernel, Witness};
 use crate::netlab::Counters;
@@ -77,7 +78,7 @@ impl GuestLook {
             qmp = moved_by_qemu(&guest.block_stats().await?);
             direct = opened_directly(&guest.block_nodes().await?);
         }
-        let unpinned = bench_vm::unpinned_vcpus(&guest.qmp().vcpu_threads().await?, &setting.cpus);
+        let unpinned = unpinned_vcpus(&guest.qmp().vcpu_threads().await?, &setting.cpus);
         let paths =
             ["/proc/stat", "/proc/vmstat", bench_vm::TARGET_STAT, CLOCK_SOURCE, "/proc/net/dev", "/proc/net/snmp"];
         let texts = instance.agent.texts(paths.map(str::to_owned).to_vec()).await?;

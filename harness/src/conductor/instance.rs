@@ -89,7 +89,7 @@ impl<'a> Ground<'a> {
     /// The command of a spec, in this cgroup and in a process group of its own: a Ctrl-C on the terminal is for us.
     pub fn command(&self, mut spec: Spec) -> Result<Command> {
         use std::os::unix::process::CommandExt;
-        spec.cgroup = self.cgroup.paths().to_vec();
+        spec.join(&self.cgroup);
         spec.network = self.network.clone();
         let mut command = bench_container::command(&spec).context("preparing the first process")?;
         command.process_group(0);

@@ -11,6 +11,7 @@ use bench_vm::{BootError, Config, Guest, Sockets};
 use super::agent_client::AgentClient;
 use super::instance::{Ground, Parts, Setting};
 use super::process::Process;
+use crate::host::cpus::pin_vcpus;
 use crate::host::machine;
 
 /// How long a guest may take to greet. Under emulation on a busy machine a boot takes tens of seconds.
@@ -78,7 +79,7 @@ async fn connect(setting: &Setting, ground: &Ground<'_>, mut child: Process, pat
     let connected = Guest::connect(&sockets, patience, child.wait()).await;
     let (mut guest, stream) = connected.map_err(anyhow::Error::from)?;
     let threads = guest.qmp().vcpu_threads().await.context("asking QEMU for its threads")?;
-    bench_vm::pin_vcpus(&threads, &setting.cpus).context("pinning the guest's CPUs")?;
+    pin_vcpus(&threads, &setting.cpus).context("pinning the guest's CPUs")?;
     let (input, output) = tokio::io::split(stream);
     let greeted = tokio::select! {
         greeted = AgentClient::greet(input, output, patience) => greeted,

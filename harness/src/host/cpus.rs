@@ -6,61 +6,110 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::read;
 
-/// `0-1,4` to numbers.
+/// `0-1,4` to numbers, at least one.
 pub fn parse(list: &str) -> Result<Vec<usize>> {
-    let mut cpus = BTreeSet::new();
-    for part in list.trim().split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let number = |text: &str| {
-            text.trim().parse::<usize>().with_context(|| format!("`{list}` is not a list of CPUs such as `0-1,4`"))
-        };
-        let (first, last) = (number(first)?, number(last)?);
-        ensure!(first <= last && last < 8192, "`{part}` in the list of CPUs `{list}` is not a range such as `0-3`");
-        cpus.extend(first..=last);
-    }
+    let cpus = bench_container::parse_cpus(list).map_err(anyhow::Error::msg)?;
+    ensure!(!cpus.is_empty(), "`{list}` is not a list of CPUs such as `0-1,4`");
     Ok(cpus.into_iter().collect())
 }
 
 /// Numbers to `0-1,4`.
 pub fn format(cpus: &[usize]) -> String {
-    let mut text = String::new();
-    for run in cpus.chunk_by(|a, b| a + 1 == *b) {
-        let separator = if text.is_empty() { "" } else { "," };
-        match run {
-            [one] => text.push_str(&format!("{separator}{one}")),
-            _ => text.push_str(&format!("{separator}{}-{}", run[0], run[run.len() - 1])),
-        }
-    }
-    text
+    bench_container::format_cpus(cpus)
 }
 
-/// The CPUs that this process may use.
-fn allowed() -> Result<Vec<usize>> {
-    let set = rustix::thread::sched_getaffinity(None).context("asking which CPUs this process may use")?;
-    Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
+/// What the machine has for a group of ours.
+struct Machine {
+    /// CPUs that the kernel has switched on.
+    online: BTreeSet<usize>,
+    /// Those that this thread is bound to: not the ones set apart by `isolcpus=`, which it may ask for all the same.
+    bound: BTreeSet<usize>,
+    /// Those that a cpuset of ours can have; absent where the kernel has no cpusets.
+    free: Option<BTreeSet<usize>>,
+}
+
+impl Machine {
+    fn look() -> Result<Machine> {
+        let status = read("/proc/thread-self/status").context("reading which CPUs this process may use")?;
+        let online = read("/sys/devices/system/cpu/online").context("reading which CPUs are online")?;
+        let online = parse(&online)?.into_iter().collect();
+        Ok(Machine { bound: bound(&status)?, online, free: bench_container::free_cpus() })
+    }
+
+    /// The CPUs to measure on where the user names none.
+    fn usual(&self) -> Vec<usize> {
+        let is_free = |cpu: &usize| self.free.as_ref().is_none_or(|free| free.contains(cpu));
+        self.bound.intersection(&self.online).copied().filter(is_free).collect()
+    }
+
+    /// Why a CPU cannot be had.
+    fn refusal(&self, cpu: usize) -> Option<String> {
+        if self.online.contains(&cpu) {
+            return match &self.free {
+                Some(free) if free.contains(&cpu) => None,
+                Some(_) => bench_container::refused_cpus(&BTreeSet::from([cpu])),
+                None if self.bound.contains(&cpu) => None,
+                None => Some(format!("CPU {cpu} is not among those that this process may use")),
+            };
+        }
+        let control = format!("/sys/devices/system/cpu/cpu{cpu}/online");
+        let online: Vec<usize> = self.online.iter().copied().collect();
+        Some(match std::path::Path::new(&control).exists() {
+            true => format!("CPU {cpu} is offline (`echo 1 > {control}` switches it on)"),
+            false => format!("there is no CPU {cpu} here; online are {}", format(&online)),
+        })
+    }
+}
+
+/// The CPUs that a thread is bound to, by its `/proc/.../status`: a list of any length, while sched_getaffinity(2) refuses a mask
+/// that is shorter than the kernel's.
+fn bound(status: &str) -> Result<BTreeSet<usize>> {
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let list = list.context("/proc/thread-self/status has no Cpus_allowed_list")?;
+    bench_container::parse_cpus(list).map_err(anyhow::Error::msg)
 }
 
 /// The CPUs to measure on, and those of the other end of the network. To measure on: what the user asked for, checked; else all
 /// of one NUMA node, and of four or more all but the last, which is left to the machine and to `bench`. With a `peer` half of
 /// them are for it, or where the user chose, the others; where there are too few, both ends share.
 pub fn choose(asked: Option<&str>, peer: bool) -> Result<(Vec<usize>, Vec<usize>)> {
-    let allowed = allowed()?;
+    let machine = Machine::look()?;
+    let usual = machine.usual();
     if let Some(list) = asked {
-        let cpus = parse(list)?;
-        if let Some(missing) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
-            bail!("--cpus {list}: CPU {missing} is not among those that can be used here ({})", format(&allowed));
+        let cpus = parse(list).context("--cpus")?;
+        if let Some(reason) = cpus.iter().find_map(|&cpu| machine.refusal(cpu)) {
+            bail!("--cpus {list}: {reason}");
         }
-        let others: Vec<_> = allowed.into_iter().filter(|cpu| !cpus.contains(cpu)).collect();
+        let others: Vec<_> = usual.into_iter().filter(|cpu| !cpus.contains(cpu)).collect();
         let peers = if others.len() >= cpus.len() { others } else { cpus.clone() };
         return Ok((cpus, peers));
     }
+    ensure!(!usual.is_empty(), "no CPU can be had for measuring: name some with --cpus, and see why they are refused");
     let node = read("/sys/devices/system/node/node0/cpulist").and_then(|list| parse(&list).ok());
     let on_node = |cpu: &usize| node.as_ref().is_none_or(|node| node.contains(cpu));
-    let mut cpus: Vec<usize> = allowed.iter().copied().filter(on_node).collect();
+    let mut cpus: Vec<usize> = usual.iter().copied().filter(on_node).collect();
     if cpus.is_empty() {
-        cpus = allowed;
+        cpus = usual;
     }
     Ok(share(cpus, peer))
+}
+
+/// Virtual CPU i, by index and thread, on the i-th CPU.
+pub fn pin_vcpus(threads: &[(usize, i32)], cpus: &[usize]) -> std::io::Result<()> {
+    pins(threads, cpus).try_for_each(|(thread, cpu)| bench_container::pin(thread, cpu))
+}
+
+/// How many virtual CPUs may not run where, or may run elsewhere than where, [`pin_vcpus`] put them.
+pub fn unpinned_vcpus(threads: &[(usize, i32)], cpus: &[usize]) -> usize {
+    let is_there = |thread, cpu| {
+        let status = read(format!("/proc/{thread}/status"));
+        status.and_then(|status| bound(&status).ok()).is_some_and(|bound| bound == BTreeSet::from([cpu]))
+    };
+    pins(threads, cpus).filter(|&(thread, cpu)| !is_there(thread, cpu)).count()
+}
+
+fn pins(threads: &[(usize, i32)], cpus: &[usize]) -> impl Iterator<Item = (i32, usize)> {
+    threads.iter().filter_map(move |&(index, thread)| Some((thread, *cpus.get(index)?)))
 }
 
 fn share(mut cpus: Vec<usize>, peer: bool) -> (Vec<usize>, Vec<usize>) {
@@ -83,6 +132,8 @@ mod tests {
     fn lists_go_both_ways() {
         assert_eq!(parse("0-1,4").unwrap(), [0, 1, 4]);
         assert_eq!(parse("3,1,2").unwrap(), [1, 2, 3]);
+        assert_eq!(parse("0-31:2/8").unwrap(), [0, 1, 8, 9, 16, 17, 24, 25]);
+        assert_eq!(parse("0-6:2,9").unwrap(), [0, 2, 4, 6, 9]);
         for list in ["0", "0-1,4", "1-3,5-6,9"] {
             assert_eq!(format(&parse(list).unwrap()), list);
         }
@@ -90,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_no_list_is_refused() {
-        for list in ["", "a", "1-", "-1", "3-1", "0-99999999"] {
+        for list in ["", " ", "a", "1-", "-1", "3-1", "0-99999999", "0-3:0", "0-3:3/2", "0-3:1/", "0,,1", "0,"] {
             assert!(parse(list).is_err(), "{list}");
         }
     }
@@ -101,6 +152,56 @@ mod tests {
         assert_eq!(share(vec![0, 1], true), (vec![0], vec![1]));
         assert_eq!(share(vec![0, 1, 2, 3], true), (vec![0, 1], vec![2, 3]));
         assert_eq!(share(vec![0, 1, 2, 3], false), (vec![0, 1, 2], vec![0, 1, 2]));
+    }
+
+    fn machine(online: &str, bound: &str, free: Option<&str>) -> Machine {
+        let set = |list: &str| bench_container::parse_cpus(list).unwrap();
+        Machine { online: set(online), bound: set(bound), free: free.map(set) }
+    }
+
+    #[test]
+    fn the_kernels_list_has_no_longest_length() {
+        let status =
+            |list: &str| format!("Name:\tbench\nCpus_allowed:\tff\nCpus_allowed_list:\t{list}\nMems_allowed:\t1\n");
+        let read = |list: &str| bound(&status(list)).unwrap().into_iter().collect::<Vec<_>>();
+        assert_eq!(read("0-1,1024,2047"), [0, 1, 1024, 2047]);
+        assert_eq!(read("0-8191").len(), 8192);
+        assert!(bound("Name:\tbench\n").is_err());
+    }
+
+    #[test]
+    fn isolated_cpus_are_left_alone_until_they_are_asked_for() {
+        let isolated = machine("0-3", "0-1", Some("0-3"));
+        assert_eq!((isolated.usual(), isolated.refusal(3)), (vec![0, 1], None));
+        let no_cpusets = machine("0-3", "0-1", None);
+        assert!(no_cpusets.refusal(3).unwrap().contains("CPU 3 is not among those"));
+        assert_eq!(no_cpusets.refusal(1), None);
+    }
+
+    #[test]
+    fn cpus_that_are_off_or_taken_are_not_chosen() {
+        // Where CPUs can be plugged in, processes are bound to all that there may ever be.
+        assert_eq!(machine("0-1", "0-127", Some("0-1")).usual(), [0, 1]);
+        assert_eq!(machine("0-3", "0-3", Some("0,2")).usual(), [0, 2]);
+        assert!(
+            machine("0-1", "0-127", None).refusal(5000).unwrap().contains("there is no CPU 5000 here; online are 0-1")
+        );
+    }
+
+    #[test]
+    fn a_thread_that_may_run_elsewhere_is_not_pinned() {
+        let pinned = std::thread::spawn(|| {
+            let own = rustix::thread::gettid().as_raw_nonzero().get();
+            let cpu = Machine::look().unwrap().usual()[0];
+            // The second has no CPU that it should be on.
+            pin_vcpus(&[(0, own), (1, own)], &[cpu]).unwrap();
+            let elsewhere = [cpu, cpu + 1].map(|cpu| unpinned_vcpus(&[(0, own)], &[cpu]));
+            (elsewhere, pin_vcpus(&[(0, own)], &[8191]), pin_vcpus(&[(0, own)], &[8192]))
+        });
+        let (elsewhere, absent, impossible) = pinned.join().unwrap();
+        assert_eq!(elsewhere, [0, 1]);
+        assert_eq!(absent.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+        assert_eq!(impossible.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
     }
 
     #[test]

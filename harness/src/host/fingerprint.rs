@@ -87,12 +87,22 @@ fn memory(facts: &mut Fingerprint) {
     put(facts, "memory.swaps", swaps);
 }
 
-/// Facts of the disk beneath the target.
+/// Facts of the disk beneath the target. Its name may change with every boot; the others tell whether it is the same disk, set the
+/// same way.
 pub fn disk(facts: &mut Fingerprint, disk: &Disk) {
+    let first = |names: &[&str]| names.iter().filter_map(|name| disk.attribute(name)).find(|text| !text.is_empty());
     put(facts, "block.device", Some(disk.name.clone()));
-    for name in ["model", "vendor", "firmware_rev"] {
-        put(facts, &format!("block.{name}"), disk.attribute(&format!("device/{name}")));
-    }
+    put(facts, "block.model", first(&["device/model"]));
+    put(facts, "block.vendor", first(&["device/vendor"]));
+    // Of NVMe, SCSI and MMC.
+    put(facts, "block.firmware_rev", first(&["device/firmware_rev", "device/rev", "device/fwrev"]));
+    put(facts, "block.serial", disk.serial());
+    put(facts, "block.wwid", first(&["wwid", "device/wwid"]));
+    put(facts, "block.size_bytes", disk.whole_bytes().map(|bytes| bytes.to_string()));
+    put(facts, "block.partition", Some(disk.partition().unwrap_or_else(|| "none".to_owned())));
+    put(facts, "block.layer", Some(disk.layer().unwrap_or_else(|| "none".to_owned())));
+    put(facts, "block.beneath", Some(beneath(disk)));
+    put(facts, "block.paths", Some(disk.paths()).filter(|&paths| paths > 0).map(|paths| paths.to_string()));
     for name in [
         "scheduler",
         "nr_requests",
@@ -111,6 +121,17 @@ pub fn disk(facts: &mut Fingerprint, disk: &Disk) {
     }
 }
 
+/// The disks at the bottom of a stack, by model and serial number.
+fn beneath(disk: &Disk) -> String {
+    let said = |disk: &Disk| {
+        let known = [disk.attribute("device/model"), disk.serial(), disk.attribute("wwid")];
+        known.into_iter().flatten().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
+    };
+    let mut all: Vec<String> = disk.bottom().iter().map(said).filter(|said| !said.is_empty()).collect();
+    all.sort();
+    all.join("; ")
+}
+
 /// Version and digest of a tool.
 pub fn tool(facts: &mut Fingerprint, name: &str, path: &Path) {
     let version = Command::new(path).arg("--version").output().ok();
@@ -122,6 +143,36 @@ pub fn tool(facts: &mut Fingerprint, name: &str, path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An NVMe disk of a name, and what is not its name.
+    fn nvme(name: &str) -> Fingerprint {
+        let root = tempfile::tempdir().unwrap();
+        let files = [
+            ("device/model", "Example 980 PRO                         "),
+            ("device/serial", "S5GXNF0R123456     "),
+            ("device/firmware_rev", "5B2QGXA7"),
+            ("wwid", "eui.002538b111b2c3d4"),
+            ("queue/scheduler", "[none] mq-deadline"),
+            ("size", "4096"),
+        ];
+        for (file, text) in files {
+            let path = root.path().join(name).join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let mut facts = Fingerprint::new();
+        disk(&mut facts, &Disk::at(&root.path().join(name), root.path()).unwrap());
+        facts
+    }
+
+    #[test]
+    fn a_disk_is_told_by_more_than_its_name() {
+        let (mut one, mut other) = (nvme("nvme0n1"), nvme("nvme7n1"));
+        assert_eq!((one["block.serial"].as_str(), one["block.size_bytes"].as_str()), ("S5GXNF0R123456", "2097152"));
+        assert_eq!((one["block.wwid"].as_str(), one["block.partition"].as_str()), ("eui.002538b111b2c3d4", "none"));
+        let names = [&mut one, &mut other].map(|facts| facts.remove("block.device").unwrap());
+        assert_eq!((names, one), (["nvme0n1", "nvme7n1"].map(str::to_owned), other));
+    }
 
     #[test]
     fn the_machine_says_what_it_is() {

@@ -69,7 +69,7 @@ impl<'a> Sampler<'a> {
         let cpus = super::cpus::parse(&online)?.len() as u64;
         Ok(Sampler {
             cgroup,
-            disk: disk.map(Disk::counters).transpose()?,
+            disk: disk.map(Disk::counters).transpose()?.flatten(),
             stat,
             tick_ns: 1_000_000_000 / ticks.max(1),
             cpus,

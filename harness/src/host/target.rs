@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -99,7 +99,7 @@ fn check_existing(path: &Path, wish: &Wish, length: u64) -> Result<Checked> {
 }
 
 fn check_device(path: &Path, wish: &Wish) -> Result<Checked> {
-    let disk = Disk::beneath(path).context("sysfs does not know this block device")?;
+    let mut disk = Disk::beneath(path).context("sysfs does not know this block device")?;
     if let Some(mount) = mounted(&disk.name) {
         bail!("the device is mounted on {mount}; unmount it, or name a file on it");
     }
@@ -119,7 +119,8 @@ fn check_device(path: &Path, wish: &Wish) -> Result<Checked> {
         wish.size_bytes
     );
     let exclusive = OpenOptions::new().read(true).write(true).custom_flags(libc_direct() | libc_exclusive()).open(path);
-    exclusive.context("opening it alone and for direct I/O (is something else using it?)")?;
+    let exclusive = exclusive.context("opening it alone and for direct I/O (is something else using it?)")?;
+    let warnings = disk.check_counting(|| exclusive.read_exact_at(&mut Sectors::new().0, 0))?.into_iter().collect();
     let path = fs::canonicalize(path)?;
     let target = Target {
         path: path.display().to_string(),
@@ -128,17 +129,18 @@ fn check_device(path: &Path, wish: &Wish) -> Result<Checked> {
         file_system: None,
         disk: Some(disk.name.clone()),
     };
-    Ok(Checked { target, disk: Some(disk), is_ours: false, warnings: Vec::new() })
+    Ok(Checked { target, disk: Some(disk), is_ours: false, warnings })
 }
 
 fn finish(path: &Path, existing: &Path, size_bytes: u64, is_ours: bool, mut warnings: Vec<String>) -> Result<Checked> {
-    let disk = Disk::beneath(existing);
-    if disk.is_none() {
-        warnings.push(
+    let mut disk = Disk::beneath(existing);
+    match &mut disk {
+        Some(disk) => warnings.extend(check_counting(disk, existing)?),
+        None => warnings.push(
             "the file system does not name one disk beneath it, so that CPU per I/O and device bytes are absent; \
              use a file system on one block device to have them"
                 .to_owned(),
-        );
+        ),
     }
     let path = std::path::absolute(path)?;
     let target = Target {
@@ -149,6 +151,27 @@ fn finish(path: &Path, existing: &Path, size_bytes: u64, is_ours: bool, mut warn
         disk: disk.as_ref().map(|disk| disk.name.clone()),
     };
     Ok(Checked { target, disk, is_ours, warnings })
+}
+
+/// See whether the disk beneath a file or folder counts, by a nameless file beside it.
+fn check_counting(disk: &mut Disk, existing: &Path) -> Result<Option<String>> {
+    let folder = if existing.is_dir() { Some(existing) } else { existing.parent() };
+    // A file may be mounted from elsewhere.
+    let beside = folder.filter(|folder| Disk::beneath(folder).as_ref() == Some(disk));
+    let Some(folder) = beside else { return Ok(None) };
+    let probe = tempfile::tempfile_in(folder).with_context(|| format!("writing to {}", folder.display()))?;
+    let direct = reopen_directly(&probe, OpenOptions::new().read(true).write(true))?;
+    disk.check_counting(|| direct.write_all_at(&Sectors::new().0, 0))
+}
+
+/// Memory that can be read and written directly on a disk with blocks of up to 64 KiB.
+#[repr(align(65536))]
+struct Sectors([u8; 65536]);
+
+impl Sectors {
+    fn new() -> Box<Sectors> {
+        Box::new(Sectors([0x5a; 65536]))
+    }
 }
 
 /// Refuse memory and too little space; warn of copy-on-write.

@@ -52,7 +52,7 @@ impl Witness {
             stalled_us: PRESSURE.map(|(_, file, line)| stalled_us(&text(&format!("/proc/pressure/{file}")), line)),
             others: Others::look(std::process::id()),
             throttle_events: throttle_events(Path::new("/sys/devices/system/cpu")),
-            disk: disk.and_then(|disk| disk.counters().ok()?.moved().ok()),
+            disk: disk.and_then(|disk| disk.counters().ok()??.moved().ok()),
             group: number.and_then(|number| {
                 let v2 = in_group("io.stat").map(|text| (moved_v2(&text, number), true));
                 v2.or_else(|| Some((moved_v1(&in_group("blkio.throttle.io_service_bytes_recursive")?, number), false)))

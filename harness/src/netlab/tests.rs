@@ -18,9 +18,7 @@ fn alone() -> MutexGuard<'static, ()> {
 /// Each end on a CPU of its own, as in a run: the scheduler must not decide what is compared. Threads and what they start.
 fn pin(end: usize) {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut set = rustix::thread::CpuSet::new();
-    set.set(end % cpus);
-    rustix::thread::sched_setaffinity(None, &set).unwrap();
+    bench_container::pin(0, end % cpus).unwrap();
 }
 
 fn is_root() -> bool {

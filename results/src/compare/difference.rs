@@ -74,6 +74,22 @@ const FACTS: [(&str, Aspect); 16] = [
     ("network.", Aspect::Environment),
 ];
 
+/// Where the disk's name, which may change with every boot, stands: it informs, and decides nothing.
+const DISK_NAME: &str = "block.device";
+
+/// Facts that tell one disk from another. What only one side has is no difference: earlier versions did not record them, and not
+/// every kernel tells them.
+const DISK_IDENTITY: [&str; 8] = [
+    "block.serial",
+    "block.wwid",
+    "block.firmware_rev",
+    "block.size_bytes",
+    "block.partition",
+    "block.layer",
+    "block.beneath",
+    "block.paths",
+];
+
 impl fmt::Display for Aspect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(ASPECTS.iter().find(|(aspect, _)| aspect == self).map_or("", |(_, name)| name))
@@ -125,7 +141,7 @@ pub fn differences(base: &Run, new: &Run) -> BTreeSet<Difference> {
     let difference = |key: &&(Aspect, String)| {
         let (base, new) = (base.get(*key).cloned(), new.get(*key).cloned());
         // What only one side has is no difference where it is of a thing that the other did not use.
-        let is_used_by_both = (base.is_some() && new.is_some()) || is_everywhere(key.0);
+        let is_used_by_both = (base.is_some() && new.is_some()) || is_everywhere(key);
         let differs = is_used_by_both && base != new;
         differs.then(|| Difference { aspect: key.0, fact: key.1.clone(), base, new })
     };
@@ -133,15 +149,29 @@ pub fn differences(base: &Run, new: &Run) -> BTreeSet<Difference> {
 }
 
 /// True for what every run has.
-fn is_everywhere(aspect: Aspect) -> bool {
-    matches!(aspect, Aspect::Cpu | Aspect::Kernel | Aspect::Device | Aspect::Profile | Aspect::Limits)
+fn is_everywhere((aspect, fact): &(Aspect, String)) -> bool {
+    !DISK_IDENTITY.contains(&fact.as_str())
+        && matches!(aspect, Aspect::Cpu | Aspect::Kernel | Aspect::Device | Aspect::Profile | Aspect::Limits)
+}
+
+/// That the disk has another name in NEW, and what tells whether it is the same.
+pub(super) fn renamed(base: &Run, new: &Run) -> Option<String> {
+    let (was, is) = (base.fingerprint.get(DISK_NAME)?, new.fingerprint.get(DISK_NAME)?);
+    let same = |name: &&str| base.fingerprint.get(*name).is_some_and(|value| new.fingerprint.get(*name) == Some(value));
+    let known = ["block.serial", "block.wwid"].into_iter().find(same);
+    let told = match known {
+        Some(name) => format!("its {name} is the same, and names change from boot to boot"),
+        None => "no serial number tells whether it is the same disk; model, firmware and queue settings are the same"
+            .to_owned(),
+    };
+    (was != is).then(|| format!("the disk is called {was} in BASE and {is} in NEW: {told}"))
 }
 
 /// The facts that matter, by aspect and name.
 fn facts(run: &Run) -> BTreeMap<(Aspect, String), String> {
     let mut facts = BTreeMap::new();
     let mut put = |aspect, name: String, value: String| drop(facts.insert((aspect, name), value));
-    for (name, value) in &run.fingerprint {
+    for (name, value) in run.fingerprint.iter().filter(|(name, _)| *name != DISK_NAME) {
         if let Some((_, aspect)) = FACTS.iter().find(|(beginning, _)| name.starts_with(beginning)) {
             put(*aspect, name.clone(), value.clone());
         }
@@ -207,6 +237,34 @@ mod tests {
                 "workload: seq-write iodepth is `16` in BASE and `32` in NEW",
             ]
         );
+    }
+
+    #[test]
+    fn the_same_disk_under_another_name_is_no_difference_and_another_one_under_the_same_name_is() {
+        let disk = |name: &str, facts: &[(&str, &str)]| {
+            let mut run = testing::record(1, 1, false).run;
+            let all = [("block.device", name), ("block.model", "Example SSD")].into_iter().chain(facts.iter().copied());
+            run.fingerprint.extend(all.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            run
+        };
+        fn found(base: &Run, new: &Run) -> Vec<String> {
+            differences(base, new).iter().map(|one| one.fact.clone()).collect()
+        }
+        let (sda, sdb) = (disk("sda", &[("block.serial", "A1")]), disk("sdb", &[("block.serial", "A1")]));
+        assert_eq!(found(&sda, &sdb), [""; 0]);
+        assert!(renamed(&sda, &sdb).unwrap().contains("sda in BASE and sdb in NEW: its block.serial is the same"));
+        assert_eq!(renamed(&sda, &sda), None);
+        // A twin of the same model wears otherwise, and is another disk.
+        assert_eq!(found(&sda, &disk("sda", &[("block.serial", "B2")])), ["block.serial"]);
+        // Two namespaces of one NVMe disk, two partitions, a disk and what is encrypted on it.
+        for (fact, one, other) in [("wwid", "eui.1", "eui.2"), ("partition", "1", "2"), ("layer", "none", "CRYPT")] {
+            let fact = format!("block.{fact}");
+            assert_eq!(found(&disk("a", &[(&fact, one)]), &disk("a", &[(&fact, other)])), [fact.clone()]);
+        }
+        // A record of before there were serial numbers in it.
+        let old = disk("sdc", &[]);
+        assert_eq!((found(&old, &sda), found(&sda, &old)), (Vec::new(), Vec::new()));
+        assert!(renamed(&old, &sda).unwrap().contains("no serial number tells"));
     }
 
     #[test]

@@ -224,6 +224,10 @@ fn notes(sides: Sides<'_>) -> Vec<String> {
         records.extend(new);
     }
     let mut notes = Vec::new();
+    if let Sides::Runs { base: [base, ..], new, .. } = sides {
+        let renamed: BTreeSet<String> = new.iter().filter_map(|new| difference::renamed(&base.run, &new.run)).collect();
+        notes.extend(renamed);
+    }
     for record in records {
         let id = &record.run.id;
         notes.extend(record.notes.iter().map(|note| format!("{id}: {note}")));

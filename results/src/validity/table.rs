@@ -146,8 +146,8 @@ pub const CHECKS: &[Check] = &[
         Soft,
         [
             "bytes that fio read or wrote and the disk beneath did not, of either direction (host's /proc/diskstats)",
-            "{disk.missing_percent} % of fio's bytes never reached the disk: a cache of the host is in the path",
-            "use cache=none for guests, and a target whose file system does direct I/O",
+            "{disk.missing_percent} % of fio's bytes never reached the disk by its own count",
+            "use cache=none for guests, a target whose file system does direct I/O, and a disk whose queue/iostats is 1",
         ],
     ),
     check(

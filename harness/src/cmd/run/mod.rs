@@ -12,6 +12,7 @@ use bench_results::verdict::parse_margin;
 use bench_workloads::{EnvironmentDefinition, parse_size};
 
 use crate::failure::need_root;
+use crate::host::cpus;
 use crate::host::target::check_size;
 use crate::{conductor, output};
 use definition::Definition;
@@ -89,6 +90,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     }
     let definition = Definition::resolve(args)?;
     if args.dry_run {
+        cpus::choose(args.cpus.as_deref(), false)?;
         output::print(&definition.describe())?;
         return Ok(0);
     }

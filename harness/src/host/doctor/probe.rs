@@ -102,10 +102,8 @@ struct Spin {
 
 /// Read the clock again and again on one CPU.
 fn spin(cpu: usize, time: Duration) -> Spin {
-    let mut only = rustix::thread::CpuSet::new();
-    only.set(cpu);
     // Where it may not be pinned, the gaps are those of wherever it runs.
-    let _ = rustix::thread::sched_setaffinity(None, &only);
+    let _ = bench_container::pin(0, cpu);
     let start = Instant::now();
     let (mut last, mut windows) = (0, vec![0_u64]);
     let (mut taken_ns, mut longest_gap_ns) = (0, 0);

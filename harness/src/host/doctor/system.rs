@@ -2,14 +2,12 @@
 
 use std::process::Command;
 
+use bench_container::{Cgroup, CgroupError};
 use rustix::process::{Resource, getrlimit};
 
 use bench_results::host::Host;
 
 use super::{Finding, Level, finding, fine_if, fingerprint, packages, read, unreadable};
-
-/// Controllers that limits and usage need, by their v2 names.
-const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "memory", "pids", "io"];
 
 pub(super) fn root() -> Finding {
     let is_root = nix::unistd::geteuid().is_root();
@@ -37,36 +35,21 @@ pub(super) fn cgroups() -> [Finding; 2] {
     let version = fingerprint::cgroup_version();
     let level = if version == "none" { Level::Missing } else { Level::Fine };
     let mounted = finding("cgroups", level, version, WHY, "mount cgroup2 on /sys/fs/cgroup");
-    let v2 = read("/sys/fs/cgroup/cgroup.controllers");
-    let mountinfo = read("/proc/self/mountinfo").unwrap_or_default();
-    [mounted, controllers(v2.as_deref(), &mountinfo)]
+    [mounted, controllers(Cgroup::missing_controllers())]
 }
 
-/// Which controllers are at hand: those of cgroup2's root, and those mounted as v1 hierarchies; what is mounted read-only, as in
-/// containers, is not.
-fn controllers(v2: Option<&str>, mountinfo: &str) -> Finding {
+/// Whether every controller that limits and usage need is at hand, on v1 or in cgroup2.
+fn controllers(missing: Result<Vec<&'static str>, CgroupError>) -> Finding {
     const WHY: &str = "an environment whose limit cannot be set is not compared";
-    let of_v1 = |name: &str| {
-        let name = if name == "io" { "blkio" } else { name };
-        let mut v1 = writable(mountinfo, " - cgroup ");
-        v1.any(|options| options.split([' ', ',']).any(|word| word == name))
+    let value = match missing {
+        Ok(missing) if missing.is_empty() => {
+            return finding("controllers", Level::Fine, "cpu, cpuset, memory, pids, io", WHY, "");
+        }
+        Ok(missing) => format!("not at hand: {}", missing.join(", ")),
+        Err(e) => e.to_string(),
     };
-    let v2 = v2.filter(|_| writable(mountinfo, " - cgroup2 ").next().is_some());
-    let of_v2 = |name: &str| v2.is_some_and(|text| text.split_whitespace().any(|word| word == name));
-    let missing: Vec<_> = CONTROLLERS.into_iter().filter(|name| !of_v1(name) && !of_v2(name)).collect();
-    if missing.is_empty() {
-        return finding("controllers", Level::Fine, CONTROLLERS.join(", "), WHY, "");
-    }
     let advice = "have them delegated to this place (systemd: Delegate=yes), or start bench outside of the container";
-    finding("controllers", Level::Matters, format!("not at hand: {}", missing.join(", ")), WHY, advice)
-}
-
-/// Source and options of the mounts of a kind that can be written to (proc_pid_mountinfo(5)).
-fn writable<'a>(mountinfo: &'a str, kind: &'static str) -> impl Iterator<Item = &'a str> {
-    let mounts = mountinfo.lines().filter_map(move |line| line.split_once(kind));
-    let is_writable =
-        |left: &str| left.split(' ').nth(5).is_some_and(|flags| flags.split(',').any(|flag| flag == "rw"));
-    mounts.filter(move |(left, _)| is_writable(left)).map(|(_, right)| right)
+    finding("controllers", Level::Matters, value, WHY, advice)
 }
 
 pub(super) fn limits() -> [Finding; 2] {
@@ -175,20 +158,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn controllers_are_found_in_both_versions() {
-        let v1 = "36 32 0:33 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n\
-            37 32 0:34 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n\
-            38 32 0:35 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio\n\
-            39 32 0:36 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory";
-        let v2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate";
-        let all = Some("cpuset cpu io memory hugetlb pids rdma");
-        assert_eq!(controllers(all, v2).level, Level::Fine);
-        assert_eq!(controllers(Some(""), v1).value, "not at hand: pids");
-        assert_eq!(controllers(Some("pids"), &format!("{v1}\n{v2}")).level, Level::Fine);
-        let read_only = [v2, v1].map(|mounts| mounts.replace(" rw", " ro"));
-        let nothing = "not at hand: cpu, cpuset, memory, pids, io";
-        assert_eq!(read_only.map(|mounts| controllers(all, &mounts).value), [nothing, nothing]);
-        assert_eq!(controllers(None, "").value, "not at hand: cpu, cpuset, memory, pids, io");
+    fn controllers_that_are_missing_are_named() {
+        assert_eq!(controllers(Ok(Vec::new())).level, Level::Fine);
+        let found = controllers(Ok(vec!["pids", "io"]));
+        assert_eq!((found.level, found.value.as_str()), (Level::Matters, "not at hand: pids, io"));
+        assert!(controllers(Err(CgroupError::NotMounted)).value.contains("is mounted"));
     }
 
     #[test]
