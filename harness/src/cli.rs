@@ -57,7 +57,7 @@ enum ContainerCommand {
 
 #[derive(Subcommand)]
 enum VmCommand {
-    /// Boot a guest and execute a command in it (streams only, no terminal)
+    /// Boot a guest and execute a command in it, on a terminal where you have one
     Run(cmd::vm::RunArgs),
 }
 
@@ -85,7 +85,7 @@ pub fn main(starter: Option<Starter>) -> ExitCode {
     match done {
         Ok(status) => code(status),
         Err(e) => {
-            eprintln!("bench: {}", crate::output::plain(&chain(&e)));
+            crate::output::tell(&format!("bench: {}", chain(&e)));
             code(own_failure.unwrap_or_else(|| failure::exit_code(&e)))
         }
     }

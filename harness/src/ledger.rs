@@ -7,19 +7,21 @@
 //! every process is started inside a listed cgroup, and undoing a cgroup kills what is in it.
 
 mod change;
+mod lock;
 
 use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 pub use change::{Change, Identity};
+pub use lock::MachineLock;
+use lock::lock;
 
 /// One line of a ledger's file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -160,7 +162,7 @@ impl Drop for Ledger {
     fn drop(&mut self) {
         match self.undo_all() {
             Ok(()) => drop(fs::remove_file(&self.path)),
-            Err(e) => eprintln!("bench: {e:#}; `bench clean` will try again"),
+            Err(e) => crate::output::tell(&format!("bench: {e:#}; `bench clean` will try again")),
         }
     }
 }
@@ -199,27 +201,6 @@ pub fn clean(state_dir: &Path, dry_run: bool) -> Result<Cleaned> {
         }
     }
     Ok(cleaned)
-}
-
-/// How long what a killed process had just forked may take to execute its program, or to die.
-const HEIRS: Duration = Duration::from_secs(2);
-
-/// Lock a file, unless its process lives. A child that was forked and has not executed its program yet has all that its parent had
-/// open, locks too: when the process itself is gone, that is waited for.
-fn lock(mut file: File, owner: impl Fn() -> Option<u32>) -> Option<Flock<File>> {
-    let deadline = Instant::now() + HEIRS;
-    loop {
-        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(locked) => return Some(locked),
-            Err((file, _)) => file,
-        };
-        // The command line of a dead process is empty even before its parent has looked after it.
-        let lives = |pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
-        if owner().is_none_or(lives) || Instant::now() > deadline {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Undo what one ledger lists, unless its process lives.
@@ -292,34 +273,10 @@ fn standing(text: &[u8]) -> (Vec<(u64, Change)>, Option<usize>) {
     (standing, damaged)
 }
 
-/// The machine-wide lock: two measurements at once would falsify each other.
-pub struct MachineLock {
-    _file: Flock<File>,
-}
-
-impl MachineLock {
-    /// Take it, or say who has it.
-    pub fn take(state_dir: &Path) -> Result<MachineLock> {
-        fs::create_dir_all(state_dir).with_context(|| format!("creating {}", state_dir.display()))?;
-        let path = state_dir.join("run.lock");
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = file.with_context(|| format!("opening {}", path.display()))?;
-        let owner = || fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
-        let Some(mut file) = lock(file, || owner().parse().ok()) else {
-            bail!(
-                "another `bench run` is measuring on this machine (process {}); two at once would falsify each other: \
-                 wait for it, or stop it",
-                owner()
-            )
-        };
-        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        written.with_context(|| format!("writing {}", path.display()))?;
-        Ok(MachineLock { _file: file })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -440,15 +397,5 @@ mod tests {
         fs::write(&path, "somebody's").unwrap();
         drop(ledger);
         assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's");
-    }
-
-    #[test]
-    fn only_one_holds_the_machine() {
-        let state = tempfile::tempdir().unwrap();
-        let held = MachineLock::take(state.path()).unwrap();
-        let error = MachineLock::take(state.path()).err().unwrap().to_string();
-        assert!(error.contains(&std::process::id().to_string()), "{error}");
-        drop(held);
-        MachineLock::take(state.path()).unwrap();
     }
 }

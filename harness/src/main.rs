@@ -19,6 +19,7 @@ mod ledger;
 mod netlab;
 mod output;
 mod paths;
+mod terminal;
 mod tools;
 
 use std::process::ExitCode;

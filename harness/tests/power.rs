@@ -60,7 +60,7 @@ fn what_cannot_be_told_is_refused_with_the_reason() {
         (vec![&smoke], "gives no verdicts"),
         (vec!["nothing"], "no run `nothing`"),
         (vec![&few, "--margin", "0%"], "such as 5%"),
-        (vec![&few, "--power", "95"], "such as 0.95"),
+        (vec![&few, "--power", "9.5"], "such as 0.95"),
     ] {
         let (status, out, err) = power(folder.path(), &arguments);
         assert!(status == 2 && out.is_empty() && err.contains(reason), "{arguments:?}: {status} {out} {err}");

@@ -4,10 +4,64 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::{eventually, names, stage, wait};
+
+/// The command after "the rest is executed by", as a person would paste it.
+fn pasted(err: &str) -> String {
+    let line = err.lines().skip_while(|line| !line.contains("the rest is executed by")).nth(1);
+    line.unwrap_or_else(|| panic!("no line to go on: {err}")).trim().to_owned()
+}
+
+#[test]
+fn a_run_that_was_stopped_in_any_way_says_the_command_that_goes_on() {
+    let Some(stage) = stage() else { return };
+    let runs = stage.path().join("my runs");
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let mut command = stage.bench("run --profile smoke --env native,container --blocks 40 --out");
+        command.arg(&runs).args(["--", "sleep", "0.1"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let pid = child.id();
+        let run = || names(&runs).into_iter().find(|name| !name.starts_with('.')).unwrap_or_default();
+        let recorded = || fs::read_to_string(runs.join(run()).join("trials.jsonl")).unwrap_or_default().lines().count();
+        eventually("the first trials", || recorded() >= 3);
+        kill(Pid::from_raw(pid as i32), signal).unwrap();
+        let (status, _, err) = wait(child);
+        assert_eq!(status, 130, "{signal}: {err}");
+        stage.assert_clean(pid);
+        let run = runs.join(run());
+        let file = run.join("run.json");
+        let json =
+            |file: &std::path::Path| -> serde_json::Value { serde_json::from_slice(&fs::read(file).unwrap()).unwrap() };
+        assert_eq!(json(&file)["state"], "interrupted");
+        let line = pasted(&err);
+        assert_eq!(line, format!("{} run --resume '{}'", env!("CARGO_BIN_EXE_bench"), run.display()));
+        let child = stage.shell(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let before = recorded();
+        eventually("more trials", || recorded() > before + 2);
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+        let (status, _, err) = wait(child);
+        assert!(status == 130 && pasted(&err) == line, "{status} {err}");
+        fs::remove_dir_all(&runs).unwrap();
+    }
+}
+
+#[test]
+fn a_run_that_fails_half_way_says_the_command_that_goes_on() {
+    let Some(stage) = stage() else { return };
+    // A folder of runs on a disk that is full soon.
+    let script = "mkdir full && mount -t tmpfs -o size=200k tmpfs full && exec \"$0\" run --suite network --only tcp-rr \
+        --profile smoke --env native --blocks 100 --out full";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_bench")]);
+    command.env("BENCH_STATE_DIR", stage.path().join("state")).current_dir(stage.path()).stdin(Stdio::null());
+    let (status, _, err) = support::finish(command);
+    assert!(status == 2 && err.contains("No space left"), "{status} {err}");
+    assert!(pasted(&err).contains(" run --resume ") && pasted(&err).contains("/full/"), "{err}");
+}
 
 /// Two turns: it is stopped between two.
 const RUN: &str = "run --suite ./turns.toml --profile turns --env native,container --no-control";

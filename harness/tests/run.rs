@@ -75,6 +75,58 @@ fn a_dry_run_prints_the_plan_and_touches_nothing() {
 }
 
 #[test]
+fn a_dry_run_says_first_what_it_comes_to_and_fails_where_the_run_would() {
+    let Some(stage) = stage() else { return };
+    let (status, out, err) = stage.run("run --dry-run --seed 7 --margin 5 --size 1G --memory 512M --cpus 0");
+    assert_eq!(status, 0, "{err}");
+    let (summary, plan) = out.split_once("\n\n").unwrap();
+    for said in ["margin 5 %", "memory 512 MiB", "CPUs 0", "1 GiB", "224 trials"] {
+        assert!(summary.contains(said), "{said}: {summary}");
+    }
+    assert!(plan.starts_with("block  turn  order") && plan.contains("starts its instances"), "{plan}");
+    fs::write(stage.path().join("mine"), "precious").unwrap();
+    let before = names(stage.path());
+    for (arguments, status, said) in [
+        ("--target mine", 2, "--destroy-data"),
+        ("--target nowhere/target", 2, "does not exist"),
+        ("--target /dev/shm/target", 2, "memory, not storage"),
+        ("--size 900TiB", 2, "MiB are free"),
+        ("--cpus 8000", 2, "CPU 8000"),
+        ("--out mine", 2, "mine is no folder"),
+        ("--out mine/below", 2, "mine is no folder"),
+        ("--with nowhere", 2, "there is no such file"),
+        ("--env native,vm:qemu=/nowhere", 69, "qemu=/nowhere"),
+        ("--env native,vm:kernel=/bin/true:accel=tcg", 69, "not a kernel image"),
+        ("--env native,container:fio=/etc/passwd", 69, "it is no program"),
+        ("-- nosuchcmd", 2, "nosuchcmd"),
+    ] {
+        let (found, out, err) = stage.run(&format!("run --dry-run {arguments}"));
+        assert!(found == status && err.contains(said) && out.is_empty(), "{arguments}: {found} {out}{err}");
+    }
+    assert_eq!(names(stage.path()), before, "nothing was changed");
+    assert_eq!(fs::read_to_string(stage.path().join("mine")).unwrap(), "precious");
+}
+
+#[test]
+fn instances_start_in_the_plans_order_and_say_so() {
+    let Some(stage) = stage() else { return };
+    let line = "run --profile smoke --blocks 4 --seed 5 --env native,other=native,container -- true";
+    let (status, out, err) = stage.run(line);
+    assert_eq!(status, 0, "{out}{err}");
+    let run = stage.only_run();
+    let starts = json(&run.join("run.json"))["plan"]["starts"].clone();
+    let starts: Vec<Vec<String>> = serde_json::from_value(starts).unwrap();
+    assert_eq!(starts.len(), 4);
+    let first: std::collections::BTreeSet<_> = starts[..3].iter().map(|order| &order[0]).collect();
+    assert_eq!(first.len(), 3, "over three blocks each starts first once: {starts:?}");
+    for trial in trials(&run) {
+        let block = trial["block"].as_u64().unwrap() as usize;
+        let order = trial["instance"]["start_order"].as_u64().unwrap() as usize;
+        assert_eq!(starts[block - 1][order - 1], trial["environment"].as_str().unwrap(), "{}", trial["id"]);
+    }
+}
+
+#[test]
 fn a_users_own_command_is_measured_and_its_failure_is_a_failed_trial() {
     let Some(stage) = stage() else { return };
     let (status, out, err) = stage.run("run --profile smoke --env native,container -- sleep 0.2");

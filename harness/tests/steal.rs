@@ -54,7 +54,7 @@ fn a_trial_that_the_hypervisor_disturbs_is_executed_again() {
     assert!(err.contains("b01-rand-read-native is executed again: the hypervisor beneath took"), "{err}");
     let said = out.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        said.contains("disturbed and executed again: 1 of native (the first: the hypervisor beneath took"),
+        said.contains("disturbed and executed again: 1 of native (the worst: the hypervisor beneath took"),
         "{out}"
     );
     let run = stage.only_run();

@@ -2,12 +2,12 @@
 
 use bench_results::analysis::{Analysis, Cell, Comparison};
 use bench_results::claims::{ClaimResult, Outcome as ClaimOutcome};
-use bench_results::metric;
 use bench_results::record::{Environment, Run, Workload};
 use bench_results::statistics::Interval;
 use bench_results::store::Record;
 use bench_results::verdict::Verdict;
 use bench_results::{Direction, Unit};
+use bench_results::{metric, shell};
 
 use crate::report::{AbsoluteRow, ClaimRow, Outcome, Report, ResultRow};
 use crate::{facts, ladder, patterns, pictures, validity};
@@ -108,7 +108,7 @@ impl Report {
             checks: validity::checks(record),
             instances: facts::instances(record),
             fingerprint: run.fingerprint.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-            command: facts::shell_line(&run.command),
+            command: shell::line(&run.command),
             bench: format!("bench {}{revision}", run.bench.version),
             measurements: facts::measurements(record),
         }

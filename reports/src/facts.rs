@@ -140,6 +140,7 @@ pub(crate) fn instances(record: &Record) -> Vec<InstanceRow> {
         Some(InstanceRow {
             environment: environment.label(),
             instances: blocks.len(),
+            start_orders: instances().filter_map(|i| i.start_order).collect(),
             start_to_ready_ns: median(instances().filter_map(|i| i.start_to_ready_ns)),
             memory_at_ready_bytes: median(instances().filter_map(|i| i.memory_at_ready_bytes)),
             vmm_memory_at_ready_bytes: median(instances().filter_map(|i| i.vmm_memory_at_ready_bytes)),
@@ -187,28 +188,9 @@ pub(crate) fn measurements(record: &Record) -> Vec<MeasurementRow> {
     record.trials.iter().flat_map(of_trial).collect()
 }
 
-/// The arguments as one line for a POSIX shell.
-pub(crate) fn shell_line(arguments: &[String]) -> String {
-    let quoted = |argument: &String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-        if !argument.is_empty() && argument.chars().all(plain) {
-            argument.clone()
-        } else {
-            format!("'{}'", argument.replace('\'', "'\\''"))
-        }
-    };
-    arguments.iter().map(quoted).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_command_survives_a_shell() {
-        let arguments = ["bench", "run", "--env", "a=b:c", "--", "sh", "-c", "echo 'x' $HOME", ""].map(str::to_owned);
-        assert_eq!(shell_line(&arguments), "bench run --env a=b:c -- sh -c 'echo '\\''x'\\'' $HOME' ''");
-    }
 
     #[test]
     fn medians_of_odd_even_and_nothing() {

@@ -247,6 +247,8 @@ pub(crate) struct InstanceRow {
     pub(crate) environment: String,
     /// Number of instances seen.
     pub(crate) instances: usize,
+    /// Position of each among the instances that its block started, by block; empty where the record does not say.
+    pub(crate) start_orders: Vec<u32>,
     pub(crate) start_to_ready_ns: Option<f64>,
     pub(crate) memory_at_ready_bytes: Option<f64>,
     pub(crate) vmm_memory_at_ready_bytes: Option<f64>,

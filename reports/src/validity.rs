@@ -2,7 +2,7 @@
 
 use bench_results::record::{Run, Trial};
 use bench_results::store::Record;
-use bench_results::validity::{CHECKS, Check, Weight};
+use bench_results::validity::{CHECKS, Check, Weight, worst};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -28,6 +28,8 @@ pub(crate) struct CheckRow {
     pub(crate) trial: String,
     /// Trials that have a figure.
     pub(crate) trials: usize,
+    /// All trials of the run.
+    pub(crate) of: usize,
     /// Trials whose figure is beyond the bound.
     pub(crate) beyond: usize,
     /// What was made of those.
@@ -43,7 +45,9 @@ pub(crate) struct RemarkRow {
     pub(crate) environment: String,
     /// Trials of it with this remark.
     pub(crate) trials: usize,
-    /// What was said of the first of them.
+    /// Of how many trials of it.
+    pub(crate) of: usize,
+    /// What was said of the worst of them.
     pub(crate) text: String,
 }
 
@@ -55,8 +59,8 @@ pub(crate) fn checks(record: &Record) -> Vec<CheckRow> {
 fn row(check: &'static Check, record: &Record) -> Option<CheckRow> {
     let figure = |trial: &Trial| trial.facts.get(check.fact).and_then(Value::as_f64);
     let figures: Vec<(f64, &Trial)> = record.trials.iter().filter_map(|trial| Some((figure(trial)?, trial))).collect();
-    let worst = figures.iter().map(|(figure, _)| *figure).reduce(|a, b| check.bound.worse(a, b))?;
-    let (_, trial) = figures.iter().find(|(figure, _)| *figure == worst)?;
+    let trial = worst(check.fact, figures.iter().map(|(_, trial)| *trial))?;
+    let worst = figure(trial)?;
     let beyond: Vec<&Trial> =
         figures.iter().filter(|(figure, _)| !check.bound.holds(*figure)).map(|(_, trial)| *trial).collect();
     Some(CheckRow {
@@ -67,6 +71,7 @@ fn row(check: &'static Check, record: &Record) -> Option<CheckRow> {
         worst_text: check.figure_text(worst),
         trial: trial.planned.id.clone(),
         trials: figures.len(),
+        of: record.trials.len(),
         beyond: beyond.len(),
         effect: effect(check, &record.run, &beyond),
     })
@@ -84,28 +89,34 @@ fn effect(check: &Check, run: &Run, beyond: &[&Trial]) -> &'static str {
 
 /// Remarks by check and environment, in the order in which they were first made.
 pub(crate) fn remarks(record: &Record) -> Vec<RemarkRow> {
-    let mut rows: Vec<RemarkRow> = Vec::new();
+    let mut remarked: Vec<(&str, &str, Vec<&Trial>)> = Vec::new();
     for trial in &record.trials {
-        let environment = facts::label(&record.run, &trial.planned.environment);
+        let environment = trial.planned.environment.as_str();
         for remark in &trial.remarks {
-            match rows.iter_mut().find(|row| row.check == remark.check && row.environment == environment) {
-                Some(row) => row.trials += 1,
-                None => rows.push(RemarkRow {
-                    check: remark.check.clone(),
-                    environment: environment.clone(),
-                    trials: 1,
-                    text: remark.text.clone(),
-                }),
+            match remarked.iter_mut().find(|(check, of, _)| *check == remark.check && *of == environment) {
+                Some((.., trials)) => trials.push(trial),
+                None => remarked.push((&remark.check, environment, vec![trial])),
             }
         }
     }
-    rows
+    let row = |(check, environment, trials): (&str, &str, Vec<&Trial>)| {
+        let said = worst(check, trials.iter().copied())?.remarks.iter().find(|remark| remark.check == check)?;
+        Some(RemarkRow {
+            check: check.to_owned(),
+            environment: facts::label(&record.run, environment),
+            trials: trials.len(),
+            of: record.trials.iter().filter(|trial| trial.planned.environment == environment).count(),
+            text: said.text.clone(),
+        })
+    };
+    remarked.into_iter().filter_map(row).collect()
 }
 
 impl RemarkRow {
-    /// `vm, 3 trials: ...`.
+    /// `vm, 3 of 56 trials, such as: ...`.
     pub(crate) fn line(&self) -> String {
-        format!("{}, {}, such as: {}", self.environment, units::count(self.trials, "trial"), self.text)
+        let of = units::count(self.of, "trial");
+        format!("{}, {} of {of}, such as: {}", self.environment, self.trials, self.text)
     }
 }
 
@@ -131,7 +142,7 @@ impl Report {
                 row.bound.clone(),
                 row.worst_text.clone(),
                 row.trial.clone(),
-                format!("{} of {}", row.beyond, row.trials),
+                format!("{} of {}", row.beyond, row.of),
                 row.effect.to_owned(),
             ]
         };

@@ -144,6 +144,7 @@ mod tests {
             definition: String::new(),
             accelerator: None,
             accelerator_note: None,
+            own_rates_per_s: Default::default(),
             sameness: std::collections::BTreeMap::new(),
         };
         let (vm, container) = (environment("vm", Kind::Vm), environment("container", Kind::Container));

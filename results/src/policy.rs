@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::metric;
-use crate::verdict::{Verdict, parse_margin};
+use crate::quantity::{Written, parse_margin};
+use crate::verdict::Verdict;
 
 /// Most fresh runs that an alarm can be asked to come back in.
 const MOST_CONFIRMATIONS: u32 = 10;
@@ -111,10 +112,10 @@ pub fn position(text: &str, offset: usize) -> (usize, usize) {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct PolicyFile {
-    margin: Option<Spanned<String>>,
+    margin: Option<Spanned<Written>>,
     fail_on: Option<Vec<Spanned<String>>>,
     on_inconclusive: Option<Spanned<String>>,
-    confirm: Option<Spanned<i64>>,
+    confirm: Option<Spanned<Written>>,
     #[serde(default, rename = "metric")]
     metrics: Vec<MetricEntry>,
     #[serde(default, rename = "ignore")]
@@ -127,7 +128,7 @@ struct MetricEntry {
     name: Spanned<String>,
     workloads: Option<Vec<Spanned<String>>>,
     decides: Option<bool>,
-    margin: Option<Spanned<String>>,
+    margin: Option<Spanned<Written>>,
 }
 
 #[derive(Deserialize)]
@@ -224,7 +225,7 @@ fn build(file: &PolicyFile, known: &KnownNames, today: Date) -> Result<Policy, W
         },
         confirm: match &file.confirm {
             None => policy.confirm,
-            Some(number) => match u32::try_from(*number.get_ref()) {
+            Some(number) => match number.get_ref().text().trim().parse::<u32>() {
                 Ok(count) if count <= MOST_CONFIRMATIONS => count,
                 _ => return Err(wrong(number, format!("it must be a number of runs from 0 to {MOST_CONFIRMATIONS}"))),
             },
@@ -234,8 +235,8 @@ fn build(file: &PolicyFile, known: &KnownNames, today: Date) -> Result<Policy, W
     })
 }
 
-fn margin(text: Option<&Spanned<String>>) -> Result<Option<f64>, Wrong> {
-    text.map(|text| parse_margin(text.get_ref()).map_err(|e| wrong(text, e))).transpose()
+fn margin(text: Option<&Spanned<Written>>) -> Result<Option<f64>, Wrong> {
+    text.map(|text| parse_margin(&text.get_ref().text()).map_err(|e| wrong(text, e))).transpose()
 }
 
 fn failing(word: &Spanned<String>) -> Result<Verdict, Wrong> {
@@ -368,6 +369,10 @@ until = 2026-12-31
         assert_eq!(policy.ignored("rand-read", "vm", "iops").unwrap().until, "2026-12-31");
         assert_eq!(policy.ignored("rand-read", "container", "iops"), None);
         assert_eq!(parse("").unwrap(), Policy::default());
+        for text in ["margin = 5", "margin = 5.0", "margin = \"5\"", "margin = \"5 %\""] {
+            assert_eq!(parse(text).unwrap().margin, Some(0.05), "{text}");
+        }
+        assert_eq!(parse("confirm = \"2\"").unwrap().confirm, 2);
     }
 
     #[test]
@@ -376,7 +381,8 @@ until = 2026-12-31
         let metric = |lines: &str| format!("[[metric]]\nname = \"iops\"\n{lines}");
         for (text, place, said) in [
             ("margin = \"-5%\"".to_owned(), "1:10", "such as 5%"),
-            ("margin = 5".to_owned(), "1:10", "string"),
+            ("margin = 0.05".to_owned(), "1:10", "`5%`"),
+            ("margin = true".to_owned(), "1:10", "such as 5%"),
             ("margins = \"5%\"".to_owned(), "1:1", "margin"),
             ("fail-on = [\"slower\"]".to_owned(), "1:12", "worse and on better"),
             ("fail-on = [\"inconclusive\"]".to_owned(), "1:12", "on-inconclusive"),

@@ -124,6 +124,10 @@ pub struct Plan {
     pub workloads: Vec<Workload>,
     /// All trials in the order of execution.
     pub trials: Vec<PlannedTrial>,
+    /// Names of the environments in the order in which each block starts them, block by block; empty in records of before the order
+    /// was drawn: that of `environments`.
+    #[serde(default)]
+    pub starts: Vec<Vec<String>>,
     /// Seconds of warm-up, measurement and settling, without anything else.
     pub planned_s: f64,
 }
@@ -173,7 +177,8 @@ pub struct Workload {
     pub environments: Vec<String>,
 }
 
-/// Parameters of a paced workload that each run finds out anew: half of what the slowest environment can do that day.
+/// Parameters of a paced workload that each run finds out anew: half of what the slowest environment that is not emulated can do that
+/// day.
 pub const RATES: [&str; 2] = ["bytes_per_s", "per_s"];
 
 impl Workload {
@@ -221,6 +226,9 @@ pub struct Environment {
     pub accelerator: Option<Accelerator>,
     /// Why it is not the accelerator that one would wish for.
     pub accelerator_note: Option<String>,
+    /// Rates of paced workloads that are not those of the plan, by name: an emulated guest that cannot follow has its own.
+    #[serde(default)]
+    pub own_rates_per_s: BTreeMap<String, f64>,
     /// The rows of the sameness table: axis (`cpus`, `memory limit`, `fio sha256`, `kernel`, ...) to what holds here.
     pub sameness: BTreeMap<String, String>,
 }
@@ -402,6 +410,9 @@ pub struct Measurement {
 /// Facts of one fresh start of an environment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Instance {
+    /// Its position among the instances that its block started one after the other, counted from 1.
+    #[serde(default)]
+    pub start_order: Option<u32>,
     /// From the start of its first process to the agent's greeting.
     pub start_to_ready_ns: Option<u64>,
     /// Memory that its cgroup held when the agent was ready; of a guest without its RAM, see `guest_memory_bytes`.

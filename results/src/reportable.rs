@@ -10,7 +10,7 @@ use crate::metric;
 use crate::record::{Baseline, Break, Environment, Kind, Run, State, Trial};
 use crate::sentence::{percent, plural};
 use crate::store::Record;
-use crate::validity;
+use crate::validity::{self, CHECKS, worst};
 use crate::verdict::{Verdict, decide};
 
 /// Share of trials that may fail or be invalid, and that may have the same remark.
@@ -57,7 +57,7 @@ pub const RULES: [(&str, &str); 15] = [
     ),
     (
         "watched",
-        "in more than 10 % of the trials that did not fail there is no figure of the limits, or of what others did on the CPUs",
+        "in more than 10 % of the trials, failed ones apart, there is no figure of the limits, or of what others did on the CPUs",
     ),
     ("judged", "a trial is said to be valid whose figures are beyond a bound"),
     (
@@ -141,8 +141,8 @@ impl<'a> About<'a> {
     }
 
     fn broken(&self) -> Option<String> {
-        let (broken, all) = (self.trials().filter(|trial| !trial.is_valid()).count(), self.trials().count());
-        too_many(broken, all).then(|| format!("{broken} of {all} trials failed or are invalid"))
+        let broken = self.trials().filter(|trial| !trial.is_valid()).count();
+        too_many(broken, self.all()).then(|| format!("{} failed or are invalid", self.of_all(broken)))
     }
 
     /// Deciding comparisons that lost too many blocks, the worst of them by name.
@@ -171,44 +171,57 @@ impl<'a> About<'a> {
         Some(format!("{worst} has {has} of {planned} blocks{others}"))
     }
 
+    /// How many trials can make the run not reportable.
+    fn all(&self) -> usize {
+        self.trials().count()
+    }
+
+    /// `5 of 168 trials`: every count of the run is of the same trials.
+    fn of_all(&self, count: usize) -> String {
+        let apart = if self.all() < self.record.trials.len() { " outside of emulated guests" } else { "" };
+        format!("{count} of {} trials{apart}", self.all())
+    }
+
     fn remarks(&self) -> Vec<String> {
-        let mut remarked: BTreeMap<&str, (&str, Vec<&Trial>)> = BTreeMap::new();
+        let mut remarked: BTreeMap<&str, Vec<&Trial>> = BTreeMap::new();
         for trial in self.trials() {
             for remark in &trial.remarks {
-                remarked.entry(&remark.check).or_insert((&remark.text, Vec::new())).1.push(trial);
+                remarked.entry(&remark.check).or_default().push(trial);
             }
         }
-        let all = self.trials().count();
-        let said = remarked.into_values().filter_map(|(text, trials)| {
-            if too_many(trials.len(), all) {
-                return Some(format!("in {} of {all} trials, such as: {text}", trials.len()));
+        let said = remarked.into_iter().filter_map(|(check, trials)| {
+            let such_as = |trials: &[&'a Trial]| {
+                let remark =
+                    worst(check, trials.iter().copied())?.remarks.iter().find(|remark| remark.check == check)?;
+                Some(format!("such as: {}", remark.text))
+            };
+            if too_many(trials.len(), self.all()) {
+                return Some(format!("in {}, {}", self.of_all(trials.len()), such_as(&trials)?));
             }
-            let (count, all, place) = self.worst_side(&trials)?;
-            Some(format!("in {count} of {all} trials of {place}, such as: {text}"))
+            let (here, all, place) = self.worst_side(&trials)?;
+            Some(format!("in {} of {all} trials of {place}, {}", here.len(), such_as(&here)?))
         });
         said.collect()
     }
 
-    /// Of some trials those of one workload in one environment, where they are too many of its trials: how many, of how many.
-    fn worst_side(&self, some: &[&Trial]) -> Option<(usize, usize, String)> {
+    /// Of some trials those of one workload in one environment, where they are too many of its trials; of how many they are.
+    fn worst_side(&self, some: &[&'a Trial]) -> Option<(Vec<&'a Trial>, usize, String)> {
         let is_of = |trial: &Trial, side: &Trial| {
             let (a, b) = (&trial.planned, &side.planned);
             (&a.workload, &a.environment) == (&b.workload, &b.environment)
         };
-        let counted = some.iter().map(|side| {
-            let count = some.iter().filter(|trial| is_of(trial, side)).count();
-            (count, self.trials().filter(|trial| is_of(trial, side)).count(), side)
-        });
-        let (count, all, side) = counted.max_by_key(|&(count, ..)| count)?;
+        let side = some.iter().max_by_key(|side| some.iter().filter(|trial| is_of(trial, side)).count())?;
+        let here: Vec<_> = some.iter().copied().filter(|trial| is_of(trial, side)).collect();
+        let all = self.trials().filter(|trial| is_of(trial, side)).count();
         let place = format!("{} in {}", side.planned.workload, side.planned.environment);
-        (count as f64 > SHARE_OF_SIDE * all as f64).then_some((count, all, place))
+        (here.len() as f64 > SHARE_OF_SIDE * all as f64).then_some((here, all, place))
     }
 
     fn watched(&self) -> Option<String> {
-        let done: Vec<_> = self.trials().filter(|trial| trial.failure.is_none()).collect();
-        let unwatched = done.iter().filter(|trial| WATCHED.iter().any(|fact| !trial.facts.contains_key(*fact))).count();
-        let text = || format!("{unwatched} of {} trials do not say whether anything disturbed them", done.len());
-        too_many(unwatched, done.len()).then(text)
+        let done = self.trials().filter(|trial| trial.failure.is_none());
+        let unwatched = done.filter(|trial| WATCHED.iter().any(|fact| !trial.facts.contains_key(*fact))).count();
+        let text = || format!("{} do not say whether anything disturbed them", self.of_all(unwatched));
+        too_many(unwatched, self.all()).then(text)
     }
 
     /// By the checks as they are here and now: the record may come from another bench, or from another hand.
@@ -220,13 +233,14 @@ impl<'a> About<'a> {
             finding.filter(|_| trial.is_valid()).map(|finding| (trial, finding))
         };
         let all: Vec<_> = self.trials().filter_map(wrong).collect();
-        let (trial, finding) = all.first()?;
-        Some(format!(
-            "{} trials are said to be valid and are not, such as {}: {}",
-            all.len(),
-            trial.planned.id,
-            finding.sentence
-        ))
+        let place = |finding: &validity::Finding| CHECKS.iter().position(|check| check.fact == finding.check.fact);
+        // The gravest check first, and of its trials the worst.
+        let (_, gravest) = all.iter().min_by_key(|(_, finding)| place(finding))?;
+        let of_it = all.iter().filter(|(_, finding)| finding.check.fact == gravest.check.fact);
+        let trial = worst(gravest.check.fact, of_it.map(|(trial, _)| *trial))?;
+        let (_, finding) = all.iter().find(|(found, _)| found.planned.id == trial.planned.id)?;
+        let are = if all.len() == 1 { "is said to be valid and is not" } else { "are said to be valid and are not" };
+        Some(format!("{} {are}, such as {}: {}", self.of_all(all.len()), trial.planned.id, finding.sentence))
     }
 
     fn baseline(&self) -> Option<String> {
@@ -236,19 +250,25 @@ impl<'a> About<'a> {
                 "the record does not say what others did before the first block: it comes from a bench without checks";
             return Some(text.to_owned());
         }
-        let first = self.run.baseline.as_ref().and_then(|baseline| disturbance(baseline, "before the first block"));
-        let later = |stop: &Break| disturbance(stop.baseline.as_ref()?, "before it went on");
-        first.or_else(|| self.run.breaks.iter().find_map(later))
+        let first = self.run.baseline.as_ref().map(|baseline| (baseline, "before the first block"));
+        let later = |stop: &'a Break| Some((stop.baseline.as_ref()?, "before it went on"));
+        let all = first.into_iter().chain(self.run.breaks.iter().filter_map(later));
+        let disturbed = all.filter_map(|(seen, when)| Some((seen.other_cpu_percent, disturbance(seen, when)?)));
+        // The first of equals.
+        disturbed.reduce(|worst, next| if next.0 > worst.0 { next } else { worst }).map(|(_, text)| text)
     }
 
     fn control(&self) -> Option<String> {
         let beyond = |verdict| matches!(verdict, Some(Verdict::Better | Verdict::Worse));
-        let mut off =
-            self.comparisons.iter().filter(|c| c.is_control && c.deciding && !c.emulated && beyond(c.verdict));
-        let first = off.next()?;
-        let (name, workload) = (&first.environment, &first.workload);
+        let off: Vec<_> = self
+            .comparisons
+            .iter()
+            .filter(|c| c.is_control && c.deciding && !c.emulated && beyond(c.verdict))
+            .collect();
+        let worst = off.iter().copied().reduce(farther)?;
+        let (name, workload) = (&worst.environment, &worst.workload);
         let reference = &self.run.plan.reference;
-        let more = match off.count() {
+        let more = match off.len() - 1 {
             0 => String::new(),
             more => format!(" and {more} other workload{}", plural(more)),
         };
@@ -276,7 +296,7 @@ impl<'a> About<'a> {
             let enough = run.plan.profile.verdicts && c.pairs.len() >= LEAST_BLOCKS;
             c.deciding && !c.emulated && guest && enough && stores(&c.workload) && verdict == Some(Verdict::Better)
         };
-        let found = self.comparisons.iter().find(faster)?;
+        let found = self.comparisons.iter().filter(faster).reduce(farther)?;
         Some(format!(
             "`{}` is faster than native in {}: a guest that beats the machine it runs on has a cache in its path",
             found.environment, found.workload
@@ -342,6 +362,12 @@ fn disturbance(baseline: &Baseline, when: &str) -> Option<String> {
         said.push(format!("moved {:.0} MB/s on the target's disk", moved / 1e6));
     }
     (!said.is_empty()).then(|| format!("{when} others {}; {}", said.join(" and "), check.advice))
+}
+
+/// The one of two comparisons whose ratio is farther from 1; the first of equals.
+fn farther<'a>(a: &'a Comparison, b: &'a Comparison) -> &'a Comparison {
+    let distance = |comparison: &Comparison| comparison.ratio.map_or(0.0, |ratio| ratio.ln().abs());
+    if distance(b) > distance(a) { b } else { a }
 }
 
 fn too_many(count: usize, all: usize) -> bool {

@@ -1,8 +1,10 @@
 //! What is left of a run that was stopped: finished blocks stand, a broken one is executed again from its start.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::record::{Break, Plan, PlannedTrial, Trial};
+use crate::{archive, shell};
 
 /// One block that is still to be executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +61,16 @@ impl Break {
     }
 }
 
+/// That a run has not ended, and the command that goes on, where it is a folder: an archive does not go on.
+pub(crate) fn how(folder: &Path, done: usize, planned: usize) -> String {
+    let name = folder.to_string_lossy();
+    let rest = match name.ends_with(archive::ENDING) {
+        true => String::new(),
+        false => format!("; `bench run --resume {}` executes the rest", shell::word(&name)),
+    };
+    format!("the run has not ended, or was killed: {done} of {planned} trials are recorded{rest}")
+}
+
 /// Mark what was recorded of blocks that are executed again.
 pub(crate) fn supersede(recorded: &mut [Trial], rounds: &[Round]) {
     for trial in recorded.iter_mut().filter(|trial| rounds.iter().any(|round| round.block == trial.planned.block)) {
@@ -82,6 +94,13 @@ mod tests {
         assert_eq!(blocks(&left(plan, &[])), [(1, 1, 28), (2, 1, 28), (3, 1, 28)]);
         assert_eq!(left(plan, &record.trials), []);
         assert_eq!(break_before(&[], &record.trials, "now"), None);
+    }
+
+    #[test]
+    fn the_command_that_goes_on_names_the_folder_and_never_an_archive() {
+        let said = how(Path::new("my runs/x-io-1"), 5, 28);
+        assert!(said.contains("5 of 28 trials") && said.contains("`bench run --resume 'my runs/x-io-1'`"), "{said}");
+        assert!(!how(Path::new("x-io-1.tar.gz"), 5, 28).contains("--resume"));
     }
 
     #[test]

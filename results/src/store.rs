@@ -244,12 +244,7 @@ impl Record {
         notes.extend(executed_again(&trials));
         trials.retain(|trial| !trial.superseded);
         if run.state == State::Running {
-            let (done, planned) = (trials.len(), run.plan.trials.len());
-            notes.push(format!(
-                "the run has not ended, or was killed: {done} of {planned} trials are recorded; `bench run --resume {}` \
-                 executes the rest",
-                run.id
-            ));
+            notes.push(resume::how(folder, trials.len(), run.plan.trials.len()));
         }
         Ok(Record { run, trials, notes, folder: folder.to_path_buf() })
     }
@@ -269,9 +264,11 @@ fn executed_again(trials: &[Trial]) -> Option<String> {
     if counts.is_empty() {
         return None;
     }
-    let why = trials.iter().filter(|trial| trial.superseded).find_map(validity::why_again)?;
+    let disturbance = validity::CHECKS.iter().find(|check| check.weight == validity::Weight::Disturbed)?;
+    let disturbed = trials.iter().filter(|trial| trial.superseded && validity::why_again(trial).is_some());
+    let why = validity::worst(disturbance.fact, disturbed).and_then(validity::why_again)?;
     let counts: Vec<_> = counts.iter().map(|(environment, count)| format!("{count} of {environment}")).collect();
-    Some(format!("trials that were disturbed and executed again: {} (the first: {why})", counts.join(", ")))
+    Some(format!("trials that were disturbed and executed again: {} (the worst: {why})", counts.join(", ")))
 }
 
 /// A file of a folder that may come from a stranger: never what a link leads to, nor a pipe, nor endless bytes.

@@ -91,6 +91,7 @@ fn run(seed: u64, blocks: u32, emulated: bool, trials: Vec<PlannedTrial>) -> Run
             workloads: WORKLOADS.iter().map(workload).collect(),
             planned_s: trials.len() as f64 * 2.5,
             trials,
+            starts: Vec::new(),
         },
         environments: environments(emulated),
         left_out: Vec::new(),
@@ -130,6 +131,7 @@ fn environments(emulated: bool) -> Vec<Environment> {
         definition: name.into(),
         accelerator,
         accelerator_note: (accelerator == Some(Accelerator::Tcg)).then(|| "KVM does not boot a guest here".to_owned()),
+        own_rates_per_s: BTreeMap::new(),
         sameness: [("memory", memory), ("fio sha256", "abc123"), ("cpus", "4 (0-3)")]
             .map(|(axis, value)| (axis.to_owned(), value.to_owned()))
             .into(),
@@ -212,6 +214,7 @@ fn latencies(mean_ns: f64, count: u64, rng: &mut ChaCha12Rng) -> Histogram {
 
 fn instance(is_vm: bool) -> Instance {
     Instance {
+        start_order: None,
         start_to_ready_ns: Some(if is_vm { 900_000_000 } else { 12_000_000 }),
         memory_at_ready_bytes: Some(if is_vm { 60_000_000 } else { 4_000_000 }),
         vmm_memory_at_ready_bytes: is_vm.then_some(50_000_000),

@@ -170,6 +170,18 @@ pub fn find(fact: &str) -> Option<&'static Check> {
     CHECKS.iter().find(|check| check.fact == fact)
 }
 
+/// Of some trials the one whose figure is nearest to the bound of this check or farthest beyond it; the first of equals, and of those
+/// without a figure where none has one.
+pub fn worst<'a>(fact: &str, trials: impl IntoIterator<Item = &'a Trial>) -> Option<&'a Trial> {
+    let bound = find(fact).map(|check| check.bound);
+    let figure = |trial: &Trial| trial.facts.get(fact).and_then(Value::as_f64);
+    let is_worse = |than: &Trial, trial: &Trial| match (bound, figure(than), figure(trial)) {
+        (Some(bound), Some(than), Some(figure)) => figure != than && bound.worse(than, figure) == figure,
+        (_, than, figure) => than.is_none() && figure.is_some(),
+    };
+    trials.into_iter().reduce(|worst, trial| if is_worse(worst, trial) { trial } else { worst })
+}
+
 /// The table for the documentation, in Markdown.
 pub fn markdown() -> String {
     let mut text =
@@ -186,6 +198,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_worst_is_the_farthest_on_the_wrong_side() {
+        let record = crate::testing::record(1, 1, false);
+        let with = |fact: &str, figures: [Option<f64>; 3]| {
+            let mut trials = record.trials[..3].to_vec();
+            for (trial, figure) in trials.iter_mut().zip(figures) {
+                trial.facts.remove(fact);
+                trial.facts.extend(figure.map(|figure| (fact.to_owned(), json!(figure))));
+            }
+            let id = worst(fact, &trials).map(|trial| trial.planned.id.clone());
+            trials.iter().position(|trial| Some(&trial.planned.id) == id.as_ref())
+        };
+        assert_eq!(with("host.other_cpu_percent", [Some(6.0), Some(48.0), Some(7.0)]), Some(1));
+        assert_eq!(with("fio.depth_reached_percent", [Some(80.0), Some(99.0), Some(70.0)]), Some(2), "less is worse");
+        assert_eq!(with("host.other_cpu_percent", [None, Some(0.0), Some(0.0)]), Some(1));
+        assert_eq!(with("host.other_cpu_percent", [None, None, None]), Some(0));
+        assert_eq!(worst("host.other_cpu_percent", []), None);
+    }
 
     /// The nearest figures on both sides of a bound.
     fn around(bound: Bound) -> (f64, f64) {

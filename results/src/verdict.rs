@@ -32,15 +32,6 @@ impl std::fmt::Display for Verdict {
     }
 }
 
-/// A margin as people write it: `5%` is 0.05.
-pub fn parse_margin(text: &str) -> Result<f64, String> {
-    let value = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
-    match value {
-        Some(value) if value > 0.0 && value <= 100.0 => Ok(value / 100.0),
-        _ => Err(format!("`{text}` is not a percentage of more than 0% and at most 100%, such as 5%")),
-    }
-}
-
 /// The edges of the margin on the scale of ratios: symmetric on the log scale, so that swapping sides swaps the verdict.
 pub fn edges(margin: f64) -> Interval {
     Interval { low: 1.0 / (1.0 + margin), high: 1.0 + margin }
@@ -87,14 +78,6 @@ mod tests {
         assert_eq!(at(0.90, 0.97), Verdict::Inconclusive);
         assert_eq!(at(0.5, 2.0), Verdict::Inconclusive);
         assert_eq!(at(1.0 / 1.05, 1.0), Verdict::Inconclusive, "touching an edge is not being within");
-    }
-
-    #[test]
-    fn margins_are_percentages() {
-        assert_eq!(parse_margin("5%"), Ok(0.05));
-        for wrong in ["", "5", "0%", "-5%", "101%", "x%", "NaN%"] {
-            assert!(parse_margin(wrong).unwrap_err().contains("such as 5%"), "{wrong}");
-        }
     }
 
     proptest! {

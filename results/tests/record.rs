@@ -246,7 +246,7 @@ fn a_disturbed_trial_counts_as_it_was_executed_last() {
     let whole = read(&[&disturbed, &stands]).unwrap();
     assert_eq!(whole.trials, std::slice::from_ref(&stands));
     let said =
-        "trials that were disturbed and executed again: 1 of native (the first: the hypervisor beneath took 16.3 %";
+        "trials that were disturbed and executed again: 1 of native (the worst: the hypervisor beneath took 16.3 %";
     assert!(whole.notes.iter().any(|note| note.starts_with(said)), "{:?}", whole.notes);
     let killed = read(&[&disturbed]).unwrap();
     assert_eq!((killed.trials.len(), killed.notes.len()), (0, 0), "killed before it was executed again");

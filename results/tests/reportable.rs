@@ -132,6 +132,31 @@ fn a_tenth_of_the_trials_may_have_one_remark_and_no_more() {
 }
 
 #[test]
+fn the_worst_of_many_is_quoted_and_every_count_is_of_the_same_trials() {
+    let busy = |record: &mut Record| {
+        for (at, trial) in record.trials.iter_mut().enumerate().take(60) {
+            let percent = if at == 41 { 48 } else { 6 };
+            trial.facts.insert("host.other_cpu_percent".into(), percent.into());
+            trial
+                .remarks
+                .push(Remark { check: "host.other_cpu_percent".into(), text: format!("others took {percent} %") });
+        }
+    };
+    only("remarks", "in 60 of 224 trials, such as: others took 48 %", busy);
+    // What emulated guests did is in no count.
+    let mut emulated = testing::record(1, 8, true);
+    busy(&mut emulated);
+    for trial in emulated.trials.iter_mut().take(100) {
+        trial.invalid.push("a limit".into());
+        trial.facts.remove("limits.broken");
+    }
+    for reason in judged(&emulated).reasons {
+        let counted = ["remarks", "broken", "watched"].contains(&reason.rule);
+        assert!(!counted || reason.text.contains(" of 168 trials outside of emulated guests"), "{reason:?}");
+    }
+}
+
+#[test]
 fn half_of_one_sides_trials_may_have_one_remark_and_no_more() {
     let side = |blocks: u32| move |record: &mut Record| random_reads(record, "container", blocks, remark);
     assert_eq!(broken(side(4)), []);
@@ -155,7 +180,7 @@ fn what_is_beyond_a_bound_is_not_valid_whatever_the_record_says() {
         }
     };
     assert_eq!(broken(steal(5.0)), []);
-    only("judged", "1 trials are said to be valid and are not, such as b01", steal(5.1));
+    only("judged", "1 of 224 trials is said to be valid and is not, such as b01", steal(5.1));
 }
 
 #[test]

@@ -56,6 +56,11 @@ fn modules(root: &Path, release: &str) -> Option<PathBuf> {
     folders.into_iter().find(|folder| ["kernel", "modules.dep"].iter().any(|name| folder.join(name).exists()))
 }
 
+/// See that a file is a kernel that a guest can boot.
+pub fn check_kernel(image: &Path) -> Result<(), ImageError> {
+    of_image(image).map(drop)
+}
+
 /// A kernel that the user names: its release is in the image; its modules are in the image's own folder
 /// (`lib/modules/RELEASE/vmlinuz`), below the root that the image is in (`boot/vmlinuz`), or on the host.
 fn of_image(image: &Path) -> Result<Kernel, ImageError> {

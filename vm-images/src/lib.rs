@@ -23,6 +23,7 @@ pub use boot::{BootError, Guest, LAST_WORDS};
 pub use cache::{CacheItem, list, remove, remove_half_made};
 pub use guest::{TARGET_IN_GUEST, TARGET_SCHEDULER, TARGET_STAT, guest_main, is_guest_init};
 pub use image::{Image, agent_executable};
+pub use kernel::check_kernel;
 pub use programs::{PROGRAMS, Program};
 pub use qemu::{Accelerator, Config, Disk, Sockets, TARGET_NODE, Tap, argv, detect_aio};
 pub use qmp::{Qmp, QmpError};

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use bench_results::quantity::parse_count;
+use bench_results::quantity::parse_duration;
 use bench_results::record::Kind;
-
-use crate::quantity::parse_duration;
 
 /// An environment's definition. Of which programs and images it needs, nothing is checked here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +137,7 @@ fn parse_option(kind: Kind, text: &str) -> Result<(String, String), EnvironmentE
     let expected = match values {
         Values::Path if value.starts_with('/') => None,
         Values::Path => Some("an absolute path".to_owned()),
-        Values::Count if value.parse::<u64>().is_ok_and(|count| count > 0) => None,
+        Values::Count if parse_count(value, u64::MAX).is_ok() => None,
         Values::Count => Some("a whole number above 0".to_owned()),
         Values::Duration if parse_duration(value).is_ok_and(|seconds| (1.0..=86_400.0).contains(&seconds)) => None,
         Values::Duration => Some("a time from 1s to 1d, such as 90s or 5min".to_owned()),

@@ -185,7 +185,9 @@ impl Fio {
             .iter()
             .filter(|(key, _)| level(key).is_some_and(|level| level >= asked))
             .map(|(_, percent)| percent)
-            .sum()
+            .sum::<f64>()
+            // fio rounds each share on its own.
+            .min(100.0)
     }
 }
 

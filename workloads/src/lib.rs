@@ -10,15 +10,14 @@ mod fio;
 mod iperf3;
 mod network;
 pub mod probe;
-mod quantity;
 mod stream;
 mod suite;
 mod target;
 mod workload;
 
+pub use bench_results::quantity::{parse_duration, parse_size};
 pub use environment::{EnvironmentDefinition, EnvironmentError};
 pub use network::{Network, Server};
-pub use quantity::{parse_duration, parse_size};
 pub use suite::{Suite, SuiteError};
 pub use target::{drive_job, drive_result, fill_job, is_steady};
 pub use workload::{Measured, Place, TrialJobs, Work, Workload};

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use bench_results::metric;
 use bench_results::policy::position;
+use bench_results::quantity::{Written, parse_count, parse_duration, parse_margin, parse_size, parse_whole_percent};
 use bench_results::record::Profile;
-use bench_results::verdict::parse_margin;
 use fio_rs::{Direction, Pattern};
 use serde::Deserialize;
 use toml::Spanned;
@@ -16,7 +16,6 @@ use crate::environment::{EnvironmentDefinition, is_name};
 use crate::exchange::Exchange;
 use crate::fio::Fio;
 use crate::probe;
-use crate::quantity::{parse_duration, parse_size};
 use crate::stream::Stream;
 use crate::workload::{Kind, Workload};
 
@@ -108,15 +107,15 @@ struct WorkloadEntry {
     #[serde(default)]
     kind: Option<Spanned<String>>,
     pattern: Option<Spanned<String>>,
-    read_percent: Option<Spanned<u8>>,
-    block_size: Option<Spanned<String>>,
-    iodepth: Option<Spanned<u32>>,
-    jobs: Option<Spanned<u32>>,
+    read_percent: Option<Spanned<Written>>,
+    block_size: Option<Spanned<Written>>,
+    iodepth: Option<Spanned<Written>>,
+    jobs: Option<Spanned<Written>>,
     argv: Option<Spanned<Vec<String>>>,
     direction: Option<Spanned<String>>,
     mode: Option<Spanned<String>>,
-    request_bytes: Option<Spanned<u32>>,
-    response_bytes: Option<Spanned<u32>>,
+    request_bytes: Option<Spanned<Written>>,
+    response_bytes: Option<Spanned<Written>>,
     port: Option<Spanned<u32>>,
     paced: Option<Spanned<bool>>,
 }
@@ -159,13 +158,13 @@ impl WorkloadEntry {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct ProfileEntry {
     name: Spanned<String>,
-    blocks: Spanned<u32>,
-    turns: Option<Spanned<u32>>,
-    runtime: Spanned<String>,
-    warm_up: Spanned<String>,
-    settle: Spanned<String>,
-    size: Spanned<String>,
-    margin: Spanned<String>,
+    blocks: Spanned<Written>,
+    turns: Option<Spanned<Written>>,
+    runtime: Spanned<Written>,
+    warm_up: Spanned<Written>,
+    settle: Spanned<Written>,
+    size: Spanned<Written>,
+    margin: Spanned<Written>,
     verdicts: bool,
 }
 
@@ -298,7 +297,7 @@ fn needed<'a, T>(entry: &WorkloadEntry, field: &'a Option<Spanned<T>>, name: &st
 fn fio(entry: &WorkloadEntry) -> Result<Fio, Wrong> {
     entry.only("fio", &["pattern", "read-percent", "block-size", "iodepth", "jobs"])?;
     let block_size = needed(entry, &entry.block_size, "block-size")?;
-    let block_size_bytes = parse_size(block_size.get_ref()).map_err(|e| wrong(block_size, e))?;
+    let block_size_bytes = read(block_size, parse_size)?;
     if !block_size_bytes.is_multiple_of(512) || !(1_u64 << 20).is_multiple_of(block_size_bytes) {
         let message = "a block size must divide 1 MiB and be a multiple of 512 bytes (KiB, not kB)";
         return Err(wrong(block_size, message));
@@ -313,9 +312,9 @@ fn fio(entry: &WorkloadEntry) -> Result<Fio, Wrong> {
 
 fn pattern(entry: &WorkloadEntry) -> Result<Pattern, Wrong> {
     let pattern = needed(entry, &entry.pattern, "pattern")?;
-    let mixed = || match needed(entry, &entry.read_percent, "read-percent")? {
-        percent if (1..=99).contains(percent.get_ref()) => Ok(Direction::Mixed { read_percent: *percent.get_ref() }),
-        percent => Err(wrong(percent, "read-percent must be 1 to 99")),
+    let mixed = || {
+        let percent = needed(entry, &entry.read_percent, "read-percent")?;
+        Ok(Direction::Mixed { read_percent: read(percent, parse_whole_percent)? })
     };
     let (order, direction): (fn(Direction) -> Pattern, _) = match pattern.get_ref().as_str() {
         "sequential-read" => (Pattern::Sequential, Direction::Read),
@@ -337,11 +336,14 @@ fn pattern(entry: &WorkloadEntry) -> Result<Pattern, Wrong> {
     }
 }
 
-fn count(value: &Spanned<u32>, most: u32) -> Result<u32, Wrong> {
-    match *value.get_ref() {
-        number if (1..=most).contains(&number) => Ok(number),
-        _ => Err(wrong(value, format!("it must be 1 to {most}"))),
-    }
+/// A quantity as it is written, read by one of the parsers of [`bench_results::quantity`].
+fn read<T>(value: &Spanned<Written>, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, Wrong> {
+    parse(&value.get_ref().text()).map_err(|e| wrong(value, e))
+}
+
+fn count(value: &Spanned<Written>, most: u32) -> Result<u32, Wrong> {
+    // The bound is one of 32 bits.
+    read(value, |text| parse_count(text, u64::from(most))).map(|number| number as u32)
 }
 
 fn command(entry: &WorkloadEntry) -> Result<Command, Wrong> {
@@ -381,11 +383,14 @@ fn stream(entry: &WorkloadEntry) -> Result<Stream, Wrong> {
 fn exchange(entry: &WorkloadEntry) -> Result<Exchange, Wrong> {
     entry.only("exchange", &["mode", "request-bytes", "response-bytes", "port", "paced"])?;
     let mode = needed(entry, &entry.mode, "mode")?;
-    let bytes = |field: &Option<Spanned<u32>>, name| match needed(entry, field, name)? {
-        size if (probe::LEAST_BYTES..=probe::MOST_BYTES).contains(&(*size.get_ref() as usize)) => {
-            Ok(*size.get_ref() as u16)
+    let bytes = |field: &Option<Spanned<Written>>, name| {
+        let size = needed(entry, field, name)?;
+        // The name says the unit already.
+        let number = |text: &str| parse_count(text, u64::MAX).or_else(|_| parse_size(text));
+        match read(size, number)? {
+            bytes if (probe::LEAST_BYTES as u64..=probe::MOST_BYTES as u64).contains(&bytes) => Ok(bytes as u16),
+            _ => Err(wrong(size, format!("it must be {} to {} bytes", probe::LEAST_BYTES, probe::MOST_BYTES))),
         }
-        size => Err(wrong(size, format!("it must be {} to {} bytes", probe::LEAST_BYTES, probe::MOST_BYTES))),
     };
     Ok(Exchange {
         mode: mode.get_ref().parse().map_err(|e: String| wrong(mode, e))?,
@@ -398,10 +403,9 @@ fn exchange(entry: &WorkloadEntry) -> Result<Exchange, Wrong> {
 }
 
 fn profile(entry: &ProfileEntry) -> Result<Profile, Wrong> {
-    let seconds = |text: &Spanned<String>| match parse_duration(text.get_ref()) {
-        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
-        Ok(_) => Err(wrong(text, "it must be between 0s and 1d")),
-        Err(e) => Err(wrong(text, e)),
+    let seconds = |text: &Spanned<Written>| match read(text, parse_duration)? {
+        seconds if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err(wrong(text, "it must be between 0s and 1d")),
     };
     let runtime_s = seconds(&entry.runtime)?;
     if runtime_s <= 0.0 {
@@ -414,8 +418,8 @@ fn profile(entry: &ProfileEntry) -> Result<Profile, Wrong> {
         runtime_s,
         warmup_s: seconds(&entry.warm_up)?,
         settle_s: seconds(&entry.settle)?,
-        size_bytes: parse_size(entry.size.get_ref()).map_err(|e| wrong(&entry.size, e))?,
-        margin: parse_margin(entry.margin.get_ref()).map_err(|e| wrong(&entry.margin, e))?,
+        size_bytes: read(&entry.size, parse_size)?,
+        margin: read(&entry.margin, parse_margin)?,
         verdicts: entry.verdicts,
     })
 }

@@ -62,6 +62,23 @@ fn a_users_own_suite_works_the_same() {
 }
 
 #[test]
+fn quantities_are_taken_as_people_write_them() {
+    let of = |from: &str, to: &str| {
+        let text = MINE.replacen(from, to, 1);
+        assert_ne!(text, MINE, "{from}");
+        Suite::parse(&text, "mine.toml").unwrap_or_else(|e| panic!("{to}: {e}")).profiles[0].clone()
+    };
+    let usual = Suite::parse(MINE, "mine.toml").unwrap().profiles[0].clone();
+    for to in ["margin = 5", "margin = 5.0", "margin = \"5\"", "margin = \"5 %\""] {
+        assert_eq!(of("margin = \"5%\"", to), usual, "{to}");
+    }
+    for to in ["runtime = \"1 s\"", "runtime = \"1000ms\"", "runtime = \"1sec\""] {
+        assert_eq!(of("runtime = \"1s\"", to), usual, "{to}");
+    }
+    assert_eq!(of("blocks = 3", "blocks = \"3\""), usual);
+}
+
+#[test]
 fn what_is_wrong_is_said_with_file_line_and_column() {
     for (from, to, place, said) in [
         ("jobs = 2", "jobs = 2\nspeed = 3", "mine.toml:17:1", "unknown field `speed`"),
@@ -77,8 +94,9 @@ fn what_is_wrong_is_said_with_file_line_and_column() {
         ("\"iops\"", "\"speed\"", "mine.toml:17:12", "cannot decide"),
         ("\"iops\"", "\"write_latency_p50_ns\"", "mine.toml:17:12", "it yields iops"),
         ("runtime = \"1s\"", "runtime = \"0s\"", "mine.toml:21:11", "more than 0s"),
-        ("runtime = \"1s\"", "runtime = 1", "mine.toml:21:11", "expected a string"),
-        ("margin = \"5%\"", "margin = \"5\"", "mine.toml:25:10", "percentage"),
+        ("runtime = \"1s\"", "runtime = 1", "mine.toml:21:11", "needs a unit"),
+        ("margin = \"5%\"", "margin = \"0\"", "mine.toml:25:10", "percentage"),
+        ("margin = \"5%\"", "margin = 0.05", "mine.toml:25:10", "`5%`"),
         ("blocks = 3", "blocks = 0", "mine.toml:20:10", "1 to 10000"),
         ("blocks = 3", "blocks = 3\nturns = 0", "mine.toml:21:9", "1 to 20"),
         ("blocks = 3", "blocks = 3\nturns = 21", "mine.toml:21:9", "1 to 20"),

@@ -9,11 +9,13 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::frame::FrameError;
 use crate::message::{Bytes, Job, JobFile, JobOutput, JobStatus, Reply, Request, Rusage, Streams};
 use crate::serve::{Channel, clock_ns};
+use crate::terminal::{Outer, Terminal};
 
 /// Most that is kept of one output stream or collected file.
 const OUTPUT_LIMIT: u64 = 24 << 20;
@@ -54,12 +56,13 @@ pub fn execute(job: &Job, scratch: &Path, channel: &mut Channel<'_>) -> Result<J
         }
     }
     let captured = Captured::new(job.streams).map_err(io("creating a file for the output in", scratch))?;
+    let terminal = terminal(job.streams).map_err(io("making a terminal for", Path::new(program(job))))?;
     let started_ns = clock_ns();
-    let mut child = match spawn(job, scratch, &captured) {
+    let mut child = match spawn(job, scratch, &captured, terminal.as_ref()) {
         Ok(child) => child,
         Err(e) => return Ok(not_started(job, &e, started_ns)),
     };
-    let waited = wait(job, &mut child, channel);
+    let waited = wait(job, &mut child, terminal, channel);
     let pid = Pid::from_child(&child);
     // Whatever ended the wait: nothing of the group may outlive its job.
     let _ = kill_process_group(pid, Signal::KILL);
@@ -109,7 +112,7 @@ impl Captured {
         };
         Ok(Captured(match streams {
             Streams::Capture => Some([memory()?, memory()?]),
-            Streams::Forward => None,
+            Streams::Forward | Streams::Terminal { .. } => None,
         }))
     }
 
@@ -132,21 +135,33 @@ impl Captured {
     }
 }
 
-fn spawn(job: &Job, scratch: &Path, captured: &Captured) -> std::io::Result<Child> {
+fn program(job: &Job) -> &str {
+    job.argv.first().map_or("nothing", String::as_str)
+}
+
+fn terminal(streams: Streams) -> std::io::Result<Option<Terminal>> {
+    match streams {
+        Streams::Terminal { window, stderr_apart } => Terminal::open(window, stderr_apart).map(Some),
+        Streams::Capture | Streams::Forward => Ok(None),
+    }
+}
+
+fn spawn(job: &Job, scratch: &Path, captured: &Captured, terminal: Option<&Terminal>) -> std::io::Result<Child> {
     let program = job.argv.first().ok_or(std::io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
     command
         .args(&job.argv[1..])
         .env_clear()
         .envs(job.env.iter().map(|(key, value)| (key, value)))
-        .current_dir(job.cwd.as_deref().map_or(scratch, Path::new))
-        .stdin(match job.streams {
-            Streams::Capture => Stdio::null(),
-            Streams::Forward => Stdio::piped(),
-        })
-        .stdout(captured.stdio(0)?)
-        .stderr(captured.stdio(1)?)
-        .process_group(0);
+        .current_dir(job.cwd.as_deref().map_or(scratch, Path::new));
+    match terminal {
+        // The leader of a session leads a group of its own, too.
+        Some(terminal) => terminal.give_to(&mut command)?,
+        None => {
+            let stdin = if job.streams == Streams::Capture { Stdio::null() } else { Stdio::piped() };
+            command.stdin(stdin).stdout(captured.stdio(0)?).stderr(captured.stdio(1)?).process_group(0);
+        }
+    }
     command.spawn()
 }
 
@@ -167,11 +182,17 @@ fn not_started(job: &Job, error: &std::io::Error, now_ns: u64) -> JobOutput {
 }
 
 /// Sleep until the program ends; true when it was the deadline that came first. Returns the clock of that moment too.
-fn wait(job: &Job, child: &mut Child, channel: &mut Channel<'_>) -> Result<(bool, u64), ExecuteError> {
+fn wait(
+    job: &Job,
+    child: &mut Child,
+    terminal: Option<Terminal>,
+    channel: &mut Channel<'_>,
+) -> Result<(bool, u64), ExecuteError> {
     let pid = Pid::from_child(child);
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| io("watching", Path::new(&job.argv[0]))(e.into()))?;
     let deadline_ns = if job.deadline_ns == 0 { u64::MAX } else { clock_ns().saturating_add(job.deadline_ns) };
-    let mut forward = Forward::of(child);
+    let forward = Forward::of(child, terminal);
+    let mut forward = forward.map_err(io("forwarding the streams of", Path::new(program(job))))?;
     let mut ended_ns = None;
     // After the end of the program what is still in the pipes is forwarded, but nothing is waited for:
     // a daemon that it left behind may hold them open for ever.
@@ -182,6 +203,9 @@ fn wait(job: &Job, child: &mut Child, channel: &mut Channel<'_>) -> Result<(bool
         }
         if ready.output {
             forward.pass_on(channel)?;
+        }
+        if let Some(terminal) = forward.terminal.as_mut().filter(|_| ready.room) {
+            terminal.pass_on();
         }
         if ended_ns.is_none() && ready.ended {
             ended_ns = Some(clock_ns());
@@ -198,6 +222,8 @@ struct Ready {
     ended: bool,
     input: bool,
     output: bool,
+    /// For what was typed on the job's terminal.
+    room: bool,
 }
 
 impl Ready {
@@ -206,29 +232,52 @@ impl Ready {
         for pipe in forward.outputs.iter().flatten() {
             fds.push(PollFd::new(pipe, PollFlags::IN));
         }
+        let outputs = 2..fds.len();
+        fds.extend(forward.wants_room().map(|terminal| PollFd::new(terminal, PollFlags::OUT)));
         let left = Duration::from_nanos(until_ns.saturating_sub(clock_ns()));
         let timeout = (until_ns != u64::MAX)
             .then(|| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
         match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(FrameError::Io(e.into()).into()),
         }
         let is_ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
-        Ok(Ready { ended: is_ready(0), input: is_ready(1), output: is_ready(2) || is_ready(3) })
+        let room = is_ready(outputs.end);
+        Ok(Ready { ended: is_ready(0), input: is_ready(1), output: outputs.into_iter().any(is_ready), room })
     }
 }
 
-/// The pipes of a job whose streams are forwarded; empty for one whose output is kept.
+/// The pipes of a job whose streams are forwarded, and its terminal; empty for one whose output is kept.
 struct Forward {
     stdin: Option<ChildStdin>,
     outputs: [Option<OwnedFd>; 2],
+    terminal: Option<Outer>,
 }
 
 impl Forward {
-    fn of(child: &mut Child) -> Forward {
-        Forward {
+    fn of(child: &mut Child, terminal: Option<Terminal>) -> std::io::Result<Forward> {
+        let terminal = terminal.map(Terminal::outer).transpose()?;
+        let shown = terminal.as_ref().map(Outer::shown).transpose()?;
+        Ok(Forward {
             stdin: child.stdin.take(),
-            outputs: [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)],
+            outputs: [shown.or(child.stdout.take().map(OwnedFd::from)), child.stderr.take().map(OwnedFd::from)],
+            terminal,
+        })
+    }
+
+    /// Where there must be room for what was typed, while the terminal shows anything.
+    fn wants_room(&self) -> Option<&OwnedFd> {
+        self.terminal.as_ref().filter(|_| self.outputs[0].is_some())?.wants_room()
+    }
+
+    /// Input of the job; a program that does not want it any more is its own affair.
+    fn give(&mut self, bytes: &[u8]) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.type_in(bytes);
+        } else if let Some(stdin) = &mut self.stdin
+            && stdin.write_all(bytes).is_err()
+        {
+            self.stdin = None;
         }
     }
 
@@ -243,6 +292,8 @@ impl Forward {
             }
             let mut piece = vec![0; PIECE];
             match rustix::io::read(pipe.as_fd(), &mut piece) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                // A terminal that nobody has open any more says EIO.
                 Ok(0) | Err(_) => *output = None,
                 Ok(length) => {
                     piece.truncate(length);
@@ -257,15 +308,12 @@ impl Forward {
 
 fn take_input(channel: &mut Channel<'_>, forward: &mut Forward, group: Pid) -> Result<(), ExecuteError> {
     match channel.request()? {
-        Request::Stdin(bytes) => {
-            // A program that does not want its input any more is its own affair.
-            if let Some(stdin) = &mut forward.stdin
-                && stdin.write_all(&bytes.0).is_err()
-            {
-                forward.stdin = None;
-            }
-        }
-        Request::StdinEnd => forward.stdin = None,
+        Request::Stdin(bytes) => forward.give(&bytes.0),
+        Request::StdinEnd => match &mut forward.terminal {
+            Some(terminal) => terminal.end_input(),
+            None => forward.stdin = None,
+        },
+        Request::Resize(window) => forward.terminal.iter().for_each(|terminal| terminal.resize(window)),
         Request::Signal(number) => {
             if let Some(signal) = Signal::from_named_raw(number) {
                 let _ = kill_process_group(group, signal);

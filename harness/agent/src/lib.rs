@@ -9,10 +9,12 @@ mod executor;
 mod frame;
 mod message;
 mod serve;
+mod terminal;
 
 pub use executor::{ExecuteError, execute};
 pub use frame::{FRAME_LIMIT, FrameError, decode_header, encode, read_frame, write_frame};
 pub use message::{
-    Bytes, Greeting, Job, JobFile, JobOutput, JobStatus, PROTOCOL_VERSION, Reply, Request, Rusage, Streams, printable,
+    Bytes, Greeting, Job, JobFile, JobOutput, JobStatus, PROTOCOL_VERSION, Reply, Request, Rusage, Streams, Window,
+    printable,
 };
 pub use serve::{CLOCK_SOURCE, Channel, ServeError, adopt_orphans, clock_ns, clock_source, serve, sha256};

@@ -55,6 +55,23 @@ pub enum Streams {
     Capture,
     /// The streams are forwarded as they come, by [`Request::Stdin`], [`Reply::Stdout`] and [`Reply::Stderr`].
     Forward,
+    /// The same, but the program leads a session on a terminal of its own, which is its stdin and stdout: [`Request::Stdin`] is what is
+    /// typed there, [`Reply::Stdout`] what it shows.
+    Terminal {
+        /// Its size at first; [`Request::Resize`] changes it.
+        window: Window,
+        /// True: stderr is not the terminal, and is forwarded apart from it.
+        stderr_apart: bool,
+    },
+}
+
+/// The size of a terminal, in characters; 0: not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Lines.
+    pub rows: u16,
+    /// Characters of a line.
+    pub columns: u16,
 }
 
 /// One program to execute, wherever the agent is.
@@ -169,10 +186,12 @@ pub enum Request {
     Read(Vec<String>),
     /// Answered by [`Reply::Done`].
     Execute(Job),
-    /// Bytes for the standard input of a job with [`Streams::Forward`].
+    /// Bytes for the standard input of a job whose streams are forwarded.
     Stdin(Bytes),
     /// End of that input.
     StdinEnd,
+    /// The window of a job with [`Streams::Terminal`] has this size now.
+    Resize(Window),
     /// Pass this signal to the running job's process group.
     Signal(i32),
     /// The agent ends (and the guest powers off).

@@ -86,7 +86,7 @@ pub fn serve(
                 }
             }
             // The tail of a forwarded job that ended before its input did.
-            Request::Stdin(_) | Request::StdinEnd | Request::Signal(_) => continue,
+            Request::Stdin(_) | Request::StdinEnd | Request::Resize(_) | Request::Signal(_) => continue,
             Request::Shutdown => return Ok(()),
         };
         channel.reply(&reply)?;

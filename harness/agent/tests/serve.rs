@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 use std::thread::JoinHandle;
 
 use bench_agent::{
-    Bytes, Job, JobFile, JobOutput, JobStatus, Reply, Request, ServeError, Streams, read_frame, serve, write_frame,
+    Bytes, Job, JobFile, JobOutput, JobStatus, Reply, Request, ServeError, Streams, Window, read_frame, serve,
+    write_frame,
 };
 
 struct Agent {
@@ -178,4 +179,98 @@ fn a_frame_that_is_too_long_or_no_json_ends_it() {
         drop(agent.to);
         assert!(agent.thread.join().unwrap().is_err(), "{bytes:?}");
     }
+}
+
+/// What a job's terminal shows until it has shown this.
+fn shown_until(agent: &mut Agent, wanted: &str) -> String {
+    let mut shown = String::new();
+    while !shown.contains(wanted) {
+        match agent.receive() {
+            Reply::Stdout(bytes) => shown.push_str(&bytes.text()),
+            other => panic!("{other:?} after {shown:?}"),
+        }
+    }
+    shown
+}
+
+/// The rest of what it shows, and how the job ended.
+fn end_of(agent: &mut Agent) -> (String, JobStatus) {
+    let mut shown = String::new();
+    loop {
+        match agent.receive() {
+            Reply::Stdout(bytes) => shown.push_str(&bytes.text()),
+            Reply::Done(output) => return (shown, output.status),
+            other => panic!("{other:?} after {shown:?}"),
+        }
+    }
+}
+
+fn on_terminal(script: &str) -> Job {
+    let window = Window { rows: 33, columns: 77 };
+    Job { streams: Streams::Terminal { window, stderr_apart: false }, ..sh(script) }
+}
+
+#[test]
+fn a_job_on_a_terminal_leads_a_session_that_ctrl_c_reaches() {
+    let mut agent = start();
+    let script = "tty >/dev/null && [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo on a terminal; stty size; \
+        trap 'echo interrupted; exit 5' INT; echo ready; while :; do sleep 0.05; done";
+    agent.send(&Request::Execute(on_terminal(script)));
+    let shown = shown_until(&mut agent, "ready");
+    assert!(shown.contains("on a terminal\r\n33 77\r\n"), "{shown:?}");
+    agent.send(&Request::Stdin("\u{3}".into()));
+    let (shown, status) = end_of(&mut agent);
+    assert!(shown.contains("interrupted") && status == JobStatus::Exited(5), "{shown:?} {status:?}");
+    agent.end();
+}
+
+#[test]
+fn lines_are_edited_and_a_new_size_is_told() {
+    let mut agent = start();
+    let script =
+        "trap 'stty size' WINCH; echo ready; while ! read line; do :; done; echo \"got $line\"; cat; echo end of input";
+    agent.send(&Request::Execute(on_terminal(script)));
+    shown_until(&mut agent, "ready");
+    agent.send(&Request::Resize(Window { rows: 50, columns: 120 }));
+    // dash reads on after the trap only when the line has come.
+    agent.send(&Request::Stdin("wrong\u{15}rightt\u{7f}\r".into()));
+    let shown = shown_until(&mut agent, "got right\r\n");
+    assert!(shown.contains("50 120"), "{shown:?}");
+    agent.send(&Request::StdinEnd);
+    let (shown, status) = end_of(&mut agent);
+    assert!(shown.ends_with("end of input\r\n") && status == JobStatus::Exited(0), "{shown:?} {status:?}");
+    agent.end();
+}
+
+#[test]
+fn a_program_that_reads_nothing_stops_nobody_and_all_it_shows_at_its_end_comes() {
+    let mut agent = start();
+    agent.send(&Request::Execute(on_terminal("stty raw; echo ready; sleep 1; seq 1 5000")));
+    shown_until(&mut agent, "ready");
+    for _ in 0..300 {
+        agent.send(&Request::Stdin(Bytes(vec![b'x'; 1000])));
+    }
+    let (shown, status) = end_of(&mut agent);
+    assert!(shown.contains("\n5000") && status == JobStatus::Exited(0), "{}", shown.len());
+    assert!(matches!(agent.ask(&Request::Ping), Reply::Pong { .. }));
+    agent.end();
+}
+
+#[test]
+fn an_error_stream_apart_from_the_terminal_stays_a_pipe() {
+    let mut agent = start();
+    let streams = Streams::Terminal { window: Window::default(), stderr_apart: true };
+    agent.send(&Request::Execute(Job { streams, ..sh("[ -t 2 ] || echo apart >&2") }));
+    let mut said = String::new();
+    loop {
+        match agent.receive() {
+            Reply::Stderr(bytes) => said.push_str(&bytes.text()),
+            Reply::Done(output) => break assert_eq!(output.status, JobStatus::Exited(0)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(said, "apart\n");
+    let nowhere = Job { argv: vec!["/nowhere".into()], ..on_terminal("") };
+    assert!(matches!(agent.execute(nowhere).status, JobStatus::NotStarted { errno: 2, .. }));
+    agent.end();
 }

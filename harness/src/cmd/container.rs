@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bench_container::{Bind, Cgroup, IoLimit, Limits, Namespace, Root, Spec, Starter, UserMap};
-use bench_workloads::{parse_duration, parse_size};
+use bench_results::quantity::{parse_count, parse_duration, parse_size};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -43,7 +43,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, allow_hyphen_values = true)]
     memory: Option<u64>,
     /// Processes and threads
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = count, allow_hyphen_values = true)]
     pids: Option<u64>,
     /// Reads per second from a block device
     #[arg(long, value_name = "DEVICE:N")]
@@ -114,8 +114,15 @@ impl Network {
 fn cpu_time(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(cpus) if (0.01..=4096.0).contains(&cpus) => Ok(cpus),
+        _ if text.trim().ends_with('%') => {
+            Err(format!("`{text}` could be a share of one CPU or of all: write a number of CPUs, such as 0.5 or 1.5"))
+        }
         _ => Err(format!("`{text}` is not a number of CPUs from 0.01 up, such as 1.5")),
     }
+}
+
+fn count(text: &str) -> Result<u64, String> {
+    parse_count(text, u64::MAX)
 }
 
 /// Start it, wait for it, and leave nothing; its exit status. `starter` has begun already, if there is one.
@@ -270,7 +277,6 @@ fn bind(volume: &str) -> Result<Bind> {
 
 fn limits(args: &RunArgs) -> Result<Limits> {
     let cpus = args.cpuset.as_deref().map(cpus::parse).transpose().context("--cpuset")?;
-    let count = |text: &str| text.parse().map_err(|_| format!("`{text}` is not a number"));
     let mut io = Vec::new();
     throttle(&mut io, &args.io_read_iops, count, |limit, value| limit.read_iops = Some(value))?;
     throttle(&mut io, &args.io_write_iops, count, |limit, value| limit.write_iops = Some(value))?;

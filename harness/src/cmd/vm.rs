@@ -1,4 +1,4 @@
-//! `bench vm run -- CMD`: a command in the guest that `bench run` measures in.
+//! `bench vm run -- CMD`: a command in the guest that `bench run` measures in, on a terminal where the user has one.
 
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -12,10 +12,11 @@ use tokio::io::AsyncReadExt;
 
 use crate::conductor::environment::Environment;
 use crate::conductor::instance::{Instance, Setting};
-use crate::conductor::interrupt;
+use crate::conductor::interrupt::Interrupts;
 use crate::failure::{self, need_root};
 use crate::host::cpus;
 use crate::ledger::Ledger;
+use crate::terminal::{self, RawTerminal};
 use crate::{netlab, output, paths, tools};
 
 /// Arguments of `bench vm run`.
@@ -28,7 +29,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "LIST")]
     cpus: Option<String>,
     /// Its RAM
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "1GiB")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, allow_hyphen_values = true, default_value = "1GiB")]
     memory: u64,
     /// A variable of the command's environment
     #[arg(short, long = "env", value_name = "KEY=VALUE")]
@@ -68,9 +69,10 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     let done = tokio::task::LocalSet::new().block_on(&runtime, async {
+        let mut interrupts = Interrupts::listen()?;
         tokio::select! {
             done = execute(args, &definition, &setting) => done,
-            interrupted = interrupt::interrupted() => interrupted.map(|()| failure::INTERRUPTED),
+            interrupted = interrupts.next() => interrupted.map(|()| failure::INTERRUPTED),
         }
     });
     // A thread that waits for the terminal would keep the runtime.
@@ -91,8 +93,7 @@ async fn execute(args: &RunArgs, definition: &EnvironmentDefinition, setting: &S
         network.peer.launch(netlab::peer_server()?).await?;
         eprintln!("{}", netlab::peer_hint());
     }
-    instance.agent.send(&Request::Execute(job(args, &environment)?)).await?;
-    match converse(&mut instance).await {
+    match converse(job(args, &environment)?, &mut instance).await {
         Ok(Ended::Command(status)) => {
             instance.stop().await?;
             Ok(exit_code(&status))
@@ -105,13 +106,17 @@ async fn execute(args: &RunArgs, definition: &EnvironmentDefinition, setting: &S
 }
 
 fn job(args: &RunArgs, environment: &Environment) -> Result<Job> {
+    let streams = terminal::streams();
     let mut env = vec![("PATH".to_owned(), environment.place.path_env.clone()), ("HOME".to_owned(), "/".to_owned())];
+    // Which keys and colours there are; of use only on a terminal.
+    let term = std::env::var("TERM").ok().filter(|_| streams != Streams::Forward);
+    env.extend(term.map(|term| ("TERM".to_owned(), term)));
     for pair in &args.env {
         let (name, value) = pair.split_once('=').with_context(|| format!("--env {pair}: it is not KEY=VALUE"))?;
         env.push((name.to_owned(), value.to_owned()));
     }
     let cwd = Some(args.workdir.clone().unwrap_or_else(|| "/".to_owned()));
-    Ok(Job { argv: args.command.clone(), env, cwd, streams: Streams::Forward, ..Job::default() })
+    Ok(Job { argv: args.command.clone(), env, cwd, streams, ..Job::default() })
 }
 
 /// How a conversation ended.
@@ -122,15 +127,26 @@ enum Ended {
     Unread(std::io::Error),
 }
 
-/// Forward the streams until the command ends.
-async fn converse(instance: &mut Instance<'_>) -> Result<Ended> {
+/// Start the command and forward its streams until it ends; the user's terminal, if it is one, is only raw meanwhile.
+async fn converse(job: Job, instance: &mut Instance<'_>) -> Result<Ended> {
+    let mut terminal = match job.streams {
+        Streams::Terminal { .. } => Some(RawTerminal::enter()?),
+        Streams::Capture | Streams::Forward => None,
+    };
+    instance.agent.send(&Request::Execute(job)).await?;
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0; 32 * 1024];
     let mut open = true;
     loop {
-        // `receive` must not be dropped in the middle of a frame, so that input is only looked for between frames.
+        let resized = async {
+            match &mut terminal {
+                Some(terminal) => terminal.resized().await,
+                None => std::future::pending().await,
+            }
+        };
+        // `receive` must not be dropped in the middle of a frame, so that all else is only looked for between frames. In no fixed
+        // order: Ctrl-C must reach a command that prints without end.
         tokio::select! {
-            biased;
             ready = instance.agent.readable() => {
                 ready?;
                 let written = match instance.agent.receive().await? {
@@ -150,6 +166,7 @@ async fn converse(instance: &mut Instance<'_>) -> Result<Ended> {
                 let request = if open { Request::Stdin(Bytes(buffer[..read].to_vec())) } else { Request::StdinEnd };
                 instance.agent.send(&request).await?;
             }
+            window = resized => instance.agent.send(&Request::Resize(window)).await?,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use bench_container::{Bind, IoLimit, Namespace, Root, Spec, UserMap};
+use bench_results::quantity::parse_count;
 use bench_workloads::EnvironmentDefinition;
 
 use super::instance::{Ground, Parts, Setting, greet_child};
@@ -33,7 +34,7 @@ pub struct Options {
 impl Options {
     /// From the definition's options, and how it reaches a peer.
     pub fn of(definition: &EnvironmentDefinition, route: Option<Route>, setting: &Setting) -> Result<Options> {
-        let count = |name: &str| definition.options.get(name).and_then(|value| value.parse().ok());
+        let count = |name: &str| definition.options.get(name).and_then(|value| parse_count(value, u64::MAX).ok());
         let (read_iops, write_iops) = (count("read_iops"), count("write_iops"));
         let io = match read_iops.or(write_iops) {
             None => None,

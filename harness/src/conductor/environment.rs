@@ -125,6 +125,7 @@ impl Environment {
             definition: self.definition.to_string(),
             accelerator: self.accelerator(),
             accelerator_note: self.accelerator_note.clone(),
+            own_rates_per_s: BTreeMap::new(),
             sameness: self.sameness(instance, setting).await?,
         })
     }
@@ -312,7 +313,7 @@ async fn same_file(instance: &mut Instance<'_>, inside: &str, outside: &str) -> 
 }
 
 /// How an environment reaches the peer: as it says; where it has to and does not say how, as containers and guests do by default.
-fn route(definition: &EnvironmentDefinition, networked: bool) -> Option<Route> {
+pub fn route(definition: &EnvironmentDefinition, networked: bool) -> Option<Route> {
     match definition.options.get("net") {
         Some(name) => Route::named(name),
         None if !networked => None,

@@ -19,7 +19,7 @@ use super::{container, native, vm};
 use crate::host::target::Checked;
 use crate::ledger::{Change, ChangeId, Ledger};
 use crate::netlab::Lab;
-use crate::paths;
+use crate::{output, paths};
 
 /// How long an agent may take to greet from a process or a container.
 pub const GREETING: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ impl Drop for Ground<'_> {
     fn drop(&mut self) {
         for id in self.changes.iter().rev() {
             if let Err(e) = self.ledger.undo(*id) {
-                eprintln!("bench: {e:#}");
+                output::tell(&format!("bench: {e:#}"));
             }
         }
     }
@@ -269,6 +269,7 @@ fn facts(parts: &Parts, ground: &Ground<'_>, ready_ns: u64) -> Result<record::In
     };
     let guest_memory = resident.as_ref().map(|resident| resident.guest_ram_bytes);
     Ok(record::Instance {
+        start_order: None,
         start_to_ready_ns: Some(ready_ns),
         memory_at_ready_bytes: Some(usage.memory_bytes.saturating_sub(guest_memory.unwrap_or(0))),
         vmm_memory_at_ready_bytes: resident.map(|resident| resident.rest_bytes),

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bench_agent::clock_ns;
-use bench_results::record::{Overhead, PlannedTrial, Run, Trial};
+use bench_results::record::{Overhead, Plan, PlannedTrial, Run, Trial};
 use bench_results::resume::Round;
 use bench_results::store::{self, RunFolder};
 use bench_workloads::Place;
@@ -70,7 +70,7 @@ impl<'a> Conductor<'a> {
         for (index, round) in rounds.iter().enumerate() {
             self.check_programs()?;
             listener(Event::Block { number: round.block, of: run.plan.profile.blocks });
-            let mut instances = self.start_instances(listener).await;
+            let mut instances = self.start_instances(&run.plan, round.block, listener).await;
             if let (Some((driver, place)), 1..) = (&mut driver, index) {
                 settle::drive(&mut driver.agent, place, u64::from(round.block)).await?;
             }
@@ -150,17 +150,24 @@ impl<'a> Conductor<'a> {
         Ok(())
     }
 
-    /// One fresh instance of every environment. One that does not start costs its own trials of this block, no others'.
-    async fn start_instances(&self, listener: Listener<'_>) -> Vec<Started<'a>> {
-        let mut instances = Vec::with_capacity(self.environments.len());
-        for environment in self.environments {
-            let started = Instance::start(environment, self.setting).await.map_err(|e| format!("{e:#}"));
-            if let Err(why) = &started {
-                listener(Event::Note(format!("{why}; the run goes on without it until the next block")));
+    /// One fresh instance of every environment, started in the plan's order and given in that of the environments. One that does not
+    /// start costs its own trials of this block, no others'.
+    async fn start_instances(&self, plan: &Plan, block: u32, listener: Listener<'_>) -> Vec<Started<'a>> {
+        let order = plan.starts.get((block as usize).saturating_sub(1)).map_or(&[][..], Vec::as_slice);
+        let position = |environment: &Environment| order.iter().position(|name| *name == environment.name);
+        let mut all: Vec<(usize, &'a Environment)> = self.environments.iter().enumerate().collect();
+        all.sort_by_key(|(_, environment)| position(environment));
+        let mut instances = Vec::with_capacity(all.len());
+        for (at, (index, environment)) in all.into_iter().enumerate() {
+            let mut started = Instance::start(environment, self.setting).await.map_err(|e| format!("{e:#}"));
+            match &mut started {
+                Ok(instance) => instance.facts.start_order = Some(at as u32 + 1),
+                Err(why) => listener(Event::Note(format!("{why}; the run goes on without it until the next block"))),
             }
-            instances.push(started);
+            instances.push((index, started));
         }
-        instances
+        instances.sort_by_key(|(index, _)| *index);
+        instances.into_iter().map(|(_, started)| started).collect()
     }
 
     async fn execute(
@@ -175,15 +182,17 @@ impl<'a> Conductor<'a> {
         let index = self.environments.iter().position(|environment| environment.name == planned.environment);
         let index =
             index.with_context(|| format!("the plan names an unknown environment `{}`", planned.environment))?;
-        let mut workloads = self.workloads.iter().map(|planned| &planned.workload);
-        let workload = workloads.find(|workload| workload.name() == planned.workload);
+        let workload = self.workloads.iter().find(|known| known.workload.name() == planned.workload);
+        let workload =
+            workload.with_context(|| format!("the plan names an unknown workload `{}`", planned.workload))?;
+        let workload = workload.as_in(&planned.environment);
         let later = if execution > 1 { format!("-execution{execution}") } else { String::new() };
         let raw = folder.raw(&format!("{}{later}", planned.id), attempt)?;
         let subject = trial::Subject {
             planned,
             attempt,
             execution,
-            workload: workload.with_context(|| format!("the plan names an unknown workload `{}`", planned.workload))?,
+            workload: &workload,
             environment: &self.environments[index],
             profile: &run.plan.profile,
             baseline: run.baselines().last(),

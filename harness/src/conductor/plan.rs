@@ -1,5 +1,7 @@
 //! The plan: the seeded, ordered list of all trials, complete before the first one executes.
 
+use std::collections::BTreeMap;
+
 use bench_results::record::{Plan, PlannedTrial, Profile};
 use bench_workloads::Workload;
 use rand::seq::SliceRandom;
@@ -16,6 +18,24 @@ pub struct Planned {
     pub workload: Workload,
     /// Names of environments, the reference first.
     pub environments: Vec<String>,
+    /// Rates of a paced one in emulated guests that cannot follow the others, by name of the environment.
+    pub own_rates_per_s: BTreeMap<String, f64>,
+}
+
+impl Planned {
+    /// To be executed in these environments, everywhere alike.
+    pub fn new(workload: Workload, environments: Vec<String>) -> Planned {
+        Planned { workload, environments, own_rates_per_s: BTreeMap::new() }
+    }
+
+    /// The workload as it is executed in an environment.
+    pub fn as_in(&self, environment: &str) -> Workload {
+        let mut workload = self.workload.clone();
+        if let Some(rate) = self.own_rates_per_s.get(environment) {
+            workload.set_pace(*rate);
+        }
+        workload
+    }
 }
 
 /// What a plan is made from.
@@ -73,6 +93,7 @@ pub fn make(request: Request<'_>) -> Plan {
             }
         }
     }
+    let starts = starts(request.environments, blocks as usize, request.seed);
     let profile = request.profile;
     let driven_s = if request.drives { profile.settle_s + DRIVE_S * f64::from(blocks.saturating_sub(1)) } else { 0.0 };
     Plan {
@@ -88,8 +109,21 @@ pub fn make(request: Request<'_>) -> Plan {
             .map(|(planned, home)| planned.workload.record(home.into_iter().cloned().collect()))
             .collect(),
         trials,
+        starts,
         planned_s: planned_s + driven_s,
     }
+}
+
+/// Stream of the generator that the orders of starts come from: the orders of trials are those that the seed always gave.
+const STARTS: u64 = 1;
+
+/// In which order each block starts its instances. Whoever starts first after a pause starts on cold caches and sleeping CPUs: in a fixed
+/// order that would always be the same environment.
+fn starts(environments: &[String], blocks: usize, seed: u64) -> Vec<Vec<String>> {
+    let mut rng = ChaCha12Rng::seed_from_u64(seed);
+    rng.set_stream(STARTS);
+    let orders = balanced_orders(environments.len(), blocks, &mut rng);
+    orders.into_iter().map(|order| order.into_iter().map(|at| environments[at].clone()).collect()).collect()
 }
 
 /// `rows` orders of `n` things. Full squares first, in each of which every thing stands equally often in every position and, for
@@ -161,7 +195,7 @@ mod tests {
     fn the_same_seed_gives_the_same_plan() {
         let suite = bench_workloads::Suite::builtin("io").unwrap();
         let names = ["native", "native-control", "container", "vm"].map(String::from);
-        let planned = |workload: &Workload| Planned { workload: workload.clone(), environments: names.to_vec() };
+        let planned = |workload: &Workload| Planned::new(workload.clone(), names.to_vec());
         let workloads: Vec<_> = suite.workloads.iter().map(planned).collect();
         let plan_of = |profile: &str, seed| {
             make(Request {
@@ -180,6 +214,22 @@ mod tests {
         assert_eq!(plan(7).trials.len(), 8 * 7 * 4);
         let seconds = 8.0 * 7.0 * 4.0 * 2.5 + 15.0 + 7.0 * DRIVE_S;
         assert!((plan(7).planned_s - seconds).abs() < 1e-9, "{}", plan(7).planned_s);
+        let starts = plan(7).starts;
+        assert_ne!(starts, plan(8).starts);
+        for position in 0..4 {
+            let mut first: Vec<_> = starts.iter().map(|order| order[position].clone()).collect();
+            first.sort();
+            let twice: Vec<_> = names.iter().flat_map(|name| [name.clone(), name.clone()]).collect();
+            assert_eq!(
+                first,
+                {
+                    let mut twice = twice;
+                    twice.sort();
+                    twice
+                },
+                "of 8 blocks each is at {position} in two"
+            );
+        }
         let turns = plan_of("standard", 7).trials;
         assert_eq!(turns.len(), 28 * 7 * 3 * 4);
         assert!(turns[4].id.starts_with("b01t2-seq-write-"), "{}", turns[4].id);

@@ -86,11 +86,10 @@ impl Progress {
     }
 
     fn say(&self, text: &str) {
-        let text = output::plain(text);
         if self.is_terminal {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| output::tell(text));
         } else {
-            eprintln!("{text}");
+            output::tell(text);
         }
     }
 

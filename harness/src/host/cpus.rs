@@ -78,7 +78,7 @@ pub fn choose(asked: Option<&str>, peer: bool) -> Result<(Vec<usize>, Vec<usize>
     if let Some(list) = asked {
         let cpus = parse(list).context("--cpus")?;
         if let Some(reason) = cpus.iter().find_map(|&cpu| machine.refusal(cpu)) {
-            bail!("--cpus {list}: {reason}");
+            bail!("--cpus {list}: {reason}; it lists CPUs by number, as in 0-1, and does not say how many");
         }
         let others: Vec<_> = usual.into_iter().filter(|cpu| !cpus.contains(cpu)).collect();
         let peers = if others.len() >= cpus.len() { others } else { cpus.clone() };

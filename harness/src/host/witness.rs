@@ -81,11 +81,13 @@ impl Witness {
         let mut put = |name: &str, value: Option<f64>| {
             facts.extend(value.map(|value| (name.to_owned(), json!(value))));
         };
+        let share = |spent_ns: f64| (100.0 * spent_ns / ns).min(100.0);
         for (at, (name, ..)) in PRESSURE.iter().enumerate() {
             let since = self.stalled_us[at].zip(before.stalled_us[at]).map(|(now, then)| now.saturating_sub(then));
-            put(name, since.map(|us| 100.0 * us as f64 * 1e3 / ns));
+            put(name, since.map(|us| share(us as f64 * 1e3)));
         }
-        put("cgroup.throttled_percent", since(self.throttled_ns, before.throttled_ns).map(|spent| 100.0 * spent / ns));
+        // A group that waits on several CPUs, or with the groups above it, counts its time several times.
+        put("cgroup.throttled_percent", since(self.throttled_ns, before.throttled_ns).map(share));
         put("cpu.throttle_events", since(self.throttle_events, before.throttle_events));
         let (percent, busiest) = self.other_cpu_since(before);
         put("host.other_cpu_percent", Some(percent));
@@ -96,9 +98,8 @@ impl Witness {
     /// CPU time of processes that are not ours since `before`, in percent of the machine's, and the busiest of them.
     pub fn other_cpu_since(&self, before: &Witness) -> (f64, Option<String>) {
         let (ticks, busiest) = self.others.since(&before.others);
-        let machine = self.seconds_since(before) * self.kernel.cpus.max(1) as f64;
-        let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
-        (100.0 * seconds / machine.max(1e-9), busiest)
+        let clock = self.seconds_since(before) * rustix::param::clock_ticks_per_second() as f64;
+        (self.kernel.share_since(&before.kernel, ticks, clock), busiest)
     }
 
     /// CPU time that a hypervisor beneath took away since `before`, in percent of the machine's.
@@ -150,6 +151,17 @@ impl Kernel {
         // A guest may say anything.
         let all = passed.iter().fold(0_u64, |sum, ticks| sum.saturating_add(*ticks));
         Some(100.0 * *passed.get(7)? as f64 / all.max(1) as f64)
+    }
+
+    /// CPU time of processes, in percent of all CPUs' in `clock` ticks. Processes are read one after the other, so that the time of
+    /// one that ends meanwhile can be found twice, in its own figure and in its parent's: no more can be theirs than the CPUs were not
+    /// idle.
+    fn share_since(&self, before: &Kernel, ticks: u64, clock: f64) -> f64 {
+        let machine = (clock * self.cpus.max(1) as f64).max(1e-9);
+        let idle = |kernel: &Kernel| Some(*kernel.ticks.get(3)? + *kernel.ticks.get(4)?);
+        let idle = idle(self).zip(idle(before)).map_or(0, |(now, then)| now.saturating_sub(then));
+        let busy = (machine - idle as f64).max(0.0);
+        100.0 * (ticks as f64).min(busy) / machine
     }
 
     /// Steal, swap, major faults and kills for want of memory since `before`, under names that begin with `whose`.
@@ -305,6 +317,22 @@ mod tests {
         assert_eq!((&facts["guest.major_faults"], &facts["guest.oom_kills"]), (&json!(3.0), &json!(3.0)));
         assert_eq!(before.cpus, 2);
         assert!(Kernel::parse("", "").facts_since(&before, "x").is_empty(), "what is not said is absent");
+    }
+
+    #[test]
+    fn what_others_took_is_a_share_of_the_whole_machine_and_never_more_than_it_was_busy() {
+        let kernel = |idle: u64| Kernel { cpus: 2, ticks: vec![0, 0, 0, idle, 0, 0, 0, 0], ..Kernel::default() };
+        let share = |ticks, idle| kernel(idle).share_since(&kernel(0), ticks, 100.0);
+        assert_eq!(share(50, 0), 25.0, "of both CPUs");
+        assert_eq!(share(200, 0), 100.0);
+        assert_eq!(share(238, 0), 100.0, "the time of one that ended was found twice");
+        assert_eq!(share(238, 120), 40.0, "the machine was idle for the rest");
+        assert_eq!(share(10, 300), 0.0);
+        assert_eq!(
+            Kernel::default().share_since(&Kernel::default(), 10, 100.0),
+            10.0,
+            "what is not said bounds nothing"
+        );
     }
 
     fn process(pid: u32, parent: u32, flags: u64, own_ticks: u64, childrens_ticks: u64) -> Process {

@@ -68,6 +68,13 @@ impl Stage {
         command
     }
 
+    /// A line for a shell, which becomes its last command, where `bench` would be started.
+    pub fn shell(&self, line: &str) -> Command {
+        let mut command = self.program(Path::new("sh"), "-c");
+        command.arg(format!("exec {line}"));
+        command
+    }
+
     /// `bench` as a program that is told of no stolen CPU time: the hypervisor beneath must not spoil what is asked about
     /// something else. (Its `/proc/stat` stands still: CPU per I/O of the whole machine means nothing there.)
     pub fn unrobbed(&self) -> PathBuf {

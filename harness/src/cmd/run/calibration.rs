@@ -13,7 +13,7 @@ use crate::conductor::plan::Planned;
 use crate::conductor::trial;
 use crate::netlab::Interface;
 
-/// The share of what the slowest environment can do at which all are measured: enough to be work, and no saturation.
+/// The share of what the slowest environment that is not emulated can do at which all are measured: enough to be work, and no saturation.
 const SHARE: f64 = 0.5;
 /// Seconds of each calibrating trial.
 const SECONDS: f64 = 1.0;
@@ -22,8 +22,8 @@ const SECONDS: f64 = 1.0;
 pub struct Calibration {
     paced: Vec<Planned>,
     profile: Profile,
-    /// The slowest rate of each paced workload so far, and the label of whose it is where that is emulated.
-    slowest: BTreeMap<String, (f64, Option<String>)>,
+    /// What each environment can do in each paced workload.
+    found: BTreeMap<String, Vec<Found>>,
     /// Why guests are emulated, as far as it was told.
     told: BTreeSet<String>,
     /// Name and device of the first environment with a network.
@@ -37,7 +37,7 @@ impl Calibration {
         Calibration {
             paced: definition.workloads.iter().filter(is_paced).cloned().collect(),
             profile: Profile { runtime_s: SECONDS, warmup_s: 0.0, ..definition.profile().clone() },
-            slowest: BTreeMap::new(),
+            found: BTreeMap::new(),
             told: BTreeSet::new(),
             device: None,
         }
@@ -74,32 +74,85 @@ impl Calibration {
             if planned.environments.contains(&environment.name) {
                 let rate = rate(&workload.unpaced(), environment, &self.profile, instance, setting).await;
                 let rate = rate.with_context(|| format!("finding out how fast {} can go", workload.name()))?;
-                let slower = self.slowest.get(workload.name()).is_none_or(|(slowest, _)| rate < *slowest);
-                if slower {
-                    let emulated = record.is_emulated().then(|| record.label());
-                    self.slowest.insert(workload.name().to_owned(), (rate, emulated));
-                }
+                self.found.entry(workload.name().to_owned()).or_default().push(Found {
+                    environment: record.name.clone(),
+                    label: record.label(),
+                    is_emulated: record.is_emulated(),
+                    per_s: rate,
+                });
             }
         }
         Ok(())
     }
 
-    /// Give the paced workloads their rates; a warning where an emulated guest set them.
-    pub fn pace(&self, workloads: &mut [Planned]) -> Option<String> {
-        let mut emulated = None;
+    /// Give the paced workloads their rates; warnings where emulated guests have rates of their own, or are all there is.
+    pub fn pace(&self, workloads: &mut [Planned]) -> Vec<String> {
+        let (mut apart, mut only_emulated) = (BTreeSet::new(), BTreeSet::new());
         for planned in workloads {
-            if let Some((slowest, whose_emulated)) = self.slowest.get(planned.workload.name()) {
-                planned.workload.set_pace((slowest * SHARE).round());
-                emulated = emulated.or(whose_emulated.as_ref());
+            let Some(found) = self.found.get(planned.workload.name()) else { continue };
+            let Some(pace) = Pace::of(found) else { continue };
+            planned.workload.set_pace(pace.per_s);
+            apart.extend(pace.own.iter().map(|found| found.label.clone()));
+            planned.own_rates_per_s =
+                pace.own.iter().map(|found| (found.environment.clone(), half(found.per_s))).collect();
+            if pace.is_emulated {
+                only_emulated.insert(planned.workload.name().to_owned());
             }
         }
-        emulated.map(|whose| {
-            format!(
-                "paced workloads are executed at half of what {whose} can do: for the cost of a real load leave emulated \
-                 guests out (--env native,...)"
-            )
-        })
+        let list = |names: BTreeSet<String>| names.into_iter().collect::<Vec<_>>().join(", ");
+        let mut warnings = Vec::new();
+        if !apart.is_empty() {
+            warnings.push(format!(
+                "paced workloads are executed at half of what the slowest environment that is not emulated can do; {} cannot follow \
+                 and have rates of their own, half of what each can do: compare nothing with their cost",
+                list(apart)
+            ));
+        }
+        if !only_emulated.is_empty() {
+            warnings.push(format!(
+                "every environment of {} is emulated: the rate is half of what the slowest guest can do under emulation, and no real load",
+                list(only_emulated)
+            ));
+        }
+        warnings
     }
+}
+
+/// What an environment can do in a paced workload.
+#[derive(Debug, Clone, PartialEq)]
+struct Found {
+    environment: String,
+    label: String,
+    is_emulated: bool,
+    per_s: f64,
+}
+
+/// The rate of a paced workload.
+#[derive(Debug, PartialEq)]
+struct Pace<'a> {
+    per_s: f64,
+    /// Nothing but emulated guests was there to set it.
+    is_emulated: bool,
+    /// Emulated guests that cannot follow.
+    own: Vec<&'a Found>,
+}
+
+impl<'a> Pace<'a> {
+    /// Half of what the slowest can do. An emulated guest has no say, unless there is nothing else; absent where nothing was found.
+    fn of(found: &'a [Found]) -> Option<Pace<'a>> {
+        let slowest = |emulated: bool| {
+            let of_kind = found.iter().filter(move |found| found.is_emulated == emulated);
+            of_kind.map(|found| found.per_s).reduce(f64::min)
+        };
+        let is_emulated = slowest(false).is_none();
+        let per_s = half(slowest(false).or(slowest(true))?);
+        let own = found.iter().filter(|found| found.is_emulated && half(found.per_s) < per_s).collect();
+        Some(Pace { per_s, is_emulated, own })
+    }
+}
+
+fn half(per_s: f64) -> f64 {
+    (per_s * SHARE).round().max(1.0)
 }
 
 /// Units of work per second, as fast as it goes.
@@ -114,4 +167,60 @@ async fn rate(
     let executed = trial::run_jobs(&jobs, instance, setting).await?.map_err(anyhow::Error::msg)?;
     let measured = workload.measure(&executed.output).map_err(anyhow::Error::msg)?;
     measured.rate_per_s.context("it has no rate")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(name: &str, is_emulated: bool, per_s: f64) -> Found {
+        Found { environment: name.to_owned(), label: name.to_owned(), is_emulated, per_s }
+    }
+
+    #[test]
+    fn an_emulated_guest_never_sets_the_pace_of_others() {
+        let all = [found("native", false, 1000.0), found("vm", true, 40.0), found("container", false, 600.0)];
+        assert_eq!(Pace::of(&all), Some(Pace { per_s: 300.0, is_emulated: false, own: vec![&all[1]] }));
+        let quick = [found("vm", true, 900.0), found("native", false, 1000.0)];
+        assert_eq!(Pace::of(&quick).unwrap().own, [&quick[0]], "it would work harder than at half of what it can do");
+        let quicker = [found("vm", true, 1200.0), found("native", false, 1000.0)];
+        assert_eq!(Pace::of(&quicker), Some(Pace { per_s: 500.0, is_emulated: false, own: vec![] }));
+    }
+
+    #[test]
+    fn where_all_are_emulated_the_slowest_sets_it_for_all() {
+        let all = [found("a", true, 100.0), found("b", true, 40.0)];
+        assert_eq!(Pace::of(&all), Some(Pace { per_s: 20.0, is_emulated: true, own: vec![] }));
+        assert_eq!(Pace::of(&[]), None);
+    }
+
+    #[test]
+    fn what_is_emulated_is_told() {
+        let suite = bench_workloads::Suite::builtin("network").unwrap();
+        let of = |all: &[Found]| {
+            let mut workloads: Vec<_> =
+                suite.workloads.iter().map(|workload| Planned::new(workload.clone(), Vec::new())).collect();
+            let paced = workloads.iter().filter(|planned| planned.workload.needs_pace());
+            let found = paced.map(|planned| (planned.workload.name().to_owned(), all.to_vec())).collect();
+            let calibration = Calibration {
+                paced: Vec::new(),
+                profile: suite.profile("smoke").unwrap().clone(),
+                found,
+                told: BTreeSet::new(),
+                device: None,
+            };
+            let warnings = calibration.pace(&mut workloads);
+            let own = workloads.iter().map(|planned| planned.own_rates_per_s.len()).sum::<usize>();
+            (warnings.join("; "), own)
+        };
+        let native = found("native", false, 1000.0);
+        assert_eq!(of(std::slice::from_ref(&native)), (String::new(), 0));
+        let (said, own) = of(&[native, found("vm (TCG emulation)", true, 40.0)]);
+        assert!(
+            own == 3 && said.contains("vm (TCG emulation) cannot follow") && !said.contains("every"),
+            "{own} {said}"
+        );
+        let (said, own) = of(&[found("vm (TCG emulation)", true, 40.0)]);
+        assert!(own == 0 && said.contains("every environment of tcp-rr-rate, tcp-stream-paced-rx"), "{own} {said}");
+    }
 }

@@ -8,7 +8,7 @@ use bench_workloads::{EnvironmentDefinition, Suite, Workload};
 
 use super::RunArgs;
 use crate::conductor::plan::{self, Planned};
-use crate::{host, output};
+use crate::host;
 
 /// What is to be measured.
 pub struct Definition {
@@ -60,6 +60,11 @@ impl Definition {
             if let (true, Some(rate)) = (planned.workload.needs_pace(), rate) {
                 planned.workload.set_pace(rate);
             }
+            let own = run.environments.iter().filter_map(|environment| {
+                let rate = environment.own_rates_per_s.get(planned.workload.name())?;
+                Some((environment.name.clone(), *rate))
+            });
+            planned.own_rates_per_s.extend(own);
         }
         self
     }
@@ -92,39 +97,6 @@ impl Definition {
     /// Size of the target.
     pub fn size_bytes(&self) -> u64 {
         self.profile.size_bytes
-    }
-
-    /// For `--dry-run`.
-    pub fn describe(&self) -> String {
-        let names: Vec<_> = self.environments.iter().map(|environment| environment.name.clone()).collect();
-        let plan = self.plan(&names, &self.workloads);
-        let mut rows = vec![["block", "turn", "order", "workload", "environment", "seed"].map(str::to_owned).to_vec()];
-        rows.extend(plan.trials.iter().map(|trial| {
-            vec![
-                trial.block.to_string(),
-                trial.turn.to_string(),
-                trial.order.to_string(),
-                trial.workload.clone(),
-                trial.environment.clone(),
-                trial.seed.to_string(),
-            ]
-        }));
-        let shown = (self.environments.iter().map(ToString::to_string)).collect::<Vec<_>>().join(", ");
-        format!(
-            "{}\nenvironments: {shown}\nreference: {}\nprofile: {}, {} blocks of {} × {} s, each after {} s of warm-up, margin {} %\n\
-             seed: {}\n{} trials, {} as planned (images, the first writing of the target and starts come on top)\n",
-            output::columns(&rows),
-            plan.reference,
-            plan.profile.name,
-            plan.profile.blocks,
-            plan.profile.turns,
-            plan.profile.runtime_s,
-            plan.profile.warmup_s,
-            plan.profile.margin * 100.0,
-            plan.seed,
-            plan.trials.len(),
-            output::duration(plan.planned_s),
-        )
     }
 }
 
@@ -183,7 +155,7 @@ fn workloads(
 ) -> Result<Vec<Planned>> {
     let all = || environments.iter().map(|environment| environment.name.clone());
     if !args.command.is_empty() {
-        return Ok(vec![Planned { workload: Workload::command(args.command.clone()), environments: all().collect() }]);
+        return Ok(vec![Planned::new(Workload::command(args.command.clone()), all().collect())]);
     }
     let mut planned: Vec<Planned> = Vec::new();
     for suite in suites {
@@ -195,7 +167,7 @@ fn workloads(
                 "--suite: two suites have a workload `{}`: run them one by one",
                 workload.name()
             );
-            planned.push(Planned { workload: workload.clone(), environments: all().filter(wanted).collect() });
+            planned.push(Planned::new(workload.clone(), all().filter(wanted).collect()));
         }
     }
     for name in &args.only {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use bench_results::record::{self, LeftOut, Limits, Run, State};
-use bench_results::resume;
+use bench_results::resume::left;
 use bench_results::store::{Record, RunFolder};
 use bench_vm::Check;
 use bench_workloads::EnvironmentDefinition;
@@ -13,18 +13,19 @@ use bench_workloads::EnvironmentDefinition;
 use super::RunArgs;
 use super::calibration::Calibration;
 use super::definition::Definition;
-use super::resume::Earlier;
+use super::resume::{self, Earlier};
 use crate::conductor::environment::Environment;
 use crate::conductor::event::Event;
 use crate::conductor::instance::{Instance, Setting};
+use crate::conductor::interrupt::Interrupts;
 use crate::conductor::plan::Planned;
 use crate::conductor::progress::Progress;
-use crate::conductor::{Conductor, interrupt, now};
+use crate::conductor::{Conductor, now};
 use crate::failure::{self, Unavailable};
 use crate::host::target::{self, Checked, Wish};
 use crate::host::{cpus, fingerprint, packages, versions};
 use crate::ledger::{self, Change, Ledger, MachineLock};
-use crate::{netlab, paths, tools};
+use crate::{netlab, output, paths, tools};
 
 /// Execute a run, or the rest of an earlier one; the exit code.
 pub fn execute(args: &RunArgs, definition: &Definition, earlier: Option<&Earlier>) -> Result<i32> {
@@ -32,7 +33,7 @@ pub fn execute(args: &RunArgs, definition: &Definition, earlier: Option<&Earlier
     let _lock = MachineLock::take(&state)?;
     let cleaned = ledger::clean(&state, false).context("undoing what an earlier run left")?;
     for change in &cleaned.changes {
-        eprintln!("bench: an earlier run was killed; undid: {change}");
+        output::tell(&format!("bench: an earlier run was killed; undid: {change}"));
     }
     if let Some(failure) = cleaned.failures.first() {
         bail!("something that a killed run left would disturb this one (`bench clean` tries again): {failure:#}");
@@ -43,21 +44,25 @@ pub fn execute(args: &RunArgs, definition: &Definition, earlier: Option<&Earlier
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
+        let mut interrupts = Interrupts::listen()?;
         let prepared = tokio::select! {
             prepared = prepare(definition, &setting) => prepared?,
-            interrupted = interrupt::interrupted() => {
+            interrupted = interrupts.next() => {
                 interrupted?;
-                eprintln!("bench: interrupted before anything was measured");
+                output::tell("bench: interrupted before anything was measured");
+                if let Some(earlier) = earlier {
+                    resume::say_how(earlier.folder());
+                }
                 return Ok(failure::INTERRUPTED);
             }
         };
         let fresh = new_run(definition, &setting, &prepared, id)?;
-        measure(args, definition, &setting, &prepared, fresh, earlier).await
+        measure(args, definition, &setting, &prepared, fresh, (earlier, &mut interrupts)).await
     })
 }
 
 /// What has to be in the tools tree besides the measured tools, and can be seen where it is needed.
-fn programs(args: &RunArgs, definition: &Definition) -> Result<Vec<PathBuf>> {
+pub(super) fn programs(args: &RunArgs, definition: &Definition) -> Result<Vec<PathBuf>> {
     let mut everywhere = crate::cmd::image::absolute(&args.with)?;
     for with in &args.with {
         ensure!(with.exists(), "--with {}: there is no such file", with.display());
@@ -89,11 +94,10 @@ fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> R
     let programs = programs(args, definition)?;
     paths::create_for_caller(&args.out)?;
     let target = match definition.needs_target {
-        true => Some(check_target(args, definition, id)?),
+        true => Some(check_target(args, definition, id, &args.out)?),
         false => None,
     };
-    let networked = definition.environments.iter().any(|environment| definition.is_networked(environment));
-    let (cpus, peer_cpus) = cpus::choose(args.cpus.as_deref(), networked)?;
+    let (cpus, peer_cpus) = choose_cpus(args, definition)?;
     Ok(Setting {
         cpus,
         peer_cpus,
@@ -106,11 +110,17 @@ fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> R
     })
 }
 
-fn check_target(args: &RunArgs, definition: &Definition, id: &str) -> Result<Checked> {
+/// The CPUs of every environment, and of the other end of the network.
+pub(super) fn choose_cpus(args: &RunArgs, definition: &Definition) -> Result<(Vec<usize>, Vec<usize>)> {
+    let networked = definition.environments.iter().any(|environment| definition.is_networked(environment));
+    cpus::choose(args.cpus.as_deref(), networked)
+}
+
+/// The target that was asked for, or a new one in this folder: beside the run's, in its file system, since that appears only when there is
+/// something to keep.
+pub(super) fn check_target(args: &RunArgs, definition: &Definition, id: &str, folder: &Path) -> Result<Checked> {
     let wish = Wish { path: args.target.clone(), size_bytes: definition.size_bytes(), destroy_data: args.destroy_data };
-    // Beside the run's folder, in its file system: the folder itself appears only when there is something to keep.
-    let checked = target::check(&wish, &args.out.join(format!(".{id}.target")))?;
-    Ok(checked)
+    target::check(&wish, &folder.join(format!(".{id}.target")))
 }
 
 /// What preflight found.
@@ -147,12 +157,18 @@ async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared>
             }
             Err(e) => {
                 let reason = format!("{e:#}");
-                eprintln!("bench: `{}` is left out: {reason}", environment.name);
+                output::tell(&format!("bench: `{}` is left out: {reason}", environment.name));
                 prepared.left_out.push(LeftOut { environment: environment.name.clone(), reason });
             }
         }
     }
     prepared.warnings.extend(calibration.pace(&mut prepared.workloads));
+    for record in &mut prepared.records {
+        let own = prepared.workloads.iter().filter_map(|planned| {
+            Some((planned.workload.name().to_owned(), *planned.own_rates_per_s.get(&record.name)?))
+        });
+        record.own_rates_per_s = own.collect();
+    }
     describe_tools(&mut prepared, setting);
     Ok(prepared)
 }
@@ -171,7 +187,7 @@ async fn preflight(
         versions::check("iperf3", Path::new(&network.iperf3))?;
     }
     if let Some(note) = calibration.news(environment.accelerator_note.as_ref()) {
-        eprintln!("bench: `{}` is emulated: {note}", environment.name);
+        output::tell(&format!("bench: `{}` is emulated: {note}", environment.name));
     }
     let mut instance = Instance::start(&environment, setting).await?;
     instance.resume().await?;
@@ -220,7 +236,7 @@ async fn measure(
     setting: &Setting,
     prepared: &Prepared,
     fresh: Run,
-    earlier: Option<&Earlier>,
+    (earlier, interrupts): (Option<&Earlier>, &mut Interrupts),
 ) -> Result<i32> {
     let (mut run, mut folder, rounds) = match earlier {
         Some(earlier) => earlier.go_on(&fresh)?,
@@ -229,7 +245,7 @@ async fn measure(
             let half_made = setting.ledger.record(Change::Folder { path })?;
             let folder = RunFolder::create(&args.out, &fresh)?;
             setting.ledger.forget(half_made)?;
-            let rounds = resume::left(&fresh.plan, &[]);
+            let rounds = left(&fresh.plan, &[]);
             (fresh, folder, rounds)
         }
     };
@@ -245,25 +261,38 @@ async fn measure(
             write_page(&path);
         }
     };
-    let driver = driver(setting, definition).await?;
-    let conductor = Conductor {
-        setting,
-        environments: &prepared.environments,
-        workloads: &prepared.workloads,
-        driver: driver.as_ref(),
+    let conduct = async {
+        let driver = driver(setting, definition).await?;
+        let conductor = Conductor {
+            setting,
+            environments: &prepared.environments,
+            workloads: &prepared.workloads,
+            driver: driver.as_ref(),
+        };
+        conductor.conduct(&rounds, &mut run, &mut folder, &mut listener).await
     };
     let conducted = tokio::select! {
-        done = conductor.conduct(&rounds, &mut run, &mut folder, &mut listener) => done.map(|()| State::Complete),
-        interrupted = interrupt::interrupted() => interrupted.map(|()| State::Interrupted),
+        done = conduct => done.map(|()| State::Complete),
+        interrupted = interrupts.next() => interrupted.map(|()| State::Interrupted),
     };
     progress.borrow().end();
+    // `running` with an end: the run itself failed.
+    run.state = *conducted.as_ref().unwrap_or(&State::Running);
+    let ended = end(setting, &folder, &mut run);
+    let concluded = ended.as_ref().ok().map(|()| conclude(&path, run.state));
+    if run.state != State::Complete || ended.is_err() {
+        resume::say_how(&path);
+    }
+    conducted?;
+    ended?;
+    concluded.unwrap_or(Ok(failure::USAGE))
+}
+
+/// Undo, and write down how it ended.
+fn end(setting: &Setting, folder: &RunFolder, run: &mut Run) -> Result<()> {
     setting.ledger.undo_all()?;
     run.ended_at = Some(now());
-    run.state = *conducted.as_ref().unwrap_or(&State::Running);
-    folder.replace_run(&run)?;
-    let code = conclude(&path, run.state)?;
-    conducted?;
-    Ok(code)
+    Ok(folder.replace_run(run)?)
 }
 
 /// Native access to the target for filling and driving it, whatever the run's environments are.
@@ -328,7 +357,7 @@ fn write_page(path: &Path) {
         paths::give_to_caller(path)
     });
     if let Err(e) = written {
-        eprintln!("bench: {e:#}; the measurements are kept");
+        output::tell(&format!("bench: {e:#}; the measurements are kept"));
     }
 }
 

@@ -2,19 +2,19 @@
 
 mod calibration;
 mod definition;
+mod dry;
 mod execution;
 mod resume;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
-use bench_results::verdict::parse_margin;
+use bench_results::quantity::{parse_count, parse_margin};
 use bench_workloads::{EnvironmentDefinition, parse_size};
 
+use crate::conductor;
 use crate::failure::need_root;
-use crate::host::cpus;
 use crate::host::target::check_size;
-use crate::{conductor, output};
 use definition::Definition;
 
 /// Arguments of `bench run`.
@@ -42,7 +42,7 @@ pub struct RunArgs {
     #[arg(long, default_value = "quick")]
     profile: String,
     /// Rounds, instead of the profile's
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = blocks, allow_hyphen_values = true)]
     blocks: Option<u32>,
     /// Seed of everything random [default: drawn, and recorded]
     #[arg(long, value_name = "N")]
@@ -53,7 +53,7 @@ pub struct RunArgs {
     /// Let the content of an existing --target be overwritten
     #[arg(long, requires = "target")]
     destroy_data: bool,
-    /// Size of the target, instead of the profile's, such as 1GiB
+    /// Size of the target, instead of the profile's: 1GiB (or 1G) is 2^30 bytes, 1GB is 10^9
     #[arg(long, value_name = "SIZE", value_parser = target_size, allow_hyphen_values = true)]
     size: Option<u64>,
     /// CPUs of every environment, such as 0-3 [default: one NUMA node; of 4 or more all but one]
@@ -62,7 +62,7 @@ pub struct RunArgs {
     /// Memory of every environment
     #[arg(long, value_name = "SIZE", value_parser = parse_size, allow_hyphen_values = true, default_value = "1GiB")]
     memory: u64,
-    /// The smallest difference that you care about, instead of the profile's, such as 5%
+    /// The smallest difference that you care about, instead of the profile's: 5% (or 5) is 5 %
     #[arg(long, value_name = "PERCENT", value_parser = parse_margin, allow_hyphen_values = true)]
     margin: Option<f64>,
     /// Parent of the run's folder
@@ -71,12 +71,17 @@ pub struct RunArgs {
     /// A file to have in the container's and the guest's root as well, with the libraries it needs
     #[arg(long = "with", value_name = "PATH")]
     with: Vec<PathBuf>,
-    /// Print the plan and how long it takes, and measure nothing
+    /// Make the checks of the run, print its summary and its plan, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Your own command, measured instead of a suite's workloads (wall time, CPU time, peak memory)
     #[arg(last = true, value_name = "CMD", conflicts_with_all = ["only", "size"])]
     command: Vec<String>,
+}
+
+/// As many as a suite file may say.
+fn blocks(text: &str) -> Result<u32, String> {
+    parse_count(text, 10_000).map(|number| number as u32)
 }
 
 fn target_size(text: &str) -> Result<u64, String> {
@@ -90,9 +95,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     }
     let definition = Definition::resolve(args)?;
     if args.dry_run {
-        cpus::choose(args.cpus.as_deref(), false)?;
-        output::print(&definition.describe())?;
-        return Ok(0);
+        return dry::run(args, &definition);
     }
     need_root("bench run", "it makes cgroups, namespaces, mounts and guests, and reads the CPU time of all of them")?;
     execution::execute(args, &definition, None)

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bench_results::compare::differences;
 use bench_results::record::{Run, State};
 use bench_results::resume::{Round, break_before, left};
+use bench_results::shell;
 use bench_results::store::{self, Record, RunFolder, find_run};
 use clap::Parser;
 
@@ -54,6 +55,19 @@ pub fn run(name: &str) -> Result<i32> {
     execution::execute(&args, &definition, Some(&earlier))
 }
 
+/// Say how a run that was stopped goes on: the command as it can be pasted where this one was.
+pub fn say_how(folder: &Path) {
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let own = std::env::args_os().next().unwrap_or_else(|| "bench".into());
+    let words = command(&own.to_string_lossy(), &folder.to_string_lossy(), paths::Caller::behind_sudo().is_some());
+    output::tell(&format!("bench: what was measured is kept; the rest is executed by\n  {}", shell::line(&words)));
+}
+
+fn command(own: &str, folder: &str, by_sudo: bool) -> Vec<String> {
+    let sudo = by_sudo.then_some("sudo");
+    sudo.into_iter().chain([own, "run", "--resume", folder]).map(str::to_owned).collect()
+}
+
 /// A record holds the commands that it executes: nobody but the one who asks, or root, may be able to write it, to put another
 /// file in its place, or another folder in that of one above it.
 fn check_owner(folder: &Path) -> Result<()> {
@@ -80,6 +94,11 @@ fn check_owner(folder: &Path) -> Result<()> {
 }
 
 impl Earlier {
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The arguments that the run was started with, for a folder that may have been moved.
     fn arguments(&self) -> Result<RunArgs> {
         let words = self.run.command.iter().skip(1);
@@ -142,4 +161,19 @@ fn changes(earlier: &Run, fresh: &Run) -> Vec<String> {
         changes.push("its command gives another plan now (was a suite file changed?)".to_owned());
     }
     changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_can_be_pasted_as_this_one_was_given() {
+        let line = |own, folder, sudo| shell::line(&command(own, folder, sudo));
+        assert_eq!(line("bench", "/srv/runs/x-io-1", false), "bench run --resume /srv/runs/x-io-1");
+        assert_eq!(
+            line("target/release/bench", "/my runs/it's", true),
+            "sudo target/release/bench run --resume '/my runs/it'\\''s'"
+        );
+    }
 }

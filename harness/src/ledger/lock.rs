@@ -1,0 +1,89 @@
+//! Locks that end with their process: that of a ledger, and the machine's.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::fcntl::{Flock, FlockArg};
+
+/// How long what a killed process had just forked may take to execute its program, or to die.
+const HEIRS: Duration = Duration::from_secs(2);
+
+/// Lock a file, unless its process lives. A child that was forked and has not executed its program yet has all that its parent had
+/// open, locks too: when the process itself is gone, that is waited for.
+pub(super) fn lock(mut file: File, owner: impl Fn() -> Option<u32>) -> Option<Flock<File>> {
+    let deadline = Instant::now() + HEIRS;
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) => return Some(locked),
+            Err((file, _)) => file,
+        };
+        // The command line of a dead process is empty even before its parent has looked after it.
+        let lives = |pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
+        if owner().is_none_or(lives) || Instant::now() > deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The machine-wide lock: two measurements at once would falsify each other.
+pub struct MachineLock {
+    _file: Flock<File>,
+}
+
+impl MachineLock {
+    /// Take it, or say who has it.
+    pub fn take(state_dir: &Path) -> Result<MachineLock> {
+        fs::create_dir_all(state_dir).with_context(|| format!("creating {}", state_dir.display()))?;
+        let path = state_dir.join("run.lock");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut file = MachineLock::locked(file.with_context(|| format!("opening {}", path.display()))?, &path)?;
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.with_context(|| format!("writing {}", path.display()))?;
+        Ok(MachineLock { _file: file })
+    }
+
+    /// See that nobody has it, without changing anything.
+    pub fn check(state_dir: &Path) -> Result<()> {
+        let path = state_dir.join("run.lock");
+        match File::open(&path) {
+            Ok(file) => MachineLock::locked(file, &path).map(drop),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(e).with_context(|| format!("opening {}", path.display())),
+        }
+    }
+
+    fn locked(file: File, path: &Path) -> Result<Flock<File>> {
+        let owner = || fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        lock(file, || owner().parse().ok()).with_context(|| {
+            format!(
+                "another `bench run` is measuring on this machine (process {}); two at once would falsify each other: \
+                 wait for it, or stop it",
+                owner()
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_holds_the_machine() {
+        let state = tempfile::tempdir().unwrap();
+        let held = MachineLock::take(state.path()).unwrap();
+        let error = MachineLock::take(state.path()).err().unwrap().to_string();
+        assert!(error.contains(&std::process::id().to_string()), "{error}");
+        assert_eq!(MachineLock::check(state.path()).unwrap_err().to_string(), error);
+        drop(held);
+        MachineLock::check(state.path()).unwrap();
+        let nowhere = state.path().join("nowhere");
+        assert!(MachineLock::check(&nowhere).is_ok() && !nowhere.exists());
+        MachineLock::take(state.path()).unwrap();
+    }
+}
