@@ -13,6 +13,11 @@ pub struct Unavailable {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
+/// The program of a command is not the same, or not there, in an environment: exit code 2, nothing was measured.
+#[derive(Debug, thiserror::Error)]
+#[error("the command cannot be executed: {0}")]
+pub struct NotInside(pub String);
+
 /// A deciding metric fails the gate.
 pub const REGRESSION: i32 = 1;
 /// Exit code for usage and definition errors, and whatever else could not be done.

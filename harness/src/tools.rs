@@ -8,12 +8,12 @@ use bench_vm::{Check, ToolsTree};
 use crate::host::packages;
 use crate::paths;
 
-/// The tree with the measured programs, a shell and the programs given.
-pub fn build(more: &[PathBuf], check: Check) -> Result<ToolsTree> {
+/// The tree with the measured programs, a shell, the programs given, and empty files to mount others on.
+pub fn build(more: &[PathBuf], points: &[PathBuf], check: Check) -> Result<ToolsTree> {
     let mut programs = ["fio", "iperf3", "busybox"].map(packages::require).into_iter().collect::<Result<Vec<_>>>()?;
     programs.extend(more.iter().filter(|program| !programs.contains(program)).cloned().collect::<Vec<_>>());
     let cache = paths::cache_dir()?;
-    let tree = ToolsTree::build(&cache, &programs, check).context("building the tools tree")?;
+    let tree = ToolsTree::build(&cache, &programs, points, check).context("building the tools tree")?;
     paths::give_cache_to_caller(&cache)?;
     Ok(tree)
 }
@@ -29,5 +29,5 @@ pub fn executable() -> Result<PathBuf> {
 
 /// The folder of the default tree, which is the default root of `bench container run`: checked in a millisecond.
 pub fn tree() -> Result<PathBuf> {
-    Ok(build(&[], Check::Sources)?.path)
+    Ok(build(&[], &[], Check::Sources)?.path)
 }

@@ -11,7 +11,7 @@ use crate::reportable::{self, Reportable};
 use crate::statistics::{self, Interval};
 use crate::store::Record;
 use crate::verdict::{Verdict, decide, edges, judge};
-use crate::{host, paper, patterns, sentence};
+use crate::{host, paper, patterns, sentence, work};
 
 /// Fewer blocks give no verdict.
 pub const LEAST_BLOCKS: usize = 3;
@@ -405,6 +405,8 @@ fn why_no_verdict(about: &About<'_>, blocks: usize, emulated: bool) -> Option<St
         Some(why.to_owned())
     } else if emulated {
         Some("emulated: says nothing about KVM".to_owned())
+    } else if let Some(why) = work::other_storage(about.workload, about.environment, about.reference) {
+        Some(why)
     } else if !about.record.run.plan.profile.verdicts {
         Some(format!("the profile `{}` gives no verdicts", about.record.run.plan.profile.name))
     } else if blocks < LEAST_BLOCKS {

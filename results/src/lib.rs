@@ -31,6 +31,7 @@ pub mod verdict;
 
 mod histogram;
 mod sentence;
+mod work;
 
 pub use histogram::Histogram;
 pub use metric::{Direction, Unit};

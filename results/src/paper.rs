@@ -145,6 +145,7 @@ mod tests {
             accelerator: None,
             accelerator_note: None,
             own_rates_per_s: Default::default(),
+            work: None,
             sameness: std::collections::BTreeMap::new(),
         };
         let (vm, container) = (environment("vm", Kind::Vm), environment("container", Kind::Container));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::histogram::Histogram;
 use crate::metric::{Direction, Unit};
+pub use crate::work::WorkFolder;
 
 /// Version of the record's format; a reader refuses a newer one.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -182,6 +183,11 @@ pub struct Workload {
 pub const RATES: [&str; 2] = ["bytes_per_s", "per_s"];
 
 impl Workload {
+    /// True for a command: program and arguments, whatever they do.
+    pub fn is_command(&self) -> bool {
+        self.parameters.contains_key("argv")
+    }
+
     /// The rate of a paced one, in units of its work per second.
     pub fn rate_per_s(&self) -> Option<f64> {
         RATES.iter().find_map(|name| self.parameters.get(*name)?.parse().ok())
@@ -229,6 +235,9 @@ pub struct Environment {
     /// Rates of paced workloads that are not those of the plan, by name: an emulated guest that cannot follow has its own.
     #[serde(default)]
     pub own_rates_per_s: BTreeMap<String, f64>,
+    /// What commands work on; absent where none was executed, and in records of before it was told.
+    #[serde(default)]
+    pub work: Option<WorkFolder>,
     /// The rows of the sameness table: axis (`cpus`, `memory limit`, `fio sha256`, `kernel`, ...) to what holds here.
     pub sameness: BTreeMap<String, String>,
 }

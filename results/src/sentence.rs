@@ -7,6 +7,7 @@ use crate::record::{Environment, Kind};
 use crate::statistics::Interval;
 use crate::store::Record;
 use crate::verdict::Verdict;
+use crate::work::OTHER_STORAGE;
 
 /// A fraction in percent: one figure below ten, none above.
 pub(crate) fn percent(fraction: f64) -> String {
@@ -120,7 +121,10 @@ fn part(record: &Record, environment: &Environment, comparisons: &[Comparison]) 
     let judged = |verdict| deciding.iter().copied().filter(|c| c.verdict == Some(verdict)).collect::<Vec<_>>();
     let (same, better, worse) = (judged(Verdict::Equivalent).len(), judged(Verdict::Better), judged(Verdict::Worse));
     if deciding.iter().all(|c| c.verdict.is_none()) {
-        return format!("{name}: too few blocks for a verdict");
+        let is_elsewhere =
+            |c: &&Comparison| c.why_no_verdict.as_ref().is_some_and(|why| why.starts_with(OTHER_STORAGE));
+        let why = if deciding.iter().any(is_elsewhere) { OTHER_STORAGE } else { "too few blocks for a verdict" };
+        return format!("{name}: {why}");
     }
     let mut said = Vec::new();
     if !worse.is_empty() {

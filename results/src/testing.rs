@@ -132,6 +132,7 @@ fn environments(emulated: bool) -> Vec<Environment> {
         accelerator,
         accelerator_note: (accelerator == Some(Accelerator::Tcg)).then(|| "KVM does not boot a guest here".to_owned()),
         own_rates_per_s: BTreeMap::new(),
+        work: None,
         sameness: [("memory", memory), ("fio sha256", "abc123"), ("cpus", "4 (0-3)")]
             .map(|(axis, value)| (axis.to_owned(), value.to_owned()))
             .into(),

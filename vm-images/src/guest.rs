@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,8 +23,17 @@ pub const TARGET_STAT: &str = "/sys/block/vdb/stat";
 pub(crate) const ROOT_SERIAL: &str = "root";
 /// Serial number of the target's disk.
 pub(crate) const TARGET_SERIAL: &str = "target";
+/// Serial number of the disk that commands work in.
+pub(crate) const WORK_SERIAL: &str = "work";
 /// Name of the agent's port.
 pub(crate) const PORT: &str = "bench.agent";
+/// The folder that commands' file system is mounted on: commands find all their temporary files on it.
+pub const WORK_IN_GUEST: &str = "/tmp";
+/// A folder in memory, in a guest as in a container.
+pub const MEMORY_IN_GUEST: &str = "/dev/shm";
+/// A text file in commands' file system: a line for each file that is to be seen elsewhere, its path in there and the other one.
+pub const WORK_FILES: &str = ".bench/files";
+
 /// On the kernel's command line of every guest of ours.
 pub(crate) const MARK: &str = "bench.guest";
 
@@ -72,7 +82,7 @@ fn serve(warnings: &mut Vec<String>) -> Result<(), String> {
     let _ = rustix::system::sethostname(b"guest");
     let port = doing(open_port(), "opening the agent's port")?;
     let mut output = doing(port.try_clone(), "opening the agent's port twice")?;
-    let scratch = PathBuf::from("/tmp");
+    let scratch = PathBuf::from(if has_word("bench.work") { MEMORY_IN_GUEST } else { "/tmp" });
     bench_agent::adopt_orphans();
     doing(bench_agent::serve(port.as_fd(), &mut output, &scratch, std::mem::take(warnings)), "serving jobs")
 }
@@ -125,10 +135,46 @@ fn disk(serial: &str) -> Option<String> {
     Path::new("/dev").join(&name).exists().then_some(name)
 }
 
+/// True when the kernel's command line has this word.
+fn has_word(wanted: &str) -> bool {
+    fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.split_whitespace().any(|word| word == wanted))
+}
+
+/// Wait for a disk that is measured, and leave the order of its I/O to the host.
+fn measured_disk(what: &str, serial: &str, warnings: &mut Vec<String>) -> Result<String, String> {
+    let name = wait(what, || disk(serial))?;
+    if fs::write(format!("/sys/block/{name}/queue/scheduler"), "none").is_err() {
+        warnings.push(format!("the scheduler `none` could not be set for {what} in the guest"));
+    }
+    Ok(name)
+}
+
+/// Mount what commands work in, and have its files seen where they belong.
+fn mount_work(warnings: &mut Vec<String>) -> Result<(), String> {
+    let name = measured_disk("the work folder's disk", WORK_SERIAL, warnings)?;
+    let device = format!("/dev/{name}");
+    let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let mounted = mount(Some(device.as_str()), WORK_IN_GUEST, Some("ext4"), quiet, None::<&str>);
+    doing(mounted, &format!("mounting the work folder's disk {device}"))?;
+    let open = fs::Permissions::from_mode(0o1777);
+    doing(fs::set_permissions(WORK_IN_GUEST, open), "opening the work folder's file system up")?;
+    let files = fs::read_to_string(Path::new(WORK_IN_GUEST).join(WORK_FILES)).unwrap_or_default();
+    for (file, seen_at) in files.lines().filter_map(|line| line.split_once(' ')) {
+        let from = Path::new(WORK_IN_GUEST).join(file);
+        if !Path::new(seen_at).exists() {
+            // In memory; all other places have been made.
+            let folder = Path::new(seen_at).parent().unwrap_or(Path::new("/"));
+            doing(fs::create_dir_all(folder).and_then(|()| File::create(seen_at)), &format!("making {seen_at}"))?;
+        }
+        let bound = mount(Some(&from), seen_at, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+        doing(bound, &format!("having {} seen at {seen_at}", from.display()))?;
+    }
+    Ok(())
+}
+
 /// Make the tools tree the root, as it is in a container.
 fn enter_root(warnings: &mut Vec<String>) -> Result<(), String> {
     const NEW: &str = "/newroot";
-    let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let root = wait("the root disk", || disk(ROOT_SERIAL))?;
     let device = format!("/dev/{root}");
     let mounted =
@@ -136,13 +182,9 @@ fn enter_root(warnings: &mut Vec<String>) -> Result<(), String> {
     doing(mounted, &format!("mounting the root disk {device}"))?;
     let bind = |from: &str, to: &str| doing(mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>), to);
     bind("/init", &format!("{NEW}/bench"))?;
-    if command_line.split_whitespace().any(|word| word == "bench.target") {
-        let target = wait("the target's disk", || disk(TARGET_SERIAL))?;
+    if has_word("bench.target") {
+        let target = measured_disk("the target's disk", TARGET_SERIAL, warnings)?;
         bind(&format!("/dev/{target}"), &format!("{NEW}{TARGET_IN_GUEST}"))?;
-        let scheduler = format!("/sys/block/{target}/queue/scheduler");
-        if fs::write(&scheduler, "none").is_err() {
-            warnings.push("the scheduler `none` could not be set for the target in the guest".to_owned());
-        }
     }
     for place in ["/proc", "/sys", "/dev"] {
         let to = format!("{NEW}{place}");
@@ -155,8 +197,11 @@ fn enter_root(warnings: &mut Vec<String>) -> Result<(), String> {
     doing(mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>), "moving the new root")?;
     doing(nix::unistd::chroot("."), "changing the root")?;
     doing(std::env::set_current_dir("/"), "entering the new root")?;
-    special("tmpfs", "/tmp", Some("mode=1777"))?;
     special("tmpfs", "/run", Some("mode=0755"))?;
+    match has_word("bench.work") {
+        true => mount_work(warnings)?,
+        false => special("tmpfs", "/tmp", Some("mode=1777"))?,
+    }
     special("devpts", "/dev/pts", Some("mode=0620,ptmxmode=0666"))?;
     special("tmpfs", "/dev/shm", Some("mode=1777"))?;
     if let Err(e) = special("cgroup2", "/sys/fs/cgroup", None) {

@@ -115,14 +115,21 @@ fn appear(path: &Path, make: impl FnOnce(&Path) -> Result<(), ImageError>) -> Re
 /// An ext4 image of the tree, without root and without a loop mount.
 fn write_root(path: &Path, tree: &ToolsTree) -> Result<(), ImageError> {
     let mebibytes = size(&tree.path)? * 11 / 10 / (1 << 20) + 16;
-    // One block size and seeds of our own: the same tree gives the same file system.
+    write_ext4(path, &tree.path, mebibytes << 20, false)
+}
+
+/// An ext4 file system of `size_bytes` in a new file, with all that a folder holds, without a loop mount. The same content gives the
+/// same file system, and nothing is left to be initialised when it is mounted.
+pub fn write_ext4(path: &Path, content: &Path, size_bytes: u64, journal: bool) -> Result<(), ImageError> {
+    // One block size and seeds of our own.
     let fixed = "00000000-0000-4000-8000-000000000001";
     run(program("mke2fs")
-        .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-O", "^has_journal", "-U", fixed])
-        .args(["-E", &format!("root_owner=0:0,hash_seed={fixed}"), "-d"])
-        .arg(&tree.path)
+        .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-U", fixed])
+        .args(["-O", if journal { "has_journal" } else { "^has_journal" }])
+        .args(["-E", &format!("root_owner=0:0,hash_seed={fixed},lazy_itable_init=0,lazy_journal_init=0"), "-d"])
+        .arg(content)
         .arg(path)
-        .arg(format!("{mebibytes}M")))
+        .arg(format!("{}k", size_bytes >> 10)))
     .map(drop)
 }
 

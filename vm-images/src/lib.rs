@@ -21,8 +21,12 @@ mod tools;
 pub use accelerator::{KvmVerdict, recall, remember};
 pub use boot::{BootError, Guest, LAST_WORDS};
 pub use cache::{CacheItem, list, remove, remove_half_made};
-pub use guest::{TARGET_IN_GUEST, TARGET_SCHEDULER, TARGET_STAT, guest_main, is_guest_init};
-pub use image::{Image, agent_executable};
+pub use closure::{SEARCH, is_executable, is_program, obstacle, search};
+pub use guest::{
+    MEMORY_IN_GUEST, TARGET_IN_GUEST, TARGET_SCHEDULER, TARGET_STAT, WORK_FILES, WORK_IN_GUEST, guest_main,
+    is_guest_init,
+};
+pub use image::{Image, agent_executable, write_ext4};
 pub use kernel::check_kernel;
 pub use programs::{PROGRAMS, Program};
 pub use qemu::{Accelerator, Config, Disk, Sockets, TARGET_NODE, Tap, argv, detect_aio};

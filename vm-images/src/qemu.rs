@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::guest::{MARK, PORT, ROOT_SERIAL, TARGET_SERIAL};
+use crate::guest::{MARK, PORT, ROOT_SERIAL, TARGET_SERIAL, WORK_SERIAL};
 use crate::image::Image;
 
 /// QEMU's name of the target's block node.
@@ -29,7 +29,7 @@ impl std::fmt::Display for Accelerator {
     }
 }
 
-/// The target as a disk of the guest.
+/// The target, or what commands work in, as a disk of the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
     /// File or block device of the host.
@@ -44,6 +44,13 @@ pub struct Disk {
     pub aio: String,
     /// A thread of its own for its I/O.
     pub iothread: bool,
+}
+
+impl Disk {
+    /// True when its cache mode goes past the host's page cache.
+    pub fn is_direct(&self) -> bool {
+        matches!(self.cache.as_str(), "none" | "directsync")
+    }
 }
 
 impl std::fmt::Display for Disk {
@@ -77,6 +84,8 @@ pub struct Config {
     pub image: Image,
     /// The storage under test.
     pub target: Option<Disk>,
+    /// The ext4 image that commands work in.
+    pub work: Option<Disk>,
     /// Its network card.
     pub network: Option<Tap>,
     /// The host's `mitigations=`, for the guest's kernel.
@@ -151,18 +160,18 @@ pub fn argv(config: &Config) -> Vec<String> {
     let root = json!({"driver": "raw", "file": root, "node-name": "root", "read-only": true});
     option("blockdev", json_argument(&root));
     option("device", format!("virtio-blk-pci,drive=root,serial={ROOT_SERIAL},addr=0x4"));
-    if let Some(disk) = &config.target {
+    let disks = [(&config.target, TARGET_NODE, TARGET_SERIAL, "0x5"), (&config.work, WORK_SERIAL, WORK_SERIAL, "0x7")];
+    let disks = disks.into_iter().filter_map(|(disk, node, serial, slot)| Some((disk.as_ref()?, node, serial, slot)));
+    if disks.clone().any(|(disk, ..)| disk.iothread) {
+        option("object", "iothread,id=io".into());
+    }
+    for (disk, node, serial, slot) in disks {
         let iothread = if disk.iothread { ",iothread=io" } else { "" };
-        if disk.iothread {
-            option("object", "iothread,id=io".into());
-        }
-        option("blockdev", json_argument(&target(disk)));
+        option("blockdev", json_argument(&blockdev(disk, node)));
         let write_cache = if matches!(disk.cache.as_str(), "directsync" | "writethrough") { "off" } else { "on" };
         option(
             "device",
-            format!(
-                "virtio-blk-pci,drive={TARGET_NODE},serial={TARGET_SERIAL},addr=0x5,write-cache={write_cache}{iothread}"
-            ),
+            format!("virtio-blk-pci,drive={node},serial={serial},addr={slot},write-cache={write_cache}{iothread}"),
         );
     }
     if let Some(tap) = &config.network {
@@ -191,25 +200,28 @@ fn command_line(config: &Config) -> String {
     if config.target.is_some() {
         words.push("bench.target");
     }
+    if config.work.is_some() {
+        words.push("bench.work");
+    }
     let mitigations = config.mitigations.as_ref().map(|value| format!("mitigations={value}"));
     words.into_iter().map(str::to_owned).chain(mitigations).collect::<Vec<_>>().join(" ")
 }
 
-/// The target's block device: raw, and with the flags that QEMU's cache modes stand for (qemu-block-drivers(7)).
-fn target(disk: &Disk) -> Value {
-    let direct = matches!(disk.cache.as_str(), "none" | "directsync");
+/// A disk's block device: raw, and with the flags that QEMU's cache modes stand for (qemu-block-drivers(7)).
+fn blockdev(disk: &Disk, node: &str) -> Value {
+    let direct = disk.is_direct();
     let no_flush = disk.cache == "unsafe";
     let cache = json!({"direct": direct, "no-flush": no_flush});
     let file = json!({
         "driver": if disk.is_device { "host_device" } else { "file" },
         "filename": disk.path,
-        "node-name": "target-file",
+        "node-name": format!("{node}-file"),
         "aio": disk.aio,
         "cache": cache,
         // Several guests of one block hold it open; the plan lets only one of them work.
         "locking": "off",
     });
-    json!({"driver": "raw", "node-name": TARGET_NODE, "size": disk.size_bytes, "cache": cache, "file": file})
+    json!({"driver": "raw", "node-name": node, "size": disk.size_bytes, "cache": cache, "file": file})
 }
 
 /// `io_uring` where this QEMU and this kernel have it, else `native`: found out by opening a file so, QEMU's own.
@@ -267,6 +279,7 @@ mod tests {
                 aio: "io_uring".into(),
                 iothread: true,
             }),
+            work: None,
             network: None,
             mitigations: Some("off".into()),
             runtime_dir: "/run/bench,1".into(),
@@ -301,6 +314,8 @@ mod tests {
         );
         golden("no-target.argv", &Config { target: None, ..config() });
         let tap = Tap { name: "port0".into(), vhost: true };
+        let work = Disk { path: "/srv/a,b/work".into(), ..config().target.unwrap() };
+        golden("work.argv", &Config { target: None, work: Some(work), ..config() });
         golden("network.argv", &Config { target: None, network: Some(tap), ..config() });
     }
 

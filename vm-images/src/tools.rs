@@ -50,9 +50,16 @@ struct Manifest {
 }
 
 impl ToolsTree {
-    /// The tree of these programs (absolute paths; folders are taken whole), from the cache where it is still right.
-    pub fn build(cache: &Path, programs: &[PathBuf], check: Check) -> Result<ToolsTree, ImageError> {
-        let names: Vec<_> = programs.iter().map(|program| program.display().to_string()).collect();
+    /// The tree of these programs (absolute paths; folders are taken whole), from the cache where it is still right. `points`: empty
+    /// files, which others are mounted on.
+    pub fn build(
+        cache: &Path,
+        programs: &[PathBuf],
+        points: &[PathBuf],
+        check: Check,
+    ) -> Result<ToolsTree, ImageError> {
+        let names = programs.iter().map(|program| program.display().to_string());
+        let names: Vec<_> = names.chain(points.iter().map(|point| format!("point {}", point.display()))).collect();
         let home = cache.join(format!("tree-{}", &hex(&Sha256::digest(names.join("\n")))[..16]));
         if let Some(tree) = cached(&home, check) {
             return Ok(tree);
@@ -65,6 +72,7 @@ impl ToolsTree {
         let new = crate::cache::half_made(cache)?;
         let root = new.path().join("root");
         let sources = fill(&root, programs)?;
+        points.iter().try_for_each(|point| make_point(&root, point))?;
         let manifest = Manifest { digest: digest(&root)?, sources };
         let text = serde_json::to_vec(&manifest).unwrap_or_default();
         fs::write(new.path().join("manifest.json"), text).map_err(io("writing to", new.path()))?;
@@ -125,6 +133,17 @@ fn copy(file: &Path, root: &Path) -> Result<(), ImageError> {
     fs::copy(file, target.join(name)).map(drop).map_err(io("copying into the tools tree", file))
 }
 
+/// An empty file, unless there is something of this name.
+fn make_point(root: &Path, point: &Path) -> Result<(), ImageError> {
+    let path = root.join(point.strip_prefix("/").unwrap_or(point));
+    let folder = path.parent().unwrap_or(root);
+    fs::create_dir_all(folder).map_err(io("creating", folder))?;
+    match fs::File::create_new(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(io("creating", &path)(e)),
+        _ => Ok(()),
+    }
+}
+
 /// A link for each applet that is not there as a program of its own.
 fn applets(busybox: &Path, root: &Path) -> Result<(), ImageError> {
     let list = run(Command::new(busybox).arg("--list"))?;
@@ -183,12 +202,12 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let program = PathBuf::from("/bin/true");
         let programs = std::slice::from_ref(&program);
-        let first = ToolsTree::build(cache.path(), programs, Check::Content).unwrap();
+        let first = ToolsTree::build(cache.path(), programs, &[], Check::Content).unwrap();
         let inside = first.path.join(fs::canonicalize("/bin").unwrap().strip_prefix("/").unwrap()).join("true");
         assert_eq!(fs::read(&inside).unwrap(), fs::read(&program).unwrap());
-        assert_eq!(ToolsTree::build(cache.path(), programs, Check::Sources).unwrap(), first);
+        assert_eq!(ToolsTree::build(cache.path(), programs, &[], Check::Sources).unwrap(), first);
         fs::write(&inside, "something else").unwrap();
-        let again = ToolsTree::build(cache.path(), programs, Check::Content).unwrap();
+        let again = ToolsTree::build(cache.path(), programs, &[], Check::Content).unwrap();
         assert_eq!(again.digest, first.digest);
         assert_eq!(fs::read(&inside).unwrap(), fs::read(&program).unwrap(), "the damaged tree was replaced");
         for place in ["proc", "sys", "dev", "tmp", "bench", "target"] {

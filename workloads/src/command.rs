@@ -6,13 +6,24 @@ use bench_agent::{Job, JobOutput};
 
 use crate::workload::{Measured, Place, exit_status, last_words};
 
+/// The file system that commands work in, wherever they are executed: their temporary files lie on it, and so does their folder.
+pub const WORK_FILE_SYSTEM: &str = "/tmp";
+/// Where commands start, with nothing in it but the files that they bring along.
+pub const WORK_FOLDER: &str = "/tmp/work";
+
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Command {
     pub(crate) argv: Vec<String>,
+    /// Path of the program inside; what `argv` says where it is not known yet.
+    pub(crate) program: Option<String>,
 }
 
 impl Command {
+    pub(crate) fn new(argv: Vec<String>) -> Command {
+        Command { argv, program: None }
+    }
+
     /// From the program's own name.
     pub(crate) fn name(&self) -> String {
         let program = self.argv.first().map_or("", |program| program.rsplit('/').next().unwrap_or(program));
@@ -27,18 +38,41 @@ impl Command {
     }
 
     pub(crate) fn job(&self, place: &Place) -> Job {
-        let env = [("PATH", place.path_env.as_str()), ("LC_ALL", "C"), ("HOME", "/")];
+        let env = [
+            ("PATH", place.path_env.as_str()),
+            ("LC_ALL", "C"),
+            ("HOME", WORK_FOLDER),
+            ("TMPDIR", WORK_FILE_SYSTEM),
+            ("BENCH_WORK", WORK_FOLDER),
+        ];
+        let program = self.program.iter().chain(&self.argv).next().cloned();
         Job {
-            argv: self.argv.clone(),
+            argv: program.into_iter().chain(self.argv.iter().skip(1).cloned()).collect(),
+            cwd: Some(WORK_FOLDER.to_owned()),
             env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
             ..Job::default()
         }
     }
 
+    /// What to do where the command may have missed a file: its words say so, or one of its arguments holds a path.
+    fn hint(&self, output: &JobOutput) -> &'static str {
+        let said = last_words(output);
+        let misses =
+            |text: &str| ["No such file", "not found", "cannot open", "can't open"].iter().any(|w| text.contains(w));
+        let is_missing = matches!(output.status, bench_agent::JobStatus::NotStarted { errno: 2, .. });
+        match is_missing || misses(&said) {
+            true => {
+                " (files that are arguments of their own come along; folders, and files that are named inside of another argument, \
+                 do with --with PATH)"
+            }
+            false => "",
+        }
+    }
+
     pub(crate) fn measure(&self, output: &JobOutput) -> Result<Measured, String> {
-        let status = exit_status(output)?;
+        let status = exit_status(output).map_err(|why| format!("{why}{}", self.hint(output)))?;
         if status != 0 {
-            return Err(format!("it exited with status {status}: {}", last_words(output)));
+            return Err(format!("it exited with status {status}: {}{}", last_words(output), self.hint(output)));
         }
         let mut measured = Measured::default();
         let usage = &output.rusage;
@@ -74,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_name_comes_from_the_program() {
-        let name = |program: &str| Command { argv: vec![program.to_owned()] }.name();
+        let name = |program: &str| Command::new(vec![program.to_owned()]).name();
         assert_eq!(name("/usr/bin/sort"), "sort");
         assert_eq!(name("My Prog.sh"), "my-prog-sh");
         assert_eq!(name("///"), "command");
@@ -82,10 +116,32 @@ mod tests {
 
     #[test]
     fn a_command_that_fails_is_a_failed_trial() {
-        let command = Command { argv: vec!["false".into()] };
+        let command = Command::new(vec!["false".into()]);
         let measured = command.measure(&output(JobStatus::Exited(0))).unwrap();
         assert_eq!(measured.measurements.iter().map(|m| m.value).collect::<Vec<_>>(), [4_000.0, 11.0, 7.0]);
         assert!(command.measure(&output(JobStatus::Exited(3))).unwrap_err().contains("last words"));
         assert!(command.measure(&output(JobStatus::Signaled(9))).unwrap_err().contains("signal 9"));
+    }
+
+    #[test]
+    fn a_command_that_misses_a_file_is_told_how_to_bring_it() {
+        let command = Command::new(vec!["cat".into()]);
+        let missing =
+            JobOutput { stderr: "cat: x: No such file or directory\n".into(), ..output(JobStatus::Exited(1)) };
+        assert!(command.measure(&missing).unwrap_err().contains("--with"));
+        assert!(!command.measure(&output(JobStatus::Exited(1))).unwrap_err().contains("--with"));
+    }
+
+    #[test]
+    fn a_command_starts_in_its_folder_as_the_program_that_was_found() {
+        let place =
+            Place { target: None, size_bytes: 0, fio: String::new(), path_env: "/usr/bin:/bin".into(), network: None };
+        let mut command = Command::new(vec!["sort".into(), "x".into()]);
+        assert_eq!(command.job(&place).argv, ["sort", "x"]);
+        command.program = Some("/usr/bin/sort".into());
+        let job = command.job(&place);
+        assert_eq!((job.argv.join(" ").as_str(), job.cwd.as_deref()), ("/usr/bin/sort x", Some(WORK_FOLDER)));
+        let value = |name: &str| job.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        assert_eq!(["BENCH_WORK", "TMPDIR", "HOME"].map(value), [Some("/tmp/work"), Some("/tmp"), Some("/tmp/work")]);
     }
 }

@@ -16,6 +16,7 @@ mod target;
 mod workload;
 
 pub use bench_results::quantity::{parse_duration, parse_size};
+pub use command::{WORK_FILE_SYSTEM, WORK_FOLDER};
 pub use environment::{EnvironmentDefinition, EnvironmentError};
 pub use network::{Network, Server};
 pub use suite::{Suite, SuiteError};

@@ -350,7 +350,7 @@ fn command(entry: &WorkloadEntry) -> Result<Command, Wrong> {
     entry.only("command", &["argv"])?;
     let argv = needed(entry, &entry.argv, "argv")?;
     match argv.get_ref().first() {
-        Some(program) if !program.is_empty() => Ok(Command { argv: argv.get_ref().clone() }),
+        Some(program) if !program.is_empty() => Ok(Command::new(argv.get_ref().clone())),
         _ => Err(wrong(argv, "argv needs at least the program")),
     }
 }

@@ -145,7 +145,7 @@ impl Measured {
 impl Workload {
     /// The user's own command, measured as it is.
     pub fn command(argv: Vec<String>) -> Workload {
-        let command = Command { argv };
+        let command = Command::new(argv);
         Workload {
             name: command.name(),
             title: command.argv.join(" "),
@@ -162,6 +162,21 @@ impl Workload {
     /// True when it drives the target.
     pub fn needs_target(&self) -> bool {
         matches!(self.kind, Kind::Fio(_))
+    }
+
+    /// Program and arguments, of a command.
+    pub fn argv(&self) -> Option<&[String]> {
+        match &self.kind {
+            Kind::Command(command) => Some(&command.argv),
+            Kind::Fio(_) | Kind::Stream(_) | Kind::Exchange(_) => None,
+        }
+    }
+
+    /// Say where the program of a command is inside.
+    pub fn set_program(&mut self, path: String) {
+        if let Kind::Command(command) = &mut self.kind {
+            command.program = Some(path);
+        }
     }
 
     /// True when it needs a peer.

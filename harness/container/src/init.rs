@@ -91,7 +91,15 @@ fn become_program(spec: &Spec) -> Result<i32, Failure> {
         join(&group.join("cgroup.procs"))?;
     }
     leave_affinity(spec)?;
+    mount_work(spec)?;
     execute(spec)
+}
+
+/// Mounts of this process and its children alone. For a user namespace as well they are made out here: it may mount no disk.
+fn mount_work(spec: &Spec) -> Result<(), Failure> {
+    let Some(work) = &spec.work else { return Ok(()) };
+    sys::unshare(Namespace::Mount.flag()).doing("making a mount namespace")?;
+    mounts::mount_work(work)
 }
 
 /// Enter the network namespace that somebody else made; all that is started from here on is in it.
@@ -149,6 +157,7 @@ fn unified(spec: &Spec) -> Option<&PathBuf> {
 fn contain(spec: &Spec) -> Result<i32, Failure> {
     die_with_parent(spec)?;
     enter_network(spec)?;
+    mount_work(spec)?;
     if spec.namespaces.contains(&Namespace::Time) {
         make_time(spec.time_offset_s)?;
     }

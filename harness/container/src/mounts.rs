@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
 
 use crate::init::{Doing, Failure};
-use crate::spec::{Bind, Namespace, Root};
+use crate::spec::{Bind, Namespace, Root, Work};
 
 /// Files and folders that Docker hides ...
 const MASKED: [&str; 12] = [
@@ -71,6 +72,9 @@ impl<'a> Sources<'a> {
         let place = self.ground()?;
         std::env::set_current_dir(&place).doing(format!("entering {}", place.display()))?;
         mount_special(namespaces, self.sys.as_ref())?;
+        if !self.root.binds.iter().any(|bind| bind.target == Path::new("/tmp")) {
+            special("tmpfs", "tmp", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=1777")?;
+        }
         make_devices(&self.devices)?;
         for (bind, source) in self.root.binds.iter().zip(&self.binds) {
             attach(bind, source)?;
@@ -111,6 +115,26 @@ impl<'a> Sources<'a> {
         }
         Ok(place)
     }
+}
+
+/// Mount what the program works in, in this mount namespace. What the host unmounts goes here as well; nothing goes to the host.
+pub(crate) fn mount_work(work: &Work) -> Result<(), Failure> {
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE).doing("keeping mounts to ourselves")?;
+    let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let (kind, flags) = match work.source.is_dir() {
+        true => (NONE, MsFlags::MS_BIND),
+        false => (Some("ext4"), quiet),
+    };
+    let doing = |from: &Path, to: &Path| format!("mounting {} on {}", from.display(), to.display());
+    let bind = |Bind { source, target, .. }: &Bind| {
+        mount(Some(source), target, NONE, MsFlags::MS_BIND, NONE).doing(doing(source, target))
+    };
+    work.kept.iter().try_for_each(bind)?;
+    mount(Some(&work.source), &work.target, kind, flags, NONE).doing(doing(&work.source, &work.target))?;
+    remount(&work.target, quiet).doing(doing(&work.source, &work.target))?;
+    let open = fs::Permissions::from_mode(0o1777);
+    fs::set_permissions(&work.target, open).doing(format!("opening {} up", work.target.display()))?;
+    work.files.iter().try_for_each(bind)
 }
 
 /// Make an empty folder or file to mount on, and the folders above it, without ever leaving the root.
@@ -237,7 +261,7 @@ fn mount_special(namespaces: &BTreeSet<Namespace>, host_sys: Option<&OwnedFd>) -
     if namespaces.contains(&Namespace::Ipc) {
         special("mqueue", "dev/mqueue", quiet, "")?;
     }
-    special("tmpfs", "tmp", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=1777")
+    Ok(())
 }
 
 /// Nodes of our own; in a user namespace, where none can be made, the host's. These are read-only, which keeps their mode and

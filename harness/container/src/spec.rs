@@ -115,6 +115,20 @@ pub struct Root {
     pub binds: Vec<Bind>,
 }
 
+/// A file system that only the program and its children see, over a folder of the host: it goes with them. The host's own mounts stay
+/// as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// A block device with an ext4 file system, or a folder.
+    pub source: PathBuf,
+    /// The folder that it covers. With a new root it is seen inside by a [`Bind`] of it.
+    pub target: PathBuf,
+    /// Files of the host that are bound to other places before, since this covers the folder that they are in.
+    pub kept: Vec<Bind>,
+    /// Files in it that cover files of the host; only without a new root.
+    pub files: Vec<Bind>,
+}
+
 /// Ids of a user namespace: 0 to `count` inside are `first` and following outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserMap {
@@ -137,6 +151,8 @@ pub struct Spec {
     pub namespaces: BTreeSet<Namespace>,
     /// New root; with it come Docker's default capabilities and `no_new_privs`.
     pub root: Option<Root>,
+    /// A file system of its own to work in.
+    pub work: Option<Work>,
     /// Capabilities besides Docker's default, by name: `SYS_TIME`.
     pub capabilities: Vec<String>,
     /// Host name inside ([`Namespace::Uts`]).

@@ -234,6 +234,7 @@ fn spec(args: &RunArgs) -> Result<Spec> {
         cwd: Some(args.workdir.clone().unwrap_or_else(|| "/".to_owned())),
         namespaces,
         root: Some(Root { tree, binds }),
+        work: None,
         capabilities: args.cap_add.clone(),
         hostname: Some(args.hostname.clone()),
         time_offset_s: args.time_offset.unwrap_or(0.0).round() as i64,

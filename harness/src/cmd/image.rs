@@ -33,7 +33,7 @@ pub fn run(command: &ImageCommand) -> Result<i32> {
     let cache = paths::cache_dir()?;
     match command {
         ImageCommand::Build { kernel, with } => {
-            let tree = tools::build(&absolute(with)?, Check::Content)?;
+            let tree = tools::build(&absolute(with)?, &[], Check::Content)?;
             output::print_line(&format!("tools tree  {}  {}", &tree.digest[..12], tree.path.display()))?;
             let image = build(&tree, kernel.as_deref())?;
             output::print_line(&format!("guest image {}  kernel {}", &image.digest[..12], image.kernel_release))?;

@@ -75,12 +75,20 @@ pub async fn start(setting: &Setting, ground: &Ground<'_>, options: &Options) ->
         let source = PathBuf::from(&target.target.path);
         binds.push(Bind { source, target: PathBuf::from(TARGET), read_only: false });
     }
+    let mut scratch = "/tmp";
+    let mut work = None;
+    if let (Some(plan), Some(made)) = (&setting.work, &ground.work) {
+        let (mounted, of_work) = plan.in_container(made, &ground.folder.join("work"))?;
+        binds.extend(of_work);
+        (scratch, work) = (bench_vm::MEMORY_IN_GUEST, Some(mounted));
+    }
     let is_alone = ground.network.is_none();
     let spec = Spec {
-        argv: [BENCH, "agent", "--scratch", "/tmp"].map(str::to_owned).to_vec(),
+        argv: [BENCH, "agent", "--scratch", scratch].map(str::to_owned).to_vec(),
         // A namespace of the lab is entered, not made.
         namespaces: options.namespaces().into_iter().filter(|kind| *kind != Namespace::Net || is_alone).collect(),
         root: Some(Root { tree: setting.tree.path.clone(), binds }),
+        work,
         hostname: Some("container".to_owned()),
         user_map: options.user.then_some(HOST_IDS),
         parent_death_signal: true,

@@ -4,21 +4,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bench_agent::{Job, JobStatus, printable};
 use bench_container::Limits;
 use bench_results::record::{self, Accelerator, Kind};
-use bench_vm::{Config, Disk, KvmVerdict, Sources, Tap};
+use bench_vm::{Config, Disk, Sources, Tap};
 use bench_workloads::{EnvironmentDefinition, Network, Place};
 
 use super::instance::{Instance, Setting};
-use super::{container, vm};
+use super::work::WorkPlan;
+use super::{accelerator, container, vm};
+use crate::host::target::Checked;
 use crate::host::{cpus, fingerprint, packages};
 use crate::netlab::{self, Interface, Route, User};
-use crate::{output, paths};
+use crate::output;
 
 /// `PATH` of the user's own commands, alike everywhere.
-pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const PATH: &str = bench_vm::SEARCH;
 
 /// How to start it.
 #[derive(Debug, Clone)]
@@ -125,6 +127,7 @@ impl Environment {
             definition: self.definition.to_string(),
             accelerator: self.accelerator(),
             accelerator_note: self.accelerator_note.clone(),
+            work: setting.work.as_ref().map(|plan| plan.record(self.work_disk())),
             own_rates_per_s: BTreeMap::new(),
             sameness: self.sameness(instance, setting).await?,
         })
@@ -150,6 +153,9 @@ impl Environment {
         for (tool, inside, outside) in self.tools(setting) {
             rows.insert(format!("{tool} sha256"), same_file(instance, &inside, &outside).await?);
         }
+        if let Some(plan) = &setting.work {
+            rows.extend(plan.programs(instance).await?);
+        }
         if let Some(route) = self.route {
             self.network_rows(route, instance, setting, &mut rows).await?;
         }
@@ -158,7 +164,10 @@ impl Environment {
         row("cpus", format!("{} ({})", instance.greeting.cpus, cpus::format(&setting.cpus)));
         row("clock source", instance.greeting.clock_source.clone().unwrap_or_else(|| "unknown".into()));
         row("memory", self.memory(setting));
-        row("isolation", self.isolation());
+        row("isolation", self.isolation(setting));
+        if let Some(plan) = &setting.work {
+            row("work folder", plan.row(self.work_disk()));
+        }
         if setting.target.is_some() {
             row("storage path", self.storage_path(setting));
             row("I/O scheduler", self.scheduler(instance, setting).await?);
@@ -236,8 +245,9 @@ impl Environment {
         }
     }
 
-    fn isolation(&self) -> String {
+    fn isolation(&self, setting: &Setting) -> String {
         match &self.start {
+            Start::Native if setting.work.is_some() => "cgroup; mount namespace for the work folder".to_owned(),
             Start::Native => "cgroup only".to_owned(),
             Start::Container(options) => {
                 let names: Vec<_> = options.namespaces().iter().map(ToString::to_string).collect();
@@ -247,6 +257,14 @@ impl Environment {
                 )
             }
             Start::Vm(machine) => format!("its own kernel on QEMU ({})", machine.config.accelerator),
+        }
+    }
+
+    /// The disk that commands work on; only of guests.
+    fn work_disk(&self) -> Option<&Disk> {
+        match &self.start {
+            Start::Vm(machine) => machine.config.work.as_ref(),
+            Start::Native | Start::Container(_) => None,
         }
     }
 
@@ -283,6 +301,7 @@ fn sources(start: &Start, place: &Place, setting: &Setting) -> Result<Sources> {
     if setting.target.is_some() {
         programs.push(PathBuf::from(&place.fio));
     }
+    programs.extend(setting.work.iter().flat_map(WorkPlan::executed_in_place));
     programs.extend(place.network.iter().map(|network| PathBuf::from(&network.iperf3)));
     if let Start::Vm(machine) = start {
         programs.push(machine.config.qemu.clone());
@@ -301,7 +320,7 @@ fn sources(start: &Start, place: &Place, setting: &Setting) -> Result<Sources> {
 }
 
 /// The digest of a file inside, which must be that of the file outside.
-async fn same_file(instance: &mut Instance<'_>, inside: &str, outside: &str) -> Result<String> {
+pub async fn same_file(instance: &mut Instance<'_>, inside: &str, outside: &str) -> Result<String> {
     let found = instance.agent.digests(vec![inside.to_owned()]).await?.into_iter().next().flatten();
     let found = found.with_context(|| format!("{inside} cannot be read inside"))?;
     let expected = bench_agent::sha256(Path::new(outside)).with_context(|| format!("reading {outside}"))?;
@@ -375,23 +394,14 @@ async fn guest(
         output::bytes(setting.memory_bytes),
         output::bytes(least_bytes.next_multiple_of(1 << 20))
     );
-    let target = match &setting.target {
-        Some(checked) => {
-            let aio = match option("aio") {
-                Some(aio) => aio.to_owned(),
-                None => bench_vm::detect_aio(&qemu).to_owned(),
-            };
-            Some(Disk {
-                path: PathBuf::from(&checked.target.path),
-                is_device: checked.target.is_device,
-                cache: option("cache").unwrap_or("none").to_owned(),
-                aio,
-                iothread: option("iothread") != Some("no"),
-                size_bytes: checked.target.size_bytes,
-            })
-        }
-        None => None,
-    };
+    let has_disk = setting.target.is_some() || setting.work.is_some();
+    let disk = vm::disk(definition, &qemu, has_disk);
+    let target = setting.target.as_ref().map(|Checked { target, .. }| Disk {
+        path: PathBuf::from(&target.path),
+        is_device: target.is_device,
+        size_bytes: target.size_bytes,
+        ..disk.clone()
+    });
     let mut config = Config {
         qemu,
         accelerator: bench_vm::Accelerator::Kvm,
@@ -399,55 +409,11 @@ async fn guest(
         memory_bytes: setting.memory_bytes,
         image,
         target,
+        work: setting.work.as_ref().map(|plan| plan.disk(disk)),
         network: route.map(|_| Tap { name: netlab::PORT.to_owned(), vhost: netlab::has_vhost() }),
         mitigations: fingerprint::mitigations_option(),
         runtime_dir: PathBuf::new(),
     };
-    let note = choose_accelerator(option("accel").unwrap_or("auto"), &mut config, setting, patience).await?;
+    let note = accelerator::choose(option("accel").unwrap_or("auto"), &mut config, setting, patience).await?;
     Ok((config, note))
-}
-
-/// Leave KVM, or fall back to emulation; why, if that is not the best.
-async fn choose_accelerator(
-    asked: &str,
-    config: &mut Config,
-    setting: &Setting,
-    patience: Duration,
-) -> Result<Option<String>> {
-    if asked == "tcg" {
-        config.accelerator = bench_vm::Accelerator::Tcg;
-        return Ok(Some("emulation was asked for (accel=tcg)".to_owned()));
-    }
-    match (probe_kvm(config, setting, patience).await?, asked) {
-        (KvmVerdict::Boots, _) => Ok(None),
-        (why, "kvm") => bail!("{why}"),
-        (why, _) => {
-            config.accelerator = bench_vm::Accelerator::Tcg;
-            Ok(Some(why.to_string()))
-        }
-    }
-}
-
-/// Whether KVM boots a guest, by booting it; remembered for this kernel, QEMU and boot of the host. A guest that no accelerator
-/// would boot is an error: it says nothing about KVM.
-async fn probe_kvm(config: &Config, setting: &Setting, patience: Duration) -> Result<KvmVerdict> {
-    if let Some(verdict) = KvmVerdict::at_a_glance() {
-        return Ok(verdict);
-    }
-    let cache = paths::cache_dir()?;
-    if let Some(verdict) = bench_vm::recall(&cache, &config.qemu, patience) {
-        return Ok(verdict);
-    }
-    eprintln!("bench: booting a guest to see whether KVM works (at most {} s) ...", patience.as_secs());
-    let machine = vm::Machine { config: Config { target: None, network: None, ..config.clone() }, patience };
-    let verdict = match vm::boot(setting, &machine).await {
-        Ok(()) => KvmVerdict::Boots,
-        Err(e) => match e.downcast_ref::<bench_vm::BootError>().and_then(KvmVerdict::of_failure) {
-            Some(verdict) => verdict,
-            None => return Err(e).context("booting a guest to see whether KVM works"),
-        },
-    };
-    bench_vm::remember(&cache, &config.qemu, &verdict);
-    paths::give_cache_to_caller(&cache)?;
-    Ok(verdict)
 }

@@ -15,6 +15,7 @@ use super::agent_client::AgentClient;
 use super::environment::{Environment, PATH, Start};
 use super::peer::Peer;
 use super::process::Process;
+use super::work::{Work, WorkPlan};
 use super::{container, native, vm};
 use crate::host::target::Checked;
 use crate::ledger::{Change, ChangeId, Ledger};
@@ -41,6 +42,8 @@ pub struct Setting {
     pub tree: bench_vm::ToolsTree,
     /// The storage under test.
     pub target: Option<Checked>,
+    /// What commands work in; absent where none is executed.
+    pub work: Option<WorkPlan>,
     /// `bench` itself, which is the agent everywhere, without symbols.
     pub executable: PathBuf,
     /// Counts instances, for their names.
@@ -66,6 +69,8 @@ pub struct Ground<'a> {
     pub folder: PathBuf,
     /// The network namespace that its processes start in, where it is not the machine's.
     pub network: Option<PathBuf>,
+    /// What commands work in. It is undone when all processes have been killed.
+    pub work: Option<Work<'a>>,
 }
 
 impl<'a> Ground<'a> {
@@ -78,7 +83,9 @@ impl<'a> Ground<'a> {
         let made = Cgroup::create(name, limits).with_context(|| format!("creating the cgroup {name}"));
         let made = made.and_then(|cgroup| Ok((cgroup, ledger.create_folder(&folder)?)));
         match made {
-            Ok((cgroup, id)) => Ok(Ground { ledger, changes: vec![group, id], cgroup, folder, network: None }),
+            Ok((cgroup, id)) => {
+                Ok(Ground { ledger, changes: vec![group, id], cgroup, folder, network: None, work: None })
+            }
             Err(e) => {
                 ledger.undo(group)?;
                 Err(e)
@@ -148,7 +155,12 @@ pub struct Instance<'a> {
 impl<'a> Instance<'a> {
     /// Start an environment afresh.
     pub async fn start(environment: &Environment, setting: &'a Setting) -> Result<Instance<'a>> {
-        let mut ground = Ground::prepare(&setting.ledger, &setting.next_name(), &environment.limits(setting))?;
+        let name = setting.next_name();
+        // Before its group, so that it is undone after the group's processes were killed.
+        let work = setting.work.as_ref().map(|plan| plan.make(&setting.ledger, &name, environment.definition.kind));
+        let work = work.transpose().with_context(|| format!("making the work folder of `{}`", environment.name))?;
+        let mut ground = Ground::prepare(&setting.ledger, &name, &environment.limits(setting))?;
+        ground.work = work;
         let network = match environment.route {
             Some(route) => {
                 let lab = Lab::make(route, environment.lab_user(route))?;

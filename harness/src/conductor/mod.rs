@@ -1,5 +1,6 @@
 //! The conductor: from a plan to trials, block by block.
 
+mod accelerator;
 pub mod agent_client;
 mod container;
 pub mod environment;
@@ -16,6 +17,7 @@ mod repeats;
 mod settle;
 pub mod trial;
 pub mod vm;
+pub mod work;
 
 use std::path::{Path, PathBuf};
 
@@ -82,7 +84,9 @@ impl<'a> Conductor<'a> {
                 let mut counts = (round.attempt, 1);
                 let trial = loop {
                     let mut trial = self.execute(planned, counts, run, folder, &mut instances, &mut cost).await?;
-                    let Some(why) = repeats.why_again(&trial) else { break trial };
+                    // A command would find what it did the last time.
+                    let is_command = run.plan.workloads.iter().any(|w| w.name == planned.workload && w.is_command());
+                    let Some(why) = repeats.why_again(&trial).filter(|_| !is_command) else { break trial };
                     listener(Event::Note(format!("{} is executed again: {why}", planned.id)));
                     trial.superseded = true;
                     folder.append_trial(&trial)?;

@@ -17,6 +17,7 @@ use super::agent_client::ClockComparison;
 use super::environment::Environment;
 use super::evidence::{self, Look};
 use super::instance::{Instance, Setting};
+use super::work;
 use crate::host::sampler::{Sample, Sampler, Window, mean_frequency_percent};
 use crate::netlab::Counters;
 
@@ -105,6 +106,12 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
             trial.elapsed_ns = clock_ns() - began;
             trial.failure = Some(format!("{:#}", instance.explain(e).await));
         }
+    }
+    if subject.workload.argv().is_some()
+        && !broken
+        && let Err(e) = work::sync(instance).await
+    {
+        trial.invalid.push(format!("{e:#}"));
     }
     trial.failure = trial.failure.map(bounded);
     // An I/O that is still on its way would be the next trial's load: alike for all environments.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bench_container::Spec;
-use bench_vm::{BootError, Config, Guest, Sockets};
+use bench_vm::{BootError, Config, Disk, Guest, Sockets};
+use bench_workloads::EnvironmentDefinition;
 
 use super::agent_client::AgentClient;
 use super::instance::{Ground, Parts, Setting};
@@ -60,9 +61,25 @@ pub fn argv_file(folder: &Path) -> PathBuf {
     folder.join("qemu.argv")
 }
 
+/// How the guest of a definition does I/O on its disks, whichever they are.
+pub fn disk(definition: &EnvironmentDefinition, qemu: &Path, is_used: bool) -> Disk {
+    let option = |name: &str| definition.options.get(name).cloned();
+    let detect = || if is_used { bench_vm::detect_aio(qemu) } else { "native" };
+    Disk {
+        path: PathBuf::new(),
+        is_device: false,
+        size_bytes: 0,
+        cache: option("cache").unwrap_or_else(|| "none".to_owned()),
+        aio: option("aio").unwrap_or_else(|| detect().to_owned()),
+        iothread: option("iothread").as_deref() != Some("no"),
+    }
+}
+
 /// Boot a guest and wait for its agent.
 pub async fn start(setting: &Setting, ground: &Ground<'_>, machine: &Machine) -> Result<Parts> {
-    let config = Config { runtime_dir: ground.folder.clone(), ..machine.config.clone() };
+    let work = machine.config.work.as_ref().zip(ground.work.as_ref());
+    let work = work.map(|(disk, work)| Disk { path: work.source.clone(), ..disk.clone() });
+    let config = Config { runtime_dir: ground.folder.clone(), work, ..machine.config.clone() };
     let argv = bench_vm::argv(&config);
     let file = argv_file(&ground.folder);
     std::fs::write(&file, argv.join("\n") + "\n").with_context(|| format!("writing {}", file.display()))?;

@@ -174,21 +174,69 @@ impl Sectors {
     }
 }
 
+/// What holds a folder or a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Its type.
+    kind: FsType,
+    /// The one disk beneath it, where there is one.
+    disk: Option<Disk>,
+    /// True when it is memory.
+    pub is_memory: bool,
+    free_bytes: u64,
+}
+
+impl std::fmt::Display for FileSystem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let on = match (&self.disk, self.is_memory) {
+            (_, true) => " (memory, not storage)".to_owned(),
+            (Some(disk), false) => format!(" ({})", disk.name),
+            (None, false) => String::new(),
+        };
+        write!(f, "{}{on}", file_system_name(self.kind))
+    }
+}
+
+impl FileSystem {
+    /// Of an existing path.
+    pub fn of(path: &Path) -> Result<FileSystem> {
+        let stat = statfs(path).with_context(|| format!("asking for the file system of {}", path.display()))?;
+        let kind = stat.filesystem_type();
+        Ok(FileSystem {
+            kind,
+            disk: Disk::beneath(path),
+            is_memory: named(MEMORY, kind).is_some(),
+            free_bytes: stat.blocks_available() * stat.block_size() as u64,
+        })
+    }
+
+    /// Bytes of the disk's logical blocks; 0 where there is no disk that says so.
+    pub fn block_bytes(&self) -> u32 {
+        let text = self.disk.as_ref().and_then(|disk| disk.attribute("queue/logical_block_size"));
+        text.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// Refuse too little space.
+    pub fn check_space(&self, needed_bytes: u64) -> Result<()> {
+        ensure!(
+            self.free_bytes >= needed_bytes.saturating_add(RESERVE_BYTES),
+            "{} MiB are free, and {} MiB are needed ({} MiB of it as a reserve); free some, or give a smaller --size",
+            self.free_bytes >> 20,
+            needed_bytes.saturating_add(RESERVE_BYTES) >> 20,
+            RESERVE_BYTES >> 20
+        );
+        Ok(())
+    }
+}
+
 /// Refuse memory and too little space; warn of copy-on-write.
 fn check_file_system(path: &Path, needed_bytes: u64) -> Result<Vec<String>> {
-    let stat = statfs(path).with_context(|| format!("asking for the file system of {}", path.display()))?;
-    let kind = stat.filesystem_type();
+    let file_system = FileSystem::of(path)?;
+    let kind = file_system.kind;
     if let Some(name) = named(MEMORY, kind) {
         bail!("its file system is {name}, which is memory, not storage; give --out or --target on a disk");
     }
-    let free = stat.blocks_available() * stat.block_size() as u64;
-    ensure!(
-        free >= needed_bytes + RESERVE_BYTES,
-        "{} MiB are free, and {} MiB are needed (the target and {} MiB of reserve); free some, or give a smaller --size",
-        free >> 20,
-        (needed_bytes + RESERVE_BYTES) >> 20,
-        RESERVE_BYTES >> 20
-    );
+    file_system.check_space(needed_bytes)?;
     Ok(named(COPY_ON_WRITE, kind)
         .map(|name| {
             format!(

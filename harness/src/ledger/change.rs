@@ -24,6 +24,15 @@ pub enum Change {
         /// Which file, once it exists.
         identity: Option<Identity>,
     },
+    /// A loop device on a file of ours. Undone: what stands on this very file is detached, whatever its number.
+    LoopDevice {
+        /// Absolute path of the file, without links.
+        image: PathBuf,
+        /// Number of its file system, as stat(2) has it.
+        device: u64,
+        /// Its number there, which is nobody else's while a device stands on it.
+        inode: u64,
+    },
     /// A folder of ours in memory or beside a run; its name holds random digits. Undone: removed with all it holds.
     Folder {
         /// Absolute path.
@@ -55,12 +64,13 @@ impl std::fmt::Display for Change {
             }
             Change::File { path, .. } => write!(f, "file {}", path.display()),
             Change::Folder { path } => write!(f, "folder {}", path.display()),
+            Change::LoopDevice { image, .. } => write!(f, "loop device on {}", image.display()),
         }
     }
 }
 
 impl Change {
-    /// True for what may still be there after a power cut. Groups are the kernel's.
+    /// True for what may still be there after a power cut. Groups and loop devices are the kernel's.
     pub(super) fn outlives_power(&self) -> bool {
         matches!(self, Change::File { .. } | Change::Folder { .. })
     }
@@ -77,6 +87,9 @@ impl Change {
                 // Gone already, or another file by now: not ours.
                 _ => Ok(()),
             },
+            Change::LoopDevice { image, device, inode } => {
+                bench_container::detach(image, (*device, *inode)).with_context(|| format!("detaching the {self}"))
+            }
             Change::Folder { path } => match fs::remove_dir_all(path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                     Err(e).with_context(|| format!("removing {}", path.display()))

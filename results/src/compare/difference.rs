@@ -188,6 +188,9 @@ fn facts(run: &Run) -> BTreeMap<(Aspect, String), String> {
     put(Aspect::Limits, "limits.memory_bytes".into(), run.limits.memory_bytes.to_string());
     for environment in &run.environments {
         put(Aspect::Environment, environment.name.clone(), environment.definition.clone());
+        if let Some(work) = &environment.work {
+            put(Aspect::Device, format!("work folder of {}", environment.name), work.to_string());
+        }
         if environment.accelerator.is_some() {
             put(Aspect::Accelerator, environment.name.clone(), accelerator(environment));
         }

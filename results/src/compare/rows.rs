@@ -237,6 +237,24 @@ impl<'a> Case<'a> {
         runs.find_map(|record| host::why_not_judged(&record.run))
     }
 
+    /// Why a command's two sides are not comparable within one run: in each, they must work on the same storage.
+    fn other_storage(&self, row: &Judged) -> Option<String> {
+        if row.quantity == Quantity::Absolute {
+            return None;
+        }
+        let runs = self.sides.base_runs().iter().chain(self.sides.new_runs()).map(|record| &record.run);
+        let mut found = runs.filter_map(|run| {
+            let environment = |name: &str| run.environments.iter().find(|environment| environment.name == name);
+            let divided_by = match self.sides {
+                Sides::Environments { base, .. } => base,
+                Sides::Runs { .. } => &run.plan.reference,
+            };
+            let workload = run.plan.workloads.iter().find(|workload| workload.name == row.workload)?;
+            crate::work::other_storage(workload, environment(&row.environment)?, environment(divided_by)?)
+        });
+        found.next()
+    }
+
     /// Why nothing can be tested.
     fn why_not(&self, row: &Judged, sample: &Sample) -> Option<String> {
         if let Some(why) = self.on_emulated_machine() {
@@ -244,6 +262,9 @@ impl<'a> Case<'a> {
         }
         if row.emulated {
             return Some("emulated: says nothing about KVM".to_owned());
+        }
+        if let Some(why) = self.other_storage(row) {
+            return Some(why);
         }
         if let Some(profile) = self.profiles().find(|profile| !profile.verdicts) {
             return Some(format!("the profile `{}` gives no verdicts", profile.name));

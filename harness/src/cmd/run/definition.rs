@@ -7,7 +7,9 @@ use bench_results::record::{self, Plan, Profile, Run};
 use bench_workloads::{EnvironmentDefinition, Suite, Workload};
 
 use super::RunArgs;
+use super::along::Along;
 use crate::conductor::plan::{self, Planned};
+use crate::conductor::work;
 use crate::host;
 
 /// What is to be measured.
@@ -20,6 +22,8 @@ pub struct Definition {
     pub environments: Vec<EnvironmentDefinition>,
     /// True when the user named the environments: one that cannot be had is an error then.
     pub named: bool,
+    /// What commands bring along into every environment.
+    pub along: Along,
     /// True when a target is needed.
     pub needs_target: bool,
     profile: Profile,
@@ -28,7 +32,7 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// From the arguments; nothing on the machine is looked at but suite files.
+    /// From the arguments; nothing on the machine is looked at but suite files, and what commands need.
     pub fn resolve(args: &RunArgs) -> Result<Definition> {
         let suites = args.suite.iter().map(|name| suite(name)).collect::<Result<Vec<_>>>()?;
         let profile = profile(&suites, args)?;
@@ -36,12 +40,18 @@ impl Definition {
         let mut environments = if named { args.env.clone() } else { environments(&suites)? };
         let reference = reference(&mut environments, args.reference.as_deref())?;
         let control = add_control(&mut environments, &reference, &profile, args.no_control);
-        let workloads = workloads(&suites, args, &environments, control.as_deref())?;
+        for with in &args.with {
+            ensure!(with.exists(), "--with {}: there is no such file", with.display());
+        }
+        let mut workloads = workloads(&suites, args, &environments, control.as_deref())?;
+        let only_native = environments.iter().all(|environment| environment.kind == record::Kind::Native);
+        let along = Along::of(&mut workloads, &args.with, only_native)?;
         let names: Vec<_> = suites.iter().map(|suite| suite.name.as_str()).collect();
         Ok(Definition {
             suite: if args.command.is_empty() { names.join(",") } else { "command".to_owned() },
             needs_target: workloads.iter().any(|planned| planned.workload.needs_target()),
             workloads,
+            along,
             environments,
             named,
             profile,
@@ -125,7 +135,8 @@ fn profile(suites: &[Suite], args: &RunArgs) -> Result<Profile> {
     }
     profile.blocks = args.blocks.unwrap_or(profile.blocks);
     profile.margin = args.margin.unwrap_or(profile.margin);
-    profile.size_bytes = args.size.unwrap_or(profile.size_bytes);
+    let size_bytes = if args.command.is_empty() { profile.size_bytes } else { work::SIZE_BYTES };
+    profile.size_bytes = args.size.unwrap_or(size_bytes);
     host::target::check_size(profile.size_bytes).map_err(anyhow::Error::msg)?;
     Ok(profile)
 }

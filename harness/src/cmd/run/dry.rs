@@ -37,13 +37,12 @@ pub fn run(args: &RunArgs, definition: &Definition) -> Result<i32> {
     let names: Vec<_> = definition.environments.iter().map(|environment| &environment.name).collect();
     let names: Vec<_> = names.into_iter().filter(can_be_had).cloned().collect();
     let plan = definition.plan(&names, &definition.workloads);
-    output::print(&format!("{}\n{}\n{}", summary(args, definition, &plan, &found), trials(&plan), starts(&plan)));
+    output::print(&format!("{}\n{}\n{}", summary(args, definition, &plan, &found), trials(&plan), starts(&plan)))?;
     Ok(0)
 }
 
 fn check(args: &RunArgs, definition: &Definition, found: &mut Found) -> Result<()> {
     let programs = execution::programs(args, definition)?;
-    check_command(args)?;
     for_root(MachineLock::check(&paths::state_dir()), "whether another run is measuring", found)?;
     let folder = folder_for_runs(&args.out)?;
     for_root(writable(&folder), "whether the run's folder can be made", found)?;
@@ -90,17 +89,6 @@ fn for_root<T>(checked: Result<T>, what: &str, found: &mut Found) -> Result<Opti
         }
         Err(e) => Err(e),
     }
-}
-
-/// The user's own program is on this machine, whose copies go everywhere.
-fn check_command(args: &RunArgs) -> Result<()> {
-    let Some(program) = args.command.first() else { return Ok(()) };
-    let by_path = || packages::find(std::fs::canonicalize(program).ok().filter(|_| program.contains('/'))?.to_str()?);
-    ensure!(
-        packages::find(program).or_else(by_path).is_some(),
-        "`{program}` was not found in PATH: name a program of this machine, or its path"
-    );
-    Ok(())
 }
 
 /// The folder for runs, or the nearest above it that exists.

@@ -1,6 +1,7 @@
 //! A run from start to end: prepare, measure, record, report; whatever happens, undo.
 
 use std::cell::{Cell, RefCell};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -8,7 +9,7 @@ use bench_results::record::{self, LeftOut, Limits, Run, State};
 use bench_results::resume::left;
 use bench_results::store::{Record, RunFolder};
 use bench_vm::Check;
-use bench_workloads::EnvironmentDefinition;
+use bench_workloads::{EnvironmentDefinition, WORK_FILE_SYSTEM};
 
 use super::RunArgs;
 use super::calibration::Calibration;
@@ -20,10 +21,11 @@ use crate::conductor::instance::{Instance, Setting};
 use crate::conductor::interrupt::Interrupts;
 use crate::conductor::plan::Planned;
 use crate::conductor::progress::Progress;
+use crate::conductor::work::WorkPlan;
 use crate::conductor::{Conductor, now};
-use crate::failure::{self, Unavailable};
+use crate::failure::{self, NotInside, Unavailable};
 use crate::host::target::{self, Checked, Wish};
-use crate::host::{cpus, fingerprint, packages, versions};
+use crate::host::{cpus, fingerprint, versions};
 use crate::ledger::{self, Change, Ledger, MachineLock};
 use crate::{netlab, output, paths, tools};
 
@@ -64,12 +66,7 @@ pub fn execute(args: &RunArgs, definition: &Definition, earlier: Option<&Earlier
 /// What has to be in the tools tree besides the measured tools, and can be seen where it is needed.
 pub(super) fn programs(args: &RunArgs, definition: &Definition) -> Result<Vec<PathBuf>> {
     let mut everywhere = crate::cmd::image::absolute(&args.with)?;
-    for with in &args.with {
-        ensure!(with.exists(), "--with {}: there is no such file", with.display());
-    }
-    if let Some(program) = args.command.first() {
-        everywhere.extend(packages::find(program).or_else(|| std::fs::canonicalize(program).ok()));
-    }
+    everywhere.extend(definition.along.programs.iter().cloned());
     let fios = |native: bool| {
         let of_kind = definition.environments.iter().filter(move |e| (e.kind == record::Kind::Native) == native);
         of_kind.filter_map(|e| e.options.get("fio")).map(PathBuf::from)
@@ -77,7 +74,9 @@ pub(super) fn programs(args: &RunArgs, definition: &Definition) -> Result<Vec<Pa
     let is_native = definition.environments.iter().all(|e| e.kind == record::Kind::Native);
     let inside = everywhere.iter().filter(|_| !is_native).cloned().chain(fios(false));
     for path in inside {
-        let hidden = bench_container::SPECIAL.into_iter().find(|folder| path.starts_with(folder));
+        // What commands bring along of the temporary folder is copied to theirs.
+        let is_copied = !definition.along.is_empty() && path.starts_with(WORK_FILE_SYSTEM);
+        let hidden = bench_container::SPECIAL.into_iter().find(|folder| path.starts_with(folder) && !is_copied);
         ensure!(
             hidden.is_none(),
             "{} would not be seen in a container or a guest, which have a {} of their own: put it elsewhere",
@@ -85,6 +84,7 @@ pub(super) fn programs(args: &RunArgs, definition: &Definition) -> Result<Vec<Pa
             hidden.unwrap_or_default()
         );
     }
+    everywhere.extend(definition.along.others.iter().cloned());
     everywhere.extend(fios(true).chain(fios(false)));
     Ok(everywhere)
 }
@@ -98,14 +98,22 @@ fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> R
         false => None,
     };
     let (cpus, peer_cpus) = choose_cpus(args, definition)?;
+    let tree = tools::build(&programs, &definition.along.points(), Check::Content)?;
+    let executable = tools::executable()?;
+    let ledger = Ledger::open(state)?;
+    let work = match definition.along.is_empty() {
+        true => None,
+        false => Some(work_plan(args, definition, &ledger, id, target.as_ref())?),
+    };
     Ok(Setting {
         cpus,
         peer_cpus,
         memory_bytes: args.memory,
-        tree: tools::build(&programs, Check::Content)?,
+        tree,
         target,
-        executable: tools::executable()?,
-        ledger: Ledger::open(state)?,
+        work,
+        executable,
+        ledger,
         started: Cell::new(0),
     })
 }
@@ -114,6 +122,48 @@ fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> R
 pub(super) fn choose_cpus(args: &RunArgs, definition: &Definition) -> Result<(Vec<usize>, Vec<usize>)> {
     let networked = definition.environments.iter().any(|environment| definition.is_networked(environment));
     cpus::choose(args.cpus.as_deref(), networked)
+}
+
+/// What commands work in lies beside the target where that is a file, else beside the run's folder.
+fn work_plan(
+    args: &RunArgs,
+    definition: &Definition,
+    ledger: &Ledger,
+    id: &str,
+    target: Option<&Checked>,
+) -> Result<WorkPlan> {
+    let folder = match (&args.target, target) {
+        (Some(path), None) if path.is_dir() => path.clone(),
+        (Some(path), None) => {
+            let is_device = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_block_device());
+            ensure!(
+                !is_device,
+                "--target {}: a command works in a file system; name a folder or a file on the one to measure on",
+                path.display()
+            );
+            let path = std::path::absolute(path).with_context(|| format!("finding {}", path.display()))?;
+            path.parent().map_or(path.clone(), Path::to_path_buf)
+        }
+        (_, Some(checked)) if !checked.target.is_device => {
+            let path = Path::new(&checked.target.path);
+            path.parent().unwrap_or(path).to_path_buf()
+        }
+        _ => args.out.clone(),
+    };
+    let covered = |path: &str| Path::new(path).starts_with(WORK_FILE_SYSTEM);
+    let natives = definition.environments.iter().filter(|e| e.kind == record::Kind::Native);
+    let fios = natives.filter_map(|e| e.options.get("fio")).map(String::as_str);
+    if let Some(hidden) =
+        target.map(|checked| checked.target.path.as_str()).into_iter().chain(fios).find(|p| covered(p))
+    {
+        bail!(
+            "{hidden} would not be seen where commands are executed as well, which have a {WORK_FILE_SYSTEM} of their own"
+        );
+    }
+    let along = &definition.along;
+    let mut plan = WorkPlan::prepare(ledger, &folder, id, definition.size_bytes(), &along.staged)?;
+    plan.commands.clone_from(&along.commands);
+    Ok(plan)
 }
 
 /// The target that was asked for, or a new one in this folder: beside the run's, in its file system, since that appears only when there is
@@ -145,12 +195,16 @@ async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared>
         warnings: setting.target.as_ref().map(|target| target.warnings.clone()).unwrap_or_default(),
         workloads: definition.workloads.clone(),
     };
+    prepared.warnings.extend(setting.work.iter().flat_map(WorkPlan::warnings));
     let mut calibration = Calibration::new(definition);
     for environment in &definition.environments {
         match preflight(environment, definition, setting, &mut calibration).await {
             Ok((environment, record)) => {
                 prepared.environments.push(environment);
                 prepared.records.push(record);
+            }
+            Err(e) if e.is::<NotInside>() => {
+                return Err(e.context(format!("looking at `{}`, nothing was measured", environment.name)));
             }
             Err(e) if definition.named || prepared.environments.is_empty() => {
                 return Err(Unavailable { environment: environment.name.clone(), source: e.into() }.into());
@@ -217,6 +271,9 @@ fn describe_tools(prepared: &mut Prepared, setting: &Setting) {
     let facts = &mut prepared.fingerprint;
     if let Some(disk) = setting.target.as_ref().and_then(|target| target.disk.as_ref()) {
         fingerprint::disk(facts, disk);
+    }
+    if let Some(plan) = &setting.work {
+        facts.insert("tool.files.digest".into(), plan.digest.clone());
     }
     facts.insert("tool.tree.digest".into(), setting.tree.digest.clone());
     for environment in &prepared.environments {

@@ -1,5 +1,6 @@
 //! `bench run`: from arguments to a run's folder.
 
+mod along;
 mod calibration;
 mod definition;
 mod dry;
@@ -8,7 +9,7 @@ mod resume;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bench_results::quantity::{parse_count, parse_margin};
 use bench_workloads::{EnvironmentDefinition, parse_size};
 
@@ -47,13 +48,13 @@ pub struct RunArgs {
     /// Seed of everything random [default: drawn, and recorded]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// A file or block device to drive, instead of a new file in the run's folder
+    /// A file or block device to drive, instead of a new file in the run's folder; for a command, where it works
     #[arg(long, value_name = "PATH")]
     target: Option<PathBuf>,
     /// Let the content of an existing --target be overwritten
     #[arg(long, requires = "target")]
     destroy_data: bool,
-    /// Size of the target, instead of the profile's: 1GiB (or 1G) is 2^30 bytes, 1GB is 10^9
+    /// Size of the target, instead of the profile's; for a command, of the folder it works in: 1GiB (or 1G) is 2^30 bytes, 1GB is 10^9
     #[arg(long, value_name = "SIZE", value_parser = target_size, allow_hyphen_values = true)]
     size: Option<u64>,
     /// CPUs of every environment, such as 0-3 [default: one NUMA node; of 4 or more all but one]
@@ -68,14 +69,14 @@ pub struct RunArgs {
     /// Parent of the run's folder
     #[arg(long, value_name = "DIR", default_value = "bench-runs")]
     out: PathBuf,
-    /// A file to have in the container's and the guest's root as well, with the libraries it needs
+    /// A file or folder to have in the container and the guest as well, with the libraries it needs
     #[arg(long = "with", value_name = "PATH")]
     with: Vec<PathBuf>,
     /// Make the checks of the run, print its summary and its plan, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Your own command, measured instead of a suite's workloads (wall time, CPU time, peak memory)
-    #[arg(last = true, value_name = "CMD", conflicts_with_all = ["only", "size"])]
+    #[arg(last = true, value_name = "CMD", conflicts_with = "only")]
     command: Vec<String>,
 }
 
@@ -90,6 +91,10 @@ fn target_size(text: &str) -> Result<u64, String> {
 
 /// Measure, or show the plan.
 pub fn run(args: &RunArgs) -> Result<i32> {
+    ensure!(
+        !args.command.is_empty() || !std::env::args_os().any(|word| word == "--"),
+        "there is no command after `--`: name one, as in `bench run -- sort /etc/passwd`, or leave `--` out to execute a suite"
+    );
     if let Some(name) = &args.resume {
         return resume::run(name);
     }

@@ -1,0 +1,51 @@
+//! KVM where it boots a guest, else emulation, and why.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bench_vm::{Config, KvmVerdict};
+
+use super::instance::Setting;
+use super::vm;
+use crate::paths;
+
+/// Leave KVM, or fall back to emulation; why, if that is not the best.
+pub async fn choose(asked: &str, config: &mut Config, setting: &Setting, patience: Duration) -> Result<Option<String>> {
+    if asked == "tcg" {
+        config.accelerator = bench_vm::Accelerator::Tcg;
+        return Ok(Some("emulation was asked for (accel=tcg)".to_owned()));
+    }
+    match (probe_kvm(config, setting, patience).await?, asked) {
+        (KvmVerdict::Boots, _) => Ok(None),
+        (why, "kvm") => bail!("{why}"),
+        (why, _) => {
+            config.accelerator = bench_vm::Accelerator::Tcg;
+            Ok(Some(why.to_string()))
+        }
+    }
+}
+
+/// Whether KVM boots a guest, by booting it; remembered for this kernel, QEMU and boot of the host. A guest that no accelerator
+/// would boot is an error: it says nothing about KVM.
+async fn probe_kvm(config: &Config, setting: &Setting, patience: Duration) -> Result<KvmVerdict> {
+    if let Some(verdict) = KvmVerdict::at_a_glance() {
+        return Ok(verdict);
+    }
+    let cache = paths::cache_dir()?;
+    if let Some(verdict) = bench_vm::recall(&cache, &config.qemu, patience) {
+        return Ok(verdict);
+    }
+    eprintln!("bench: booting a guest to see whether KVM works (at most {} s) ...", patience.as_secs());
+    let machine =
+        vm::Machine { config: Config { target: None, work: None, network: None, ..config.clone() }, patience };
+    let verdict = match vm::boot(setting, &machine).await {
+        Ok(()) => KvmVerdict::Boots,
+        Err(e) => match e.downcast_ref::<bench_vm::BootError>().and_then(KvmVerdict::of_failure) {
+            Some(verdict) => verdict,
+            None => return Err(e).context("booting a guest to see whether KVM works"),
+        },
+    };
+    bench_vm::remember(&cache, &config.qemu, &verdict);
+    paths::give_cache_to_caller(&cache)?;
+    Ok(verdict)
+}
