@@ -155,7 +155,8 @@ fn a_gate_does_not_pass_by_failing() {
     for (run, name) in [(&base, "base.tar.gz"), (&broken, "broken.tar.gz")] {
         assert_eq!(stage.run(&format!("export {run} --to {name}")).0, 0);
     }
-    let compared = |sides: &str, more: &str| stage.run(&format!("compare {sides} --allow-difference workload {more}"));
+    let compared =
+        |sides: &str, more: &str| stage.run(&format!("compare {sides} --allow-difference workload,tools {more}"));
     let pair = format!("{base} {broken}");
     for (format, said) in [
         ("", "fails: 1 of 1 comparison broken: sh in container"),

@@ -101,7 +101,7 @@ fn a_regression_is_not_hidden_by_a_pipe_and_a_run_is_kept() {
     with_runs(&stage);
     let (status, out, err) = stage.run("run --profile smoke --env native --out bad -- sh -c false");
     assert_eq!(status, 3, "{out}{err}");
-    let (status, err) = into(stage.bench("compare one bad --allow-difference workload"), closed());
+    let (status, err) = into(stage.bench("compare one bad --allow-difference workload,tools"), closed());
     assert_eq!(status, 2);
     assert!(err.starts_with("bench: nothing was compared") && err.lines().count() == 1, "{err}");
     let (status, err) = into(stage.bench("run --profile smoke --env native --out full -- true"), full());

@@ -262,7 +262,7 @@ mod tests {
         // Two namespaces of one NVMe disk, two partitions, a disk and what is encrypted on it.
         for (fact, one, other) in [("wwid", "eui.1", "eui.2"), ("partition", "1", "2"), ("layer", "none", "CRYPT")] {
             let fact = format!("block.{fact}");
-            assert_eq!(found(&disk("a", &[(&fact, one)]), &disk("a", &[(&fact, other)])), [fact.clone()]);
+            assert_eq!(found(&disk("a", &[(&fact, one)]), &disk("a", &[(&fact, other)])), std::slice::from_ref(&fact));
         }
         // A record of before there were serial numbers in it.
         let old = disk("sdc", &[]);

@@ -190,7 +190,7 @@ fn what_was_not_told_is_no_zero() {
         assert_eq!(failure.to_string(), "fio-3.33 does not say `read.total_ios` of job `measured`, or not as a number");
     }
     let text = with_reads(|reads| {
-        ["io_bytes", "io_kbytes", "bw", "bw_bytes"].iter().for_each(|field| drop(reads.remove(*field)))
+        ["io_bytes", "io_kbytes", "bw", "bw_bytes"].iter().for_each(|field| drop(reads.remove(*field)));
     });
     let told = reads(&text);
     assert!(told.has("iops") && !told.has("bw_bytes") && !told.has("io_bytes"), "{:?}", told.unread);
