@@ -88,6 +88,8 @@ pub struct Config {
     pub work: Option<Disk>,
     /// Its network card.
     pub network: Option<Tap>,
+    /// True where the host's own CPU is emulated: the guest's instructions are, under KVM as well.
+    pub emulated_host: bool,
     /// The host's `mitigations=`, for the guest's kernel.
     pub mitigations: Option<String>,
     /// For sockets and console; only for root.
@@ -191,11 +193,15 @@ fn escaped(path: &Path) -> String {
 
 fn command_line(config: &Config) -> String {
     let mut words = vec!["console=ttyS0", "panic=-1", "quiet", "loglevel=1", "random.trust_cpu=on", MARK];
-    if config.accelerator == Accelerator::Tcg {
-        // Emulated counters of several CPUs are in step, but the kernel cannot know and would take a slow clock. And while it boots
-        // on several CPUs it patches its own code, of which QEMU before 8.1 may execute the former for ever (QEMU's commits
-        // cb62bd15e14e and deba78709ae8; about one boot in 200 on a busy machine): `/init` starts the other CPUs.
-        words.extend(["tsc=reliable", "no_timer_check", "maxcpus=1"]);
+    let by_tcg = config.accelerator == Accelerator::Tcg;
+    if by_tcg {
+        // Emulated counters of several CPUs are in step, but the kernel cannot know and would take a slow clock.
+        words.extend(["tsc=reliable", "no_timer_check"]);
+    }
+    if by_tcg || config.emulated_host {
+        // While it boots on several CPUs it patches its own code, of which QEMU before 8.1 may execute the former for ever (QEMU's
+        // commits cb62bd15e14e and deba78709ae8; about one boot in 200 on a busy machine): `/init` starts the other CPUs.
+        words.push("maxcpus=1");
     }
     if config.target.is_some() {
         words.push("bench.target");
@@ -281,6 +287,7 @@ mod tests {
             }),
             work: None,
             network: None,
+            emulated_host: false,
             mitigations: Some("off".into()),
             runtime_dir: "/run/bench,1".into(),
         }

@@ -15,7 +15,7 @@ use super::instance::{Instance, Setting};
 use super::work::WorkPlan;
 use super::{accelerator, container, vm};
 use crate::host::target::Checked;
-use crate::host::{cpus, fingerprint, packages};
+use crate::host::{cpus, fingerprint, machine, packages};
 use crate::netlab::{self, Interface, Route, User};
 use crate::output;
 
@@ -411,6 +411,7 @@ async fn guest(
         target,
         work: setting.work.as_ref().map(|plan| plan.disk(disk)),
         network: route.map(|_| Tap { name: netlab::PORT.to_owned(), vhost: netlab::has_vhost() }),
+        emulated_host: machine::is_emulated(),
         mitigations: fingerprint::mitigations_option(),
         runtime_dir: PathBuf::new(),
     };

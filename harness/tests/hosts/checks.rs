@@ -48,7 +48,8 @@ pub fn doctor(results: &Results) {
 pub fn container(results: &Results) {
     eprintln!("bench itself is in {}", results.text("own-group").trim());
     assert_eq!(results.text("limits"), "67108864\n150000 100000\n50\n0\n");
-    assert!(results.text("inside").contains("inet 10."), "{}", results.text("inside"));
+    let inside = results.text("inside");
+    assert!(inside.contains("eth0") && inside.ends_with("container\n0\n"), "{inside}");
 }
 
 pub fn kvm(results: &Results) {
@@ -155,7 +156,7 @@ pub fn escape(results: &Results) {
     let escaped: Vec<_> =
         attempts.lines().filter(|line| line.starts_with("ESCAPED") && !line.contains(documented)).collect();
     assert!(escaped.is_empty() && count("BROKEN") == 0, "{escaped:?}");
-    assert!(count("stopped") > 500, "{} were stopped", count("stopped"));
+    assert!(count("stopped") > 300, "{} were stopped", count("stopped"));
     eprintln!("escapes: {} stopped", count("stopped"));
 }
 

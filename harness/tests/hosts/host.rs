@@ -116,8 +116,9 @@ impl Host {
 const IN_TREE: &str = "for folder in \"$2\" \"$3\"; do mkdir -p \"$1$folder\"; mount --bind \"$folder\" \"$1$folder\"; done; \
     tree=$1; shift 3; exec chroot \"$tree\" qemu-system-x86_64 \"$@\"";
 
-/// A tree with the emulator: QEMU before 8.1, as Debian 12 has it, may execute a breakpoint for ever that the kernel used for a
-/// moment to patch its own code (QEMU's commits cb62bd15e14e and deba78709ae8). A host patches itself all the time: one in three hung.
+/// A tree with the emulator: QEMU before 8.1, as Debian 12 has it, may execute a breakpoint for ever that a kernel used for a moment to
+/// patch its own code (QEMU's commits cb62bd15e14e and deba78709ae8). A host patches itself at each static key: under 7.2 one stood
+/// still with `soft lockup` after 11 minutes.
 fn emulator() -> PathBuf {
     installed("emulator", "trixie", "-", &["qemu-system-x86"]).join("tree")
 }
