@@ -6,6 +6,6 @@ losetup --all --noheadings --list 2>/dev/null || :
 ip -o link | grep -v ' lo:' | grep -E 'bench|port|veth|tap' || :
 ip netns list
 for folder in /proc/[0-9]*; do
-	words=$(tr '\0' ' ' <"$folder/cmdline" 2>/dev/null) || continue
+	words=$(cat "$folder/cmdline" 2>/dev/null | tr "\0" " ")
 	case $words in */bench-[0-9]* | *qemu-system* | fio\ *) echo "process $words" ;; esac
 done
