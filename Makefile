@@ -1,6 +1,6 @@
 # make run    install what is missing, build, measure, report
 # make test   everything that is tested, in the real environments (as root, or with sudo)
-# make test-hosts  the real program on stock Debians with KVM, in QEMU (45 minutes from nothing; HOSTS=debian12,debian13,kernels and
+# make test-hosts  the real program on stock Debians with KVM, in QEMU (the better part of an hour; HOSTS=debian12,debian13,kernels and
 #                  PARTS=kvm,io,... choose: harness/tests/hosts/main.rs)
 # make calibrate   error rates of the verdicts on this machine, from how its blocks scatter (15 minutes, and an hour with
 #                  PROFILE=standard; nothing else may run)

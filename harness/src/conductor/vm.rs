@@ -19,7 +19,7 @@ use crate::host::machine;
 const BOOT: Duration = Duration::from_secs(120);
 /// How long it may take under KVM while it is not known whether KVM boots a guest at all.
 const PROBE: Duration = Duration::from_secs(20);
-/// How much longer on a machine whose own CPU is emulated: a guest boots in 10 to 26 s there under KVM.
+/// How much longer on a machine whose own CPU is emulated: a guest took 43 to 71 s there under KVM.
 const EMULATED: u32 = 6;
 
 /// How long guests may take to greet.

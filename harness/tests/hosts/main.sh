@@ -16,7 +16,7 @@ once() {
 	tar -C /out -cf /dev/vdc .
 }
 
-# Emulated SVM reset one of 17 guests before it said a word (and none of 11 since they boot on one CPU): then the part is done again,
+# Emulated SVM reset one of 17 guests before it said a word (and none of 23 since they boot on one CPU): then the part is done again,
 # twice at most.
 while read -r part words; do
 	for again in 1 2 0; do
