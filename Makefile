@@ -1,6 +1,6 @@
 # make run    install what is missing, build, measure, report
 # make test   everything that is tested, in the real environments (as root, or with sudo)
-# make test-hosts  the real program on stock Debians with KVM, in QEMU (the better part of an hour; HOSTS=debian12,debian13,kernels and
+# make test-hosts  the real program on stock Debians with KVM, in QEMU (half an hour, two hosts at a time; HOSTS=debian12,debian13,kernels and
 #                  PARTS=kvm,io,... choose: harness/tests/hosts/main.rs)
 # make calibrate   error rates of the verdicts on this machine, from how its blocks scatter (15 minutes, and an hour with
 #                  PROFILE=standard; nothing else may run)
@@ -46,7 +46,7 @@ HOSTS ?=
 PARTS ?=
 test-hosts: setup
 	command -v debootstrap >/dev/null || $(SUDO) sh -c 'apt-get update -q && apt-get install -y -q debootstrap'
-	$(ROOT) HOSTS="$(HOSTS)" PARTS="$(PARTS)" $(CARGO) test --workspace --all-features --test hosts -- --ignored --nocapture --test-threads=1
+	$(ROOT) HOSTS="$(HOSTS)" PARTS="$(PARTS)" $(CARGO) test --workspace --all-features --test hosts -- --ignored --nocapture --test-threads=2
 
 # Residuals of other machines stay: the file has the date in its name.
 CALIBRATION := target/calibration

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -123,8 +124,12 @@ fn emulator() -> PathBuf {
     installed("emulator", "trixie", "-", &["qemu-system-x86"]).join("tree")
 }
 
+/// Hosts that are tested side by side share the emulator: one of them installs it.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
 /// What `build.sh` installs, from the cache where it is there: it depends on the list of packages and on the scripts.
 fn installed(name: &str, suite: &str, init: &str, packages: &[&str]) -> PathBuf {
+    let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let cache = std::env::var_os("BENCH_HOSTS_CACHE").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/bench-test-hosts"),
         PathBuf::from,
