@@ -77,3 +77,16 @@ fn what_is_shown_has_one_line_each_and_says_what_to_do() {
     assert!(text.lines().filter(mark).count() >= 30, "{text}");
     assert!(text.ends_with("noise: `bench doctor --noise` measures it in ten seconds\n"), "{text}");
 }
+
+/// `doctor` and the code that starts a program look in the same folders.
+#[test]
+fn a_program_that_path_does_not_lead_to_is_missing() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    std::os::unix::fs::symlink("/bin/sh", folder.path().join("xz")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_bench")).arg("doctor").env("PATH", folder.path()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for (name, mark) in [("xz", "ok"), ("zstd", "MISSING")] {
+        let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(name)).unwrap();
+        assert!(line.starts_with(mark), "{line}");
+    }
+}

@@ -28,7 +28,7 @@ pub use guest::{
 };
 pub use image::{Image, agent_executable, write_ext4};
 pub use kernel::check_kernel;
-pub use programs::{PROGRAMS, Program};
+pub use programs::{PROGRAMS, Program, find_program};
 pub use qemu::{Accelerator, Config, Disk, Sockets, TARGET_NODE, Tap, argv, detect_aio};
 pub use qmp::{Qmp, QmpError};
 pub use resident::{Resident, resident};

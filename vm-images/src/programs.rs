@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::ImageError;
+use crate::{ImageError, is_executable};
 
 /// A program that is not part of `bench`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +26,16 @@ pub const PROGRAMS: &[Program] = &[
     Program { name: "zstd", package: "zstd", purpose: "unpacking kernel modules (.ko.zst)" },
 ];
 
-/// A command for a program in `PATH`, or in the folders that sudo and cron leave out of it.
-pub(crate) fn program(name: &str) -> Command {
+/// Where a program is: in `PATH`, or in the folders that sudo and cron leave out of it.
+pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    let found = std::env::split_paths(&path).chain(system).map(|folder| folder.join(name)).find(|file| file.is_file());
-    Command::new(found.unwrap_or_else(|| name.into()))
+    std::env::split_paths(&path).chain(system).map(|folder| folder.join(name)).find(|file| is_executable(file))
+}
+
+/// A command for a program that [`find_program`] finds; one that is not there fails when it is started.
+pub(crate) fn program(name: &str) -> Command {
+    Command::new(find_program(name).unwrap_or_else(|| name.into()))
 }
 
 /// Run a program to its end; its standard output.

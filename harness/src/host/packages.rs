@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-pub use bench_vm::Program;
+pub use bench_vm::{Program, find_program as find};
 
 use crate::output;
 
@@ -20,16 +20,6 @@ const PROGRAMS: &[Program] = &[
 /// Everything that `bench run` starts.
 pub fn programs() -> impl Iterator<Item = &'static Program> {
     PROGRAMS.iter().chain(bench_vm::PROGRAMS)
-}
-
-/// Where a program is: in `PATH`, or in the folders that sudo and cron leave out of it.
-pub fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(system)
-        .map(|folder| folder.join(name))
-        .find(|file| bench_vm::is_executable(file))
 }
 
 /// Where a program is, or which package has it.
