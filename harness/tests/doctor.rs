@@ -35,6 +35,7 @@ fn it_tells_every_noise_source_and_how_evenly_the_machine_goes() {
         "i/o scheduler",
         "i/o by cgroup",
         "free space here",
+        "loop devices",
         "kvm",
         "vhost-net",
         "cgroups",

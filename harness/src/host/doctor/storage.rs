@@ -23,10 +23,18 @@ pub(super) fn all(folder: &Path) -> Vec<Finding> {
         scheduler(attribute("scheduler").as_deref()),
         accounting(disk.as_ref().and_then(Disk::number), read(BLKIO).as_deref()),
         free_space(stat.map(|stat| stat.blocks_available() * stat.fragment_size())),
+        loop_devices(),
     ]
 }
 
 const DISK: &str = "CPU per I/O counts what the disk moved, which needs a single disk with counters";
+
+fn loop_devices() -> Finding {
+    let there = Path::new("/dev/loop-control").exists();
+    let value = if there { "/dev/loop-control is there" } else { "there is no /dev/loop-control" };
+    const WHY: &str = "commands work on an image of their own, which is a loop device on the host";
+    finding("loop devices", fine_if(there), value, WHY, "load the module loop")
+}
 
 fn write_cache(text: Option<&str>) -> Finding {
     const WHY: &str = "the disk answers writes from its cache until that is full, so that short trials see its cache";
