@@ -92,6 +92,8 @@ fn unjudged(results: &Results, record: &Record) {
     for name in ["report.json", "report.csv", "report.html", "report.txt", "compare.md", "compare-runs.md"] {
         assert!(!results.text(name).is_empty(), "{name}");
     }
+    let between = results.text("compare-runs.md");
+    assert!(between.contains("vm: only in NEW"), "{between}");
     assert!(analyse(record).comparisons.iter().all(|comparison| comparison.verdict.is_none()));
     let archive = results.folder.join("run.tar.gz");
     assert_eq!(Record::load(&archive).unwrap().trials.len(), record.trials.len());

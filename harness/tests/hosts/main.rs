@@ -24,14 +24,18 @@ const PARTS: &[(Part, Check)] = &[
     (Part { name: "container", script: "container", seconds: 120 }, checks::container),
     (Part { name: "kvm", script: "kvm", seconds: 600 }, checks::kvm),
     (
-        Part { name: "io-one", script: "run io native,container,vm:accel=kvm --only rand-read", seconds: 600 },
+        Part {
+            name: "io-one",
+            script: "run io native,container,vm:accel=kvm rand-read --only rand-read",
+            seconds: 600,
+        },
         checks::io,
     ),
-    (Part { name: "io", script: "run io native,container,vm:accel=kvm", seconds: 1200 }, checks::io),
+    (Part { name: "io", script: "run io native,container,vm:accel=kvm rand-read", seconds: 1200 }, checks::io),
     (
         Part {
             name: "network-one",
-            script: "run network native,container:net=nat,vm:accel=kvm:net=bridge --only tcp-rr",
+            script: "run network native,container:net=nat,vm:accel=kvm:net=bridge tcp-rr --only tcp-rr",
             seconds: 600,
         },
         checks::network,
@@ -39,7 +43,7 @@ const PARTS: &[(Part, Check)] = &[
     (
         Part {
             name: "network",
-            script: "run network native,container:net=host,container-nat=container:net=nat,vm:accel=kvm:net=bridge,vm-nat=vm:accel=kvm:net=nat",
+            script: "run network native,container:net=host,container-nat=container:net=nat,vm:accel=kvm:net=bridge,vm-nat=vm:accel=kvm:net=nat tcp-rr",
             seconds: 1500,
         },
         checks::network,

@@ -1,8 +1,8 @@
 # A run is killed during a guest's trial; what it leaves is undone, and it goes on to its end.
-$BENCH run --suite io --only rand-read --profile smoke --blocks 2 --size 64MiB --env native,vm:accel=kvm --no-control >"$OUT/summary" 2>"$OUT/progress" &
+$BENCH run --suite io --only rand-read --profile smoke --size 64MiB --env native,vm:accel=kvm --no-control >"$OUT/summary" 2>"$OUT/progress" &
 pid=$!
 tries=0
-until ls -d bench-runs/*/raw/b0?-rand-read-vm >/dev/null 2>&1; do
+until ls -d bench-runs/*/raw/b01-rand-read-vm >/dev/null 2>&1; do
 	tries=$((tries + 1))
 	[ $tries -lt 600 ] || exit 9
 	sleep 0.5
