@@ -1,4 +1,4 @@
-//! Docker's default capability set, and what a program is left with (capabilities(7)).
+//! The default capability set, and what a program is left with (capabilities(7)).
 
 use std::io;
 
@@ -53,13 +53,13 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// What Docker leaves by default, but for MKNOD: devices are not to be made, they are given.
-const DOCKER: [&str; 13] = [
+/// What Docker leaves by default, but for three: devices are given, not made (MKNOD); packets are not forged (NET_RAW); and records
+/// for the host's audit log are the host's (AUDIT_WRITE).
+const DEFAULT: [&str; 11] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "FSETID",
     "FOWNER",
-    "NET_RAW",
     "SETGID",
     "SETUID",
     "SETFCAP",
@@ -67,25 +67,23 @@ const DOCKER: [&str; 13] = [
     "NET_BIND_SERVICE",
     "SYS_CHROOT",
     "KILL",
-    "AUDIT_WRITE",
 ];
 
-/// Give up everything but Docker's default and `more`: at once (a process 1 that is a reaper never executes anything), and in the
+/// Give up everything but the default and `more`: at once (a process 1 that is a reaper never executes anything), and in the
 /// bounding set, so that root is left with exactly the rest at exec.
 pub(crate) fn limit(more: &[String]) -> Result<(), Failure> {
-    let mut keep = Vec::new();
-    for name in DOCKER.into_iter().chain(more.iter().map(String::as_str)) {
-        keep.push(number(name).ok_or_else(|| Failure::own(format!("there is no capability `{name}`"), None))?);
-    }
-    for number in (0..NAMES.len()).filter(|number| !keep.contains(number)) {
+    let kept = kept(more)?;
+    for number in 0..NAMES.len() {
         let set = CapabilitySet::from_bits_retain(1 << number);
+        if kept.contains(set) {
+            continue;
+        }
         match remove_capability_from_bounding_set(set) {
             // A kernel that does not know the newest has nothing to drop.
             Ok(()) | Err(rustix::io::Errno::INVAL) => {}
             Err(e) => return Err(Failure::own("dropping capabilities", Some(io::Error::from(e)))),
         }
     }
-    let kept = CapabilitySet::from_bits_retain(keep.iter().map(|number| 1 << number).sum());
     capabilities(None)
         .and_then(|held| {
             let left = held.permitted.intersection(kept);
@@ -93,6 +91,14 @@ pub(crate) fn limit(more: &[String]) -> Result<(), Failure> {
             set_capabilities(None, CapabilitySets { effective: left, permitted: left, inheritable })
         })
         .doing("dropping capabilities")
+}
+
+/// The default and `more`, which may name what is there already.
+fn kept(more: &[String]) -> Result<CapabilitySet, Failure> {
+    DEFAULT.into_iter().chain(more.iter().map(String::as_str)).try_fold(CapabilitySet::empty(), |kept, name| {
+        let number = number(name).ok_or_else(|| Failure::own(format!("there is no capability `{name}`"), None))?;
+        Ok(kept | CapabilitySet::from_bits_retain(1 << number))
+    })
 }
 
 fn number(name: &str) -> Option<usize> {
@@ -111,5 +117,15 @@ mod tests {
             assert_eq!(number(name), Some(expected), "{name}");
         }
         assert_eq!(number("FLY"), None);
+    }
+
+    #[test]
+    fn one_that_is_there_already_may_be_asked_for() {
+        let bits =
+            |more: &[&str]| kept(&more.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap().bits();
+        assert_eq!(bits(&[]), 0x8004_05fb);
+        assert_eq!(bits(&["CHOWN", "cap_kill", "KILL"]), 0x8004_05fb);
+        assert_eq!(bits(&["net_raw", "NET_RAW"]), 0x8004_25fb);
+        assert!(kept(&["FLY".to_owned()]).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! `container-init`: joins the group, makes namespaces and root, executes the program, and waits for it.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -12,21 +12,21 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::spec::{Namespace, Spec};
 use crate::sys::{self, Fork};
-use crate::{capabilities, mounts};
+use crate::{capabilities, mounts, program, work};
 
 /// Our own failure.
 pub(crate) const OWN: i32 = 125;
 /// The program cannot be executed.
-const NOT_EXECUTABLE: i32 = 126;
+pub(crate) const NOT_EXECUTABLE: i32 = 126;
 /// The program is not there.
-const NOT_FOUND: i32 = 127;
+pub(crate) const NOT_FOUND: i32 = 127;
 
 /// What failed, for standard error and the exit status.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    status: i32,
-    doing: String,
-    source: Option<io::Error>,
+    pub(crate) status: i32,
+    pub(crate) doing: String,
+    pub(crate) source: Option<io::Error>,
 }
 
 impl Failure {
@@ -74,6 +74,9 @@ fn read_spec() -> Result<Spec, Failure> {
         // The starter ended or gave up, and has said why.
         std::process::exit(OWN);
     }
+    drop(file);
+    // Whatever else a careless caller left open is nobody's business, and would lead a path of the root folder to the host.
+    sys::close_others().doing("closing descriptors")?;
     serde_json::from_slice(&text).map_err(io::Error::from).doing("understanding what to start")
 }
 
@@ -99,7 +102,7 @@ fn become_program(spec: &Spec) -> Result<i32, Failure> {
 fn mount_work(spec: &Spec) -> Result<(), Failure> {
     let Some(work) = &spec.work else { return Ok(()) };
     sys::unshare(Namespace::Mount.flag()).doing("making a mount namespace")?;
-    mounts::mount_work(work)
+    work::mount_work(work)
 }
 
 /// Enter the network namespace that somebody else made; all that is started from here on is in it.
@@ -170,12 +173,13 @@ fn contain(spec: &Spec) -> Result<i32, Failure> {
     let flags = spec.namespaces.iter().filter(|kind| !later.contains(kind)).map(|kind| kind.flag()).sum();
     match sys::clone3(flags, group.as_ref()).doing("making namespaces")? {
         Fork::Child => {
-            drop((go_out, done_in));
+            drop((go_out, done_in, group));
             let mut byte = [0];
             match go_in.read(&mut byte) {
                 Ok(1) => {}
                 _ => std::process::exit(OWN),
             }
+            drop(go_in);
             match process_one(spec, &done_out) {
                 Ok(status) => std::process::exit(status),
                 Err(failure) => failure.exit(),
@@ -275,6 +279,9 @@ fn process_one(spec: &Spec, done: &PipeWriter) -> Result<i32, Failure> {
     if let Some(sources) = sources {
         sys::own_session_keyring().doing("leaving the starter's keys behind")?;
         sources.enter(&spec.namespaces)?;
+        // From here on paths of the root folder are followed.
+        sys::close_others_but(done).doing("closing descriptors")?;
+        program::refuse_folders()?;
         capabilities::limit(&spec.capabilities)?;
         rustix::thread::set_no_new_privs(true).doing("giving up new privileges")?;
     }
@@ -333,35 +340,16 @@ fn reap_children(program: i32) -> Option<i32> {
 
 /// Be the program. Only returns when that fails.
 fn execute(spec: &Spec) -> Result<i32, Failure> {
-    if let Some(cwd) = &spec.cwd {
-        std::env::set_current_dir(cwd).doing(format!("changing to the folder {cwd}"))?;
-    }
+    program::enter_working_directory(spec)?;
     let text = |value: &str| CString::new(value).map_err(io::Error::from).doing(format!("passing `{value}` on"));
     let argv = spec.argv.iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
     let env = spec.env.iter().map(|(name, value)| text(&format!("{name}={value}"))).collect::<Result<Vec<_>, _>>()?;
     let program = spec.argv.first().ok_or_else(|| Failure::own("there is no program to start", None))?;
-    let path = find(program, spec)?;
+    let path = program::find(program, spec)?;
     sys::default_signals();
     sys::close_on_exec().doing("closing descriptors")?;
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from).doing("passing the program on")?;
     let Err(errno) = nix::unistd::execve(&path, &argv, &env);
     let status = if errno == nix::errno::Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
     Err(Failure { status, doing: format!("executing `{program}`"), source: Some(errno.into()) })
-}
-
-/// Look the program up as a shell does.
-fn find(program: &str, spec: &Spec) -> Result<std::path::PathBuf, Failure> {
-    if program.contains('/') {
-        return Ok(program.into());
-    }
-    let path = spec.env.iter().rev().find(|(name, _)| name == "PATH").map_or("/usr/bin:/bin", |(_, value)| value);
-    let found =
-        std::env::split_paths(OsStr::new(path)).map(|folder| folder.join(program)).find(|file| is_program(file));
-    let absent =
-        || Failure { status: NOT_FOUND, doing: format!("`{program}` was not found in PATH ({path})"), source: None };
-    found.ok_or_else(absent)
-}
-
-fn is_program(path: &Path) -> bool {
-    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }

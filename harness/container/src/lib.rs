@@ -15,15 +15,20 @@ macro_rules! eprintln {
 mod capabilities;
 mod cgroup;
 mod cpuset;
+mod detached;
 mod device;
 mod hierarchy;
 mod init;
+mod inside;
 mod kill;
 mod loop_device;
 mod mounts;
 mod place;
+mod program;
 mod spec;
+mod special;
 mod sys;
+mod work;
 
 pub use cgroup::{Cgroup, CgroupError, IoLimit, Limits, MemoryPeak, Usage};
 pub use cpuset::{format_cpus, free_cpus, parse_cpus, refused_cpus};
@@ -31,6 +36,6 @@ pub use device::{make_tap, offloads};
 pub use init::init_main;
 pub use kill::remove_paths;
 pub use loop_device::{LoopDevice, detach};
-pub use mounts::SPECIAL;
 pub use spec::{Bind, Namespace, Root, Spec, Starter, UserMap, Work, command};
+pub use special::SPECIAL;
 pub use sys::pin;

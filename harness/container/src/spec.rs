@@ -149,11 +149,11 @@ pub struct Spec {
     pub cwd: Option<String>,
     /// Namespaces of its own.
     pub namespaces: BTreeSet<Namespace>,
-    /// New root; with it come Docker's default capabilities and `no_new_privs`.
+    /// New root; with it come few capabilities and `no_new_privs`.
     pub root: Option<Root>,
     /// A file system of its own to work in.
     pub work: Option<Work>,
-    /// Capabilities besides Docker's default, by name: `SYS_TIME`.
+    /// Capabilities besides the default (Docker's but MKNOD, NET_RAW and AUDIT_WRITE), by name: `SYS_TIME`.
     pub capabilities: Vec<String>,
     /// Host name inside ([`Namespace::Uts`]).
     pub hostname: Option<String>,

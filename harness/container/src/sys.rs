@@ -5,7 +5,7 @@ use std::io::{self, PipeWriter};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
-use rustix::fs::CWD;
+use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 /// libc's constant of this name is an `int` and overflows to 0.
@@ -90,6 +90,18 @@ pub(crate) fn close_others() -> io::Result<()> {
     }
 }
 
+/// Close all descriptors but the standard three and one more. None of the others may have an owner that would close it.
+pub(crate) fn close_others_but(kept: &impl AsRawFd) -> io::Result<()> {
+    let kept = kept.as_raw_fd() as libc::c_uint;
+    for (first, last) in [(3, kept.saturating_sub(1)), ((kept + 1).max(3), libc::c_uint::MAX)] {
+        // SAFETY: as the caller sees to, nobody uses or closes them any more.
+        if first <= last && unsafe { libc::close_range(first, last, 0) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// An executable that nobody who is started by it can write to: this one on a detached read-only mount, or where that is not
 /// to be had (before Linux 5.12, or without root) a sealed copy in memory.
 pub(crate) fn read_only_executable() -> io::Result<OwnedFd> {
@@ -116,6 +128,16 @@ pub(crate) fn restrict(mount: &OwnedFd, attributes: u64, recursive: bool) -> io:
         libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw mut attributes, size)
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The id of the mount that a path leads to, with what is mounted on top where the path ends in `..` (statx(2), Linux 5.8).
+pub(crate) fn mount_id(path: &str) -> io::Result<u64> {
+    let asked = StatxFlags::from_bits_retain(libc::STATX_MNT_ID);
+    let found = rustix::fs::statx(CWD, path, AtFlags::empty(), asked)?;
+    if found.stx_mask & libc::STATX_MNT_ID == 0 {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok(found.stx_mnt_id)
 }
 
 /// A session keyring of its own instead of the starter's, in which its keys can be found (keyrings(7)).

@@ -78,7 +78,7 @@ pub struct RunArgs {
     /// Working directory inside
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
-    /// A capability besides Docker's default ones, such as SYS_TIME
+    /// A capability besides the default ones, such as NET_RAW
     #[arg(long, value_name = "NAME")]
     cap_add: Vec<String>,
     /// Say CMD's process id on the host, its namespaces and its cgroup
@@ -134,6 +134,11 @@ pub fn run(args: &RunArgs, starter: Option<Starter>) -> Result<i32> {
     let starter = starter.map_or_else(Starter::begin, Ok).context("starting the container's first process")?;
     let limits = limits(args)?;
     let mut spec = spec(args)?;
+    if args.rootfs.is_some() && !args.userns {
+        eprintln!(
+            "bench: without --userns, root in this root folder is the host's root: be sure that you trust its maker"
+        );
+    }
     let ledger = Ledger::open(&paths::state_dir())?;
     let name = format!("bench-container-{}", ledger.name());
     let change = ledger.record(Change::Cgroup { paths: Cgroup::plan(&name)? })?;
@@ -235,7 +240,7 @@ fn spec(args: &RunArgs) -> Result<Spec> {
         namespaces,
         root: Some(Root { tree, binds }),
         work: None,
-        capabilities: args.cap_add.clone(),
+        capabilities: capabilities(args),
         hostname: Some(args.hostname.clone()),
         time_offset_s: args.time_offset.unwrap_or(0.0).round() as i64,
         user_map: args.userns.then_some(SHIFTED),
@@ -246,6 +251,12 @@ fn spec(args: &RunArgs) -> Result<Spec> {
         reaper: args.init,
         announce: args.verbose,
     })
+}
+
+/// In a lab, which is nobody else's, busybox's ping works.
+fn capabilities(args: &RunArgs) -> Vec<String> {
+    let of_labs = args.net.route().map(|_| "NET_RAW".to_owned());
+    args.cap_add.iter().cloned().chain(of_labs).collect()
 }
 
 fn environment(args: &RunArgs) -> Result<Vec<(String, String)>> {

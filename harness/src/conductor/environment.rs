@@ -252,7 +252,7 @@ impl Environment {
             Start::Container(options) => {
                 let names: Vec<_> = options.namespaces().iter().map(ToString::to_string).collect();
                 format!(
-                    "cgroup; {} namespaces; read-only root; Docker's default capabilities; no_new_privs; no seccomp filter",
+                    "cgroup; {} namespaces; read-only root; Docker's default capabilities but MKNOD, NET_RAW and AUDIT_WRITE; no_new_privs; no seccomp filter",
                     names.join(", ")
                 )
             }

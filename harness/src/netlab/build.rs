@@ -163,9 +163,11 @@ async fn tap(host: &Namespace) -> Result<()> {
 
 /// Settings of this thread's namespace, each read back. What a kernel does not have needs no setting.
 fn settings(more: &[(&str, &str)]) -> Result<()> {
-    const QUIET: [(&str, &str); 5] = [
+    const QUIET: [(&str, &str); 6] = [
         ("net/ipv6/conf/all/disable_ipv6", "1"),
         ("net/ipv6/conf/default/disable_ipv6", "1"),
+        // For a ping in a user namespace, whose CAP_NET_RAW counts nothing here.
+        ("net/ipv4/ping_group_range", "0\t2147483647"),
         // Where bridge netfilter is built in, bridged frames would cross the hooks of IP.
         ("net/bridge/bridge-nf-call-iptables", "0"),
         ("net/bridge/bridge-nf-call-ip6tables", "0"),

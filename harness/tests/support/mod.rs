@@ -152,6 +152,19 @@ impl Drop for Stage {
     }
 }
 
+/// A root folder with a static busybox and nothing else.
+pub fn busybox_root(stage: &Stage) -> PathBuf {
+    let root = stage.path().join("root");
+    std::fs::create_dir_all(root.join("bin")).unwrap();
+    std::fs::copy("/usr/bin/busybox", root.join("bin/busybox"))
+        .or_else(|_| std::fs::copy("/bin/busybox", root.join("bin/busybox")))
+        .unwrap();
+    for name in ["sh", "sleep", "echo", "cat", "true", "grep", "ls"] {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
+    }
+    root
+}
+
 fn text(output: &Output) -> (i32, String, String) {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (status, out) = (output.status.code().unwrap_or(-1), lossy(&output.stdout));
