@@ -29,7 +29,7 @@ last() {
 part kills env BENCH_SOAK_KILLS="${KILLS:-50}" BENCH_SOAK_RESUMES="${RESUMES:-5}" \
 	"$cargo" test --workspace --all-features --test kill -- --nocapture
 part planted "$cargo" run -q --release -p bench --example planted
-part escapes "$cargo" test --workspace --all-features --test escape -- --nocapture
+part escapes env BENCH_SOAK_STARTS="${STARTS:-10000}" "$cargo" test --workspace --all-features --test escape -- --nocapture
 part fuzz fuzz/run.sh "${SECONDS_EACH:-30}"
 
 echo "| tried | what came out |"
@@ -40,5 +40,6 @@ printf '| killed at random moments |%s |\n' "$(sed -n 's/^kills:\( [0-9]* surviv
 sed -n 's/^planted: \(.*\) \([a-z]*\) \([0-9]*\/[0-9]*\)$/| planted ratio \1, found \2 | \3 |/p' "$logs/planted.log"
 printf '| false alarms with equal sides |%s |\n' "$(last planted 'a/a: false alarms')"
 printf '| escapes |%s |\n' "$(last escapes 'escapes:')"
+printf '| random starts |%s |\n' "$(last escapes 'random starts:')"
 printf '| fuzz executions |%s |\n' "$(last fuzz 'fuzz executions:')"
 exit "$failed"

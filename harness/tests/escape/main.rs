@@ -4,7 +4,11 @@
 //! `cargo test -p bench --test escape -- --nocapture` prints every attempt, and `escapes: N tried, N stopped`.
 
 mod attempts;
+mod grammar;
+mod hostile;
 mod outside;
+mod reach;
+mod starts;
 mod system;
 
 #[path = "../support/mod.rs"]
@@ -20,6 +24,7 @@ use attempts::{ATTEMPTS, NEEDS_OWN_NETWORK};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use outside::{Outside, Stage};
+use starts::Effort;
 
 /// Ways to start a container.
 const VARIANTS: [&str; 4] = ["", "--init", "--userns", "--userns --net host"];
@@ -50,6 +55,10 @@ const NOT_IN_A_GUEST: [&str; 20] = [
 ];
 /// What a program can do, and the documentation says so (docs/SECURITY.md): not counted.
 const DOCUMENTED: [&str; 1] = ["lift its limits by a cgroup mount in a user namespace"];
+const HERE: Effort = Effort { races: 20, every: 1 };
+const IN_A_GUEST: Effort = Effort { races: 2, every: 5 };
+/// Containers started from random root folders; `BENCH_SOAK_STARTS` is another number.
+const RANDOM_STARTS: usize = 500;
 /// A section without a container.
 const BARE: &str = "no container";
 
@@ -57,8 +66,20 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["inside", outside] => inside(&serde_json::from_str(outside).unwrap()),
-        ["host", folder, bench] => all(Path::new(folder), Path::new(bench), "", false).unwrap(),
-        ["guest", folder] => all(Path::new(folder), Path::new("/bench"), "--rootfs /", true).unwrap(),
+        ["host", folder, bench, random] => {
+            all(Path::new(folder), Path::new(bench), "", false).unwrap();
+            starts::all(&Path::new(folder).join("starts"), Path::new(bench), &HERE).unwrap();
+            start_at_random(Path::new(folder), Path::new(bench), random.parse().unwrap());
+        }
+        ["guest", folder] => {
+            starts::all(&Path::new(folder).join("starts"), Path::new("/bench"), &IN_A_GUEST).unwrap();
+            all(Path::new(folder), Path::new("/bench"), "--rootfs /", true).unwrap();
+        }
+        // By hand, against any build: in one that lacks the defences, most of them reach something.
+        ["starts", folder, bench] => starts::all(Path::new(folder), Path::new(bench), &HERE).unwrap(),
+        ["random", folder, bench, random] => {
+            start_at_random(Path::new(folder), Path::new(bench), random.parse().unwrap());
+        }
         ["who"] => println!("{}", nix::unistd::geteuid()),
         // What a test is asked with: names to filter by, and how to print.
         ref asked if asked.iter().all(|word| word.starts_with('-') || "escape".contains(word)) => drive(),
@@ -108,6 +129,11 @@ fn all(folder: &Path, bench: &Path, arguments: &str, bare: bool) -> io::Result<(
     Ok(())
 }
 
+fn start_at_random(folder: &Path, bench: &Path, starts: usize) {
+    let reached = grammar::fuzz(&folder.join("random"), bench, starts).unwrap();
+    assert!(reached.is_empty(), "{}", reached.join("\n"));
+}
+
 fn show(output: &Output) -> io::Result<()> {
     io::stdout().write_all(&output.stdout)?;
     io::stderr().write_all(&output.stderr)?;
@@ -147,12 +173,17 @@ fn drive() {
     let mut command = Command::new(&itself);
     command.arg("host").arg(&folder).arg(env!("CARGO_BIN_EXE_bench"));
     command.env("BENCH_STATE_DIR", stage.path().join("state")).stdin(Stdio::null());
+    let random =
+        std::env::var("BENCH_SOAK_STARTS").map_or(RANDOM_STARTS, |text| text.parse().expect("a number of starts"));
+    command.arg(random.to_string());
     let host = text("host", &command.output().unwrap());
     let guest = text("guest, cgroup v2", &in_guest(&stage, &itself));
+    host.lines().filter(|line| line.starts_with("random starts: ")).for_each(|line| println!("{line}"));
     let (mut host, guest) = (read(&host), read(&guest));
     let (bare, mut guest): (Results, Results) = guest.into_iter().partition(|((section, _), _)| section == BARE);
 
-    let expected = VARIANTS.len() * ATTEMPTS.len() + 1 - NEEDS_OWN_NETWORK.len();
+    let started = starts::VARIANTS.len() * hostile::starts().len() + 1;
+    let expected = VARIANTS.len() * ATTEMPTS.len() + 1 - NEEDS_OWN_NETWORK.len() + started;
     assert_eq!((host.len(), guest.len(), bare.len()), (expected, expected, ATTEMPTS.len()), "all were tried");
     let is_counted =
         |(section, name): &(String, String)| section.contains("--userns") || !DOCUMENTED.contains(&name.as_str());
