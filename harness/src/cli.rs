@@ -66,7 +66,7 @@ pub fn main(starter: Option<Starter>) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
-            return code(failure::usage(&e));
+            return code(failure::usage(&e, usage_error(std::env::args_os().skip(1))));
         }
     };
     let (done, own_failure) = match cli.command {
@@ -89,6 +89,13 @@ pub fn main(starter: Option<Starter>) -> ExitCode {
             code(own_failure.unwrap_or_else(|| failure::exit_code(&e)))
         }
     }
+}
+
+/// The exit code of a wrong command line: `container run` has docker's.
+fn usage_error(mut words: impl Iterator<Item = std::ffi::OsString>) -> i32 {
+    let is_container =
+        words.next().is_some_and(|word| word == "container") && words.next().is_some_and(|word| word == "run");
+    if is_container { failure::OWN } else { failure::USAGE }
 }
 
 /// The causes once each: some libraries repeat their source's text in their own.

@@ -33,14 +33,14 @@ pub const OWN: i32 = 125;
 /// Interrupted by the user.
 pub const INTERRUPTED: i32 = 130;
 
-/// Print what the command line's definition says, help or a usage error; the exit code.
-pub fn usage(said: &clap::Error) -> i32 {
+/// Print what the command line's definition says, help or a usage error; the exit code, which is `wrong` for an error.
+pub fn usage(said: &clap::Error, wrong: i32) -> i32 {
     let printed = said.print().and_then(|()| std::io::stdout().flush());
     match printed {
-        _ if said.use_stderr() => USAGE,
+        _ if said.use_stderr() => wrong,
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             eprintln!("bench: writing to standard output: {e}");
-            USAGE
+            wrong
         }
         _ => 0,
     }

@@ -200,7 +200,8 @@ fn a_fork_bomb_stops_at_its_limit() {
 #[test]
 fn a_spinner_gets_its_quota() {
     let Some(stage) = stage() else { return };
-    let child = stage.bench("container run --cpus 0.25 -- sh -c").arg("while :; do :; done").spawn().unwrap();
+    let child =
+        stage.bench("container run --cpus 0.25 --stop-timeout 0 -- sh -c").arg("while :; do :; done").spawn().unwrap();
     let pid = child.id();
     let usage = || {
         let group = cgroups(pid)

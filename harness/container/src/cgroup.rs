@@ -23,6 +23,10 @@ const PERIOD_US: u64 = 100_000;
 /// Memory limits are multiples of it.
 const PAGE: u64 = 4096;
 
+/// How deep, and how many, groups below ours may be in cgroup2: enough for a service manager inside, and nothing that takes long to be
+/// removed. (v1 has no such limit.)
+const GROUPS_BELOW: [(&str, &str); 2] = [("cgroup.max.depth", "32"), ("cgroup.max.descendants", "1024")];
+
 /// What a limit of CPUs is called.
 const CPUS: &str = "cpus";
 
@@ -172,6 +176,7 @@ impl Cgroup {
             // Not `create_dir_all`: a group of this name that exists already is not ours.
             fs::create_dir(path).map_err(io("creating the cgroup", path))?;
         }
+        place.limit_groups_below(&GROUPS_BELOW);
         let mut group = Cgroup { place, paths, in_force: Vec::new() };
         match group.limit(limits) {
             Ok(()) => Ok(group),
@@ -196,12 +201,15 @@ impl Cgroup {
     fn limit(&mut self, limits: &Limits) -> Result<(), CgroupError> {
         self.limit_cpus(limits)?;
         self.limit_memory(limits)?;
-        if let Some(pids) = limits.pids {
-            let (controller, _) = self.controller("pids", PidController::new)?;
-            let done = controller.set_pid_max(MaxValue::Value(pids as i64));
-            self.took("pids", "pids", "pids.max", &pids.to_string(), done, |text| text == pids.to_string())?;
-        }
+        limits.pids.map_or(Ok(()), |pids| self.limit_pids(pids))?;
         limits.io.iter().try_for_each(|limit| self.limit_io(limit))
+    }
+
+    /// Limit processes and threads to so many, as [`Limits::pids`] does from the beginning.
+    pub fn limit_pids(&mut self, pids: u64) -> Result<(), CgroupError> {
+        let (controller, _) = self.controller("pids", PidController::new)?;
+        let done = controller.set_pid_max(MaxValue::Value(pids as i64));
+        self.took("pids", "pids", "pids.max", &pids.to_string(), done, |text| text == pids.to_string())
     }
 
     fn limit_cpus(&mut self, limits: &Limits) -> Result<(), CgroupError> {

@@ -3,16 +3,17 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::Pid;
+use rustix::fs::FileType;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+use crate::reaper::{reap, stand_for};
 use crate::spec::{Namespace, Spec};
 use crate::sys::{self, Fork};
-use crate::{capabilities, mounts, program, work};
+use crate::{capabilities, mounts, program, signals, streams, user, work};
 
 /// Our own failure.
 pub(crate) const OWN: i32 = 125;
@@ -35,7 +36,13 @@ impl Failure {
         Failure { status: OWN, doing: doing.into(), source }
     }
 
-    fn exit(&self) -> ! {
+    /// With the exit status that it has.
+    pub(crate) fn of(status: i32, doing: String) -> Failure {
+        Failure { status, doing, source: None }
+    }
+
+    /// Say it and end.
+    pub(crate) fn exit(&self) -> ! {
         match &self.source {
             Some(source) => eprintln!("bench: container: {}: {source}", self.doing),
             None => eprintln!("bench: container: {}", self.doing),
@@ -68,7 +75,12 @@ pub fn init_main() -> ! {
 fn read_spec() -> Result<Spec, Failure> {
     let number = argument(2)?;
     let mut text = Vec::new();
-    let mut file = File::from(sys::take_fd(number).doing("taking over what to start")?);
+    let file = sys::take_fd(number).doing("taking over what to start")?;
+    // What waits on a socket gets its streams with it; else they are its own already.
+    if is_socket(&file) && !streams::take_over(&file).doing("taking over the streams")? {
+        std::process::exit(OWN);
+    }
+    let mut file = File::from(file);
     file.read_to_end(&mut text).doing("reading what to start")?;
     if text.is_empty() {
         // The starter ended or gave up, and has said why.
@@ -78,6 +90,10 @@ fn read_spec() -> Result<Spec, Failure> {
     // Whatever else a careless caller left open is nobody's business, and would lead a path of the root folder to the host.
     sys::close_others().doing("closing descriptors")?;
     serde_json::from_slice(&text).map_err(io::Error::from).doing("understanding what to start")
+}
+
+fn is_socket(file: &OwnedFd) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_socket())
 }
 
 fn argument(at: usize) -> Result<i32, Failure> {
@@ -159,6 +175,9 @@ fn unified(spec: &Spec) -> Option<&PathBuf> {
 /// Make what has to be made from outside, start process 1, and wait for it.
 fn contain(spec: &Spec) -> Result<i32, Failure> {
     die_with_parent(spec)?;
+    // From here on signals are for the program, and those of the starter's group and terminal are not for this process.
+    signals::block_all().doing("blocking signals")?;
+    streams::lead_session()?;
     enter_network(spec)?;
     mount_work(spec)?;
     if spec.namespaces.contains(&Namespace::Time) {
@@ -189,17 +208,16 @@ fn contain(spec: &Spec) -> Result<i32, Failure> {
             drop((go_in, done_out, group));
             if let Err(failure) = map_ids(spec, pid) {
                 drop(go_out);
-                drop(wait(pid));
+                drop(stand_for(pid));
                 return Err(failure);
             }
             go_out.write_all(b"g").doing("letting process 1 go on")?;
             drop(go_out);
-            ignore_terminal();
             if spec.announce {
                 drop(done_in.read(&mut [0]));
                 announce(spec, pid);
             }
-            wait(pid)
+            stand_for(pid)
         }
     }
 }
@@ -223,15 +241,6 @@ fn map_ids(spec: &Spec, pid: i32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The terminal's signals are for the program, which shares the terminal; this process ends when the program does.
-fn ignore_terminal() {
-    use nix::sys::signal::{SigHandler, Signal, signal};
-    for which in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGTTOU] {
-        // SAFETY: ignoring a signal runs no code of ours.
-        let _ = unsafe { signal(which, SigHandler::SigIgn) };
-    }
-}
-
 fn announce(spec: &Spec, pid: i32) {
     let link = |kind: &Namespace| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
     let links: Vec<_> = spec.namespaces.iter().filter_map(link).map(|link| link.display().to_string()).collect();
@@ -241,20 +250,9 @@ fn announce(spec: &Spec, pid: i32) {
     }
 }
 
-/// Wait for a process; its exit status, or 128+n.
-fn wait(pid: i32) -> Result<i32, Failure> {
-    loop {
-        match waitpid(Pid::from_raw(pid), None) {
-            Ok(WaitStatus::Exited(_, status)) => return Ok(status),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(128 + signal as i32),
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(e) => return Err(e).doing("waiting for the program"),
-        }
-    }
-}
-
 /// Inside: the rest of the namespaces, the root, what may be done; then the program. `done`: a pipe that is read by the starter.
 fn process_one(spec: &Spec, done: &PipeWriter) -> Result<i32, Failure> {
+    streams::lead_session()?;
     join_v1(spec)?;
     leave_affinity(spec)?;
     if spec.namespaces.contains(&Namespace::Cgroup) {
@@ -265,11 +263,7 @@ fn process_one(spec: &Spec, done: &PipeWriter) -> Result<i32, Failure> {
     if spec.namespaces.contains(&Namespace::User) {
         become_root_inside()?;
     }
-    set_parent_process_death_signal(Some(Signal::KILL)).doing("asking to end with the starter")?;
-    // It may have ended before it was asked for; its process id does not say so in here.
-    if sys::is_read_by_nobody(done).doing("looking for the starter")? {
-        std::process::exit(OWN);
-    }
+    end_with_starter(done)?;
     if let Some(name) = spec.hostname.as_ref().filter(|_| spec.namespaces.contains(&Namespace::Uts)) {
         nix::unistd::sethostname(name).doing(format!("setting the host name to `{name}`"))?;
     }
@@ -279,13 +273,40 @@ fn process_one(spec: &Spec, done: &PipeWriter) -> Result<i32, Failure> {
     if let Some(sources) = sources {
         sys::own_session_keyring().doing("leaving the starter's keys behind")?;
         sources.enter(&spec.namespaces)?;
+        streams::make_own(spec)?;
         // From here on paths of the root folder are followed.
         sys::close_others_but(done).doing("closing descriptors")?;
         program::refuse_folders()?;
         capabilities::limit(&spec.capabilities)?;
         rustix::thread::set_no_new_privs(true).doing("giving up new privileges")?;
     }
-    if spec.reaper { reap(spec) } else { execute(spec) }
+    match &spec.user {
+        Some(wanted) => {
+            let spec = user::become_user(wanted, spec)?;
+            // The kernel forgets it with every change of user.
+            end_with_starter(done)?;
+            go_on(&spec)
+        }
+        None => go_on(spec),
+    }
+}
+
+fn go_on(spec: &Spec) -> Result<i32, Failure> {
+    if spec.reaper {
+        return reap(spec);
+    }
+    streams::take_terminal(spec)?;
+    execute(spec)
+}
+
+/// Be killed when the starter ends, which `done` is read by.
+fn end_with_starter(done: &PipeWriter) -> Result<(), Failure> {
+    set_parent_process_death_signal(Some(Signal::KILL)).doing("asking to end with the starter")?;
+    // It may have ended before it was asked for; its process id does not say so in here.
+    if sys::is_read_by_nobody(done).doing("looking for the starter")? {
+        std::process::exit(OWN);
+    }
+    Ok(())
 }
 
 fn become_root_inside() -> Result<(), Failure> {
@@ -295,61 +316,22 @@ fn become_root_inside() -> Result<(), Failure> {
     nix::unistd::setresuid(uid, uid, uid).doing("becoming user 0 of the user namespace")
 }
 
-/// Process 1 as a reaper: the program is its child; orphans are waited for; signals are passed on.
-fn reap(spec: &Spec) -> Result<i32, Failure> {
-    use nix::sys::signal::{SigSet, Signal, kill};
-    let all = SigSet::all();
-    all.thread_set_mask().doing("blocking signals")?;
-    let program = match sys::clone3(0, None).doing("starting the program")? {
-        Fork::Child => match execute(spec) {
-            Ok(status) => std::process::exit(status),
-            Err(failure) => failure.exit(),
-        },
-        Fork::Parent(pid) => pid,
-    };
-    // It stays, where a program inside can look at it.
-    sys::close_others().doing("closing descriptors")?;
-    loop {
-        match all.wait().doing("waiting for a signal")? {
-            Signal::SIGCHLD => {
-                if let Some(status) = reap_children(program) {
-                    return Ok(status);
-                }
-            }
-            // The terminal sends these to the program as well.
-            Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU => {}
-            other => drop(kill(Pid::from_raw(program), other)),
-        }
-    }
-}
-
-/// Wait for all children that have ended; the status of `program`, if it is one of them.
-fn reap_children(program: i32) -> Option<i32> {
-    use nix::sys::wait::WaitPidFlag;
-    let mut ended = None;
-    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-        match status {
-            WaitStatus::StillAlive => break,
-            WaitStatus::Exited(pid, status) if pid.as_raw() == program => ended = Some(status),
-            WaitStatus::Signaled(pid, signal, _) if pid.as_raw() == program => ended = Some(128 + signal as i32),
-            _ => {}
-        }
-    }
-    ended
-}
-
 /// Be the program. Only returns when that fails.
-fn execute(spec: &Spec) -> Result<i32, Failure> {
+pub(crate) fn execute(spec: &Spec) -> Result<i32, Failure> {
     program::enter_working_directory(spec)?;
     let text = |value: &str| CString::new(value).map_err(io::Error::from).doing(format!("passing `{value}` on"));
     let argv = spec.argv.iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
     let env = spec.env.iter().map(|(name, value)| text(&format!("{name}={value}"))).collect::<Result<Vec<_>, _>>()?;
     let program = spec.argv.first().ok_or_else(|| Failure::own("there is no program to start", None))?;
     let path = program::find(program, spec)?;
-    sys::default_signals();
+    signals::default_actions();
+    signals::unblock_all().doing("unblocking signals")?;
     sys::close_on_exec().doing("closing descriptors")?;
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from).doing("passing the program on")?;
     let Err(errno) = nix::unistd::execve(&path, &argv, &env);
+    if errno == nix::errno::Errno::ENOENT && !Path::new(program).exists() {
+        return Err(image_name::not_found(program, format!("there is no `{program}`")));
+    }
     let status = if errno == nix::errno::Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
     Err(Failure { status, doing: format!("executing `{program}`"), source: Some(errno.into()) })
 }

@@ -113,6 +113,16 @@ impl Place {
         }
         Ok(())
     }
+
+    /// Limit, in cgroup2, the groups that can be made below ours: files of it, and what to write. A kernel that lacks them (before 4.14)
+    /// has no such limit.
+    pub fn limit_groups_below(&self, files: &[(&str, &str)]) {
+        for folder in self.folders.iter().filter(|folder| folder.v2) {
+            for (file, most) in files {
+                drop(fs::write(folder.path.join(file), most));
+            }
+        }
+    }
 }
 
 /// Our own place, or what is left above it.

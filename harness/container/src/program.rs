@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
-use crate::init::{Doing, Failure, NOT_EXECUTABLE, NOT_FOUND};
+use crate::image_name;
+use crate::init::{Doing, Failure, NOT_EXECUTABLE};
 use crate::inside::{kind_of, open_here};
 use crate::spec::Spec;
 
@@ -53,9 +54,7 @@ pub(crate) fn find(program: &str, spec: &Spec) -> Result<PathBuf, Failure> {
     let path = spec.env.iter().rev().find(|(name, _)| name == "PATH").map_or("/usr/bin:/bin", |(_, value)| value);
     let found =
         std::env::split_paths(OsStr::new(path)).map(|folder| folder.join(program)).find(|file| is_program(file));
-    let absent =
-        || Failure { status: NOT_FOUND, doing: format!("`{program}` was not found in PATH ({path})"), source: None };
-    found.ok_or_else(absent)
+    found.ok_or_else(|| image_name::not_found(program, format!("`{program}` was not found in PATH ({path})")))
 }
 
 fn is_program(path: &Path) -> bool {

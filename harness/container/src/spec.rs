@@ -5,8 +5,9 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, PipeWriter, Seek, SeekFrom, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroup;
 use crate::init::OWN;
+use crate::signals;
+use crate::streams::{self, Size, Stream};
 use crate::sys::{self, Fork};
 
 /// The kinds of namespaces (namespaces(7)).
@@ -172,6 +175,13 @@ pub struct Spec {
     pub parent_death_signal: bool,
     /// Process 1 is a reaper that passes signals on, and the program is its child.
     pub reaper: bool,
+    /// Standard input, output and error. In a new root they are made what they are to be there before anything of it is executed.
+    pub streams: [Stream; 3],
+    /// The size of the terminal, if one of the streams is one.
+    pub window: Size,
+    /// Whom to be in the new root: `UID`, `NAME`, `UID:GID` or such; the starter's user when absent. Its home folder is `HOME`, unless
+    /// `env` has one.
+    pub user: Option<String>,
     /// Say on standard error what was started: pid on the host, namespaces, groups.
     pub announce: bool,
 }
@@ -222,7 +232,7 @@ fn arguments(spec: &OwnedFd) -> [String; 4] {
 #[derive(Debug)]
 pub struct Starter {
     pid: Pid,
-    spec: PipeWriter,
+    spec: UnixStream,
 }
 
 impl Starter {
@@ -230,7 +240,7 @@ impl Starter {
     /// [`Command::spawn`] does, which is a good part of the time that a container takes to start.
     pub fn begin() -> io::Result<Starter> {
         let executable = sys::read_only_executable()?;
-        let (reader, spec) = io::pipe()?;
+        let (reader, spec) = UnixStream::pair()?;
         let reader = OwnedFd::from(reader);
         let argv = arguments(&reader);
         match sys::clone3(0, None)? {
@@ -247,15 +257,18 @@ impl Starter {
         }
     }
 
-    /// Tell it what to start; its process id.
-    pub fn start(mut self, spec: &Spec) -> io::Result<Pid> {
+    /// Tell it what to start, with these standard streams; its process id. It passes on every signal that it gets.
+    pub fn start(mut self, spec: &Spec, streams: &[OwnedFd; 3]) -> io::Result<Pid> {
+        streams::send_descriptors(&self.spec, &streams.each_ref().map(|stream| stream.as_fd()))?;
         self.spec.write_all(&serde_json::to_vec(spec)?)?;
         Ok(self.pid)
     }
 }
 
 fn become_init(executable: &OwnedFd, argv: [String; 4], reader: &OwnedFd) -> io::Result<Infallible> {
-    sys::default_signals();
+    // What is sent before it can take signals waits.
+    signals::default_actions();
+    signals::block_all()?;
     fcntl_setfd(reader, FdFlags::empty())?;
     let argv = argv.map(CString::new).into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(nix::unistd::execve::<_, CString>(&CString::new(path(executable))?, &argv, &[])?)

@@ -153,15 +153,6 @@ pub(crate) fn own_session_keyring() -> io::Result<()> {
     }
 }
 
-/// Default actions for all signals, and none blocked: as a program expects to be started.
-pub(crate) fn default_signals() {
-    for number in 1..=libc::SIGRTMAX() {
-        // SAFETY: the default action runs no code of ours; numbers that cannot be set are refused by the kernel.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
-    }
-    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
-}
-
 /// Let the calling thread run on every CPU that its cpuset has.
 pub(crate) fn run_anywhere() -> io::Result<()> {
     set_affinity(0, &[libc::c_ulong::MAX; MASK_WORDS])

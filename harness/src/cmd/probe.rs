@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
     let probe = match Probe::try_parse_from(std::env::args_os().skip(1)) {
         Ok(probe) => probe,
         Err(e) => {
-            return ExitCode::from(crate::failure::usage(&e) as u8);
+            return ExitCode::from(crate::failure::usage(&e, crate::failure::USAGE) as u8);
         }
     };
     match run(&probe.end) {

@@ -1,7 +1,8 @@
 //! Ctrl-C, a request to end, and a terminal that goes away: once stops in order, twice at once.
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
+use bench_container::signals::is_ignored;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal as listen};
 
 /// SIGINT, SIGTERM and SIGHUP, from when it was made.
@@ -18,7 +19,7 @@ impl Interrupts {
         Ok(Interrupts {
             interrupt: listen(SignalKind::interrupt()).context("listening for SIGINT")?,
             terminate: listen(SignalKind::terminate()).context("listening for SIGTERM")?,
-            hangup: if is_ignored(Signal::SIGHUP)? {
+            hangup: if is_ignored(Signal::SIGHUP as i32).context("asking whether a signal is ignored")? {
                 None
             } else {
                 Some(listen(SignalKind::hangup()).context("listening for SIGHUP")?)
@@ -45,14 +46,4 @@ impl Interrupts {
         }
         Ok(())
     }
-}
-
-/// True where whoever started this process had it ignore a signal.
-fn is_ignored(which: Signal) -> Result<bool> {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: the default action runs no code of ours, and the one before is put back at once.
-    let before = unsafe { sigaction(which, &default) }.context("asking whether a signal is ignored")?;
-    // SAFETY: it is the one that the process was started with, or one of tokio's, which are safe at any time.
-    unsafe { sigaction(which, &before) }.context("putting the action of a signal back")?;
-    Ok(matches!(before.handler(), SigHandler::SigIgn))
 }

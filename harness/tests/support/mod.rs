@@ -1,6 +1,8 @@
 //! Running the real binary with a state folder of its own.
 #![allow(dead_code)]
 
+pub mod desk;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
