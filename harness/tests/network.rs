@@ -228,7 +228,7 @@ fn what_is_wrong_is_said() {
         ("run --suite network,network", 2, "run them one by one"),
         ("run --suite network --only rand-read", 2, "tcp-stream-tx"),
         ("run --suite network --profile smoke --env container:net=none --only tcp-rr", 3, "no way to a peer"),
-        ("container run --net wifi -- true", 2, "bridge"),
+        ("container run --net wifi -- true", 125, "bridge"),
         ("probe client --mode tcp-xx --address 127.0.0.1 --port 1", 2, "tcp-rr, udp-rr"),
         ("probe client --mode tcp-rr --address 127.0.0.1 --port 1 --request-bytes 3", 2, "8 to 1472"),
     ] {

@@ -13,7 +13,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use crate::reaper::{reap, stand_for};
 use crate::spec::{Namespace, Spec};
 use crate::sys::{self, Fork};
-use crate::{capabilities, mounts, program, signals, streams, user, work};
+use crate::{capabilities, image_name, mounts, program, signals, streams, user, work};
 
 /// Our own failure.
 pub(crate) const OWN: i32 = 125;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -20,15 +20,15 @@ const DIVE: &str = r#"
 const KINDS: [(&str, &str, &str); 2] =
     [("-t cgroup -o freezer", "freezer.state", "FROZEN"), ("-t cgroup2", "cgroup.freeze", "1")];
 
-/// A container that has dived, and how deep; absent where the machine has no such hierarchy.
-fn dive(stage: &Stage, (mount, file, text): (&str, &str, &str)) -> Option<(Child, u32)> {
+/// A container that has dived, who reads it, and how deep it is; absent where the machine has no such hierarchy.
+fn dive(stage: &Stage, (mount, file, text): (&str, &str, &str)) -> Option<(Child, BufReader<ChildStdout>, u32)> {
     let script = format!("mount {mount} none /tmp && exec perl -e '{DIVE}' {file} {text}");
     let mut command = stage.bench("container run --stop-timeout 0 --rootfs / -- unshare -UrmC sh -c");
     let mut child = command.arg(&script).stdout(Stdio::piped()).spawn().unwrap();
-    let mut said = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let (mut out, mut said) = (BufReader::new(child.stdout.take().unwrap()), String::new());
+    out.read_line(&mut said).unwrap();
     match said.trim().parse() {
-        Ok(deep) => Some((child, deep)),
+        Ok(deep) => Some((child, out, deep)),
         Err(_) => {
             eprintln!("skipped: {mount} cannot be mounted in a user namespace here");
             child.wait().unwrap();
@@ -53,7 +53,7 @@ fn a_process_in_groups_deeper_than_a_path_is_killed_and_they_are_removed() {
     let mut dived = 0;
     for kind in KINDS {
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-            let Some((mut child, deep)) = dive(&stage, kind) else { continue };
+            let Some((mut child, _out, deep)) = dive(&stage, kind) else { continue };
             dived += 1;
             let is_v2 = kind.0.contains("cgroup2");
             assert!(deep * 201 > 4096, "deeper than a path: {deep}");

@@ -75,7 +75,7 @@ fn a_command_is_told_to_end_and_gives_the_status() {
 #[test]
 fn every_signal_but_the_shells_own_reaches_the_command() {
     let Some(stage) = stage() else { return };
-    let numbers = [1, 2, 3, 10, 12, 14, 15, 18, 23, 28, 30, 34, 35, 50, 63, 64];
+    let numbers = [1, 3, 10, 12, 14, 15, 18, 23, 28, 30, 34, 35, 50, 63, 64];
     let traps: String = numbers.iter().map(|number| format!("trap 'echo got {number}' {number}; ")).collect();
     let script = format!("{traps} trap 'exit 9' 16; echo ready; {ENDLESS}");
     for init in ["", "--init"] {
@@ -95,13 +95,17 @@ fn no_signal_that_can_be_caught_ends_bench_or_leaves_anything() {
     // Process 1 has no handler for any: it is ended by none of them. 32 and 33 are those that the C library keeps for itself.
     let mut started = Started::of(&stage, "--stop-timeout 60", &format!("echo ready; {ENDLESS}"));
     let stops_or_kills = [libc::SIGKILL, libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
-    for number in (1..=64).filter(|number| !stops_or_kills.contains(number)) {
+    // The two that end at once when they come one after the other.
+    let impatient = [libc::SIGINT, libc::SIGTERM];
+    for number in (1..=64).filter(|number| !stops_or_kills.contains(number) && !impatient.contains(number)) {
         started.send(number);
     }
     std::thread::sleep(Duration::from_millis(500));
     assert!(started.runs(), "{:?}", started.child.wait());
     started.send(libc::SIGTERM);
-    assert_eq!(started.end(&stage), 128 + 1, "SIGHUP was the first that asked for the end");
+    std::thread::sleep(Duration::from_millis(500));
+    started.send(libc::SIGTERM);
+    assert_eq!(started.end(&stage), 128 + 15);
     // Where process 1 passes them on, the command ends by them.
     for number in [10, 12, 14, 16, 34, 64] {
         let started = Started::of(&stage, "--init", &format!("echo ready; {ENDLESS}"));

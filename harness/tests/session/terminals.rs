@@ -58,7 +58,7 @@ fn keys_lines_sizes_and_job_control_are_those_of_a_terminal() {
     std::thread::sleep(std::time::Duration::from_millis(700));
     desk.keys("\u{1a}");
     desk.see("Stopped");
-    desk.keys("kill %1; echo still $((20+3)) here; exit 4\r");
+    desk.keys("kill -9 %1; wait; echo still $((20+3)) here; exit 4\r");
     desk.see("still 23 here");
     assert_eq!(desk.end(), Some(4), "{}", desk.shown);
     assert!(!desk.shown.contains("job control turned off"), "{}", desk.shown);
@@ -177,11 +177,17 @@ fn streams_that_lead_elsewhere_stay_apart() {
         assert_eq!(desk.modes(), before);
         desk.shown
     };
-    let shown = run(&|command| drop(command.stderr(file())));
+    let shown = run(&|command| {
+        command.stderr(file());
+    });
     assert_eq!((shown.as_str(), read().as_str()), ("said\r\n", "in\nout\n"));
     // Not on both: no terminal inside, and what is typed is somebody else's.
-    let shown = run(&|command| drop(command.stdout(file())));
+    let shown = run(&|command| {
+        command.stdout(file());
+    });
     assert_eq!((shown.as_str(), read().as_str()), ("", "said\n"));
-    let shown = run(&|command| drop(command.stdin(Stdio::null())));
+    let shown = run(&|command| {
+        command.stdin(Stdio::null());
+    });
     assert_eq!(shown, "said\r\n");
 }

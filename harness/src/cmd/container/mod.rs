@@ -60,12 +60,14 @@ pub fn run(args: &RunArgs, starter: Option<Starter>) -> Result<i32> {
     let peer = lab.as_ref().map(|lab| start_peer(lab, &ledger, limits.cpus.as_deref())).transpose()?;
     let init = starter.start(&spec, &streams.given).context("starting the container")?;
     let mut stdio = streams.begin()?;
-    let mut watch = Watch { init, signals: &signals, stdio: &mut stdio, patience: args.stop_timeout, broken: None };
+    let patience = args.stop_timeout;
+    let mut watch =
+        Watch { init, signals: &signals, stdio: &mut stdio, patience, broken: None, has_ended: false };
     let status = watch.wait()?;
     let killed_for_memory = cgroup.oom_kills().is_ok_and(|kills| kills > 0);
     // What has not ended by itself ends here.
     let undone = ledger.undo(change);
-    watch.pass_on()?;
+    watch.finish()?;
     let broken = watch.broken;
     drop(stdio);
     undone?;

@@ -110,10 +110,11 @@ impl Arranged {
     }
 
     /// Have pipes belong to the root of a user namespace, who could not open them by `/dev/stdout` else.
-    pub fn belong_to(&self, uid: u32) {
+    pub fn belong_to(&self, root: u32) {
         for given in self.given.iter().filter(|given| is_pipe(given)) {
             // Without it everything works but for that.
-            let _ = rustix::fs::fchown(given, Some(rustix::fs::Uid::from_raw(uid)), None);
+            let (uid, gid) = (rustix::fs::Uid::from_raw(root), rustix::fs::Gid::from_raw(root));
+            let _ = rustix::fs::fchown(given, Some(uid), Some(gid));
         }
     }
 

@@ -7,7 +7,7 @@ use bench_container::{exit_status, signals};
 use nix::libc;
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::{WaitOptions, WaitStatus, waitpid};
 
 use super::stdio::{Stdio, Unread};
 use crate::failure;
@@ -83,6 +83,8 @@ pub struct Watch<'a> {
     pub patience: Duration,
     /// Why what it said, or was to read, is not whole.
     pub broken: Option<anyhow::Error>,
+    /// Its first process has been waited for.
+    pub has_ended: bool,
 }
 
 impl Watch<'_> {
@@ -107,8 +109,13 @@ impl Watch<'_> {
         }
     }
 
-    /// Pass on what has been said and not read yet, unless somebody asks for the end once more.
-    pub fn pass_on(&mut self) -> Result<()> {
+    /// After its group was killed: wait for its first process, and pass on what has been said and not read yet, unless somebody asks for
+    /// the end once more.
+    pub fn finish(&mut self) -> Result<()> {
+        if !self.has_ended {
+            drop(signals::send(self.init.as_raw(), libc::SIGKILL));
+            let _ = self.wait_for_first(WaitOptions::empty());
+        }
         let mut waited = false;
         while !self.stdio.has_passed_on(waited) {
             waited = !self.sleep(Some(QUIET))?;
@@ -135,11 +142,16 @@ impl Watch<'_> {
         }
     }
 
-    fn ended(&self) -> Result<Option<i32>> {
-        let ended = waitpid(rustix::process::Pid::from_raw(self.init.as_raw()), WaitOptions::NOHANG);
-        let Some((_, status)) = ended.context("waiting for the container")? else { return Ok(None) };
+    fn ended(&mut self) -> Result<Option<i32>> {
+        let ended = self.wait_for_first(WaitOptions::NOHANG).context("waiting for the container")?;
+        self.has_ended = ended.is_some();
         // Its first process tells the command's status by its own, and is ended by nobody who does not mean this.
-        Ok(if status.exited() { exit_status(status) } else { Some(failure::OWN) })
+        Ok(ended.map(|status| exit_status(status).filter(|_| status.exited()).unwrap_or(failure::OWN)))
+    }
+
+    fn wait_for_first(&self, options: WaitOptions) -> rustix::io::Result<Option<WaitStatus>> {
+        let first = rustix::process::Pid::from_raw(self.init.as_raw());
+        Ok(rustix::io::retry_on_intr(|| waitpid(first, options))?.map(|(_, status)| status))
     }
 
     fn take(&mut self, signal: i32, stop: &mut Option<Stop>) {
