@@ -28,7 +28,7 @@ pub fn remove_paths(paths: &[PathBuf]) -> Result<(), CgroupError> {
         // What is empty can be removed, and most often it is. What is not is killed first, all over again: until the last is dead,
         // groups may be made.
         let mut failed = None;
-        left.retain(|path| match remove(path).or_else(|_| kill(path)).and_then(|()| remove(path)) {
+        left.retain(|path| match remove(path).or_else(|_| kill(path).and_then(|()| remove(path))) {
             Ok(()) => false,
             Err(source) => {
                 failed = Some((path.display().to_string(), source));

@@ -211,3 +211,23 @@ fn streams_belong_to_the_program() {
     let file = File::open(stage.path().join("file")).unwrap();
     assert!(file.read_at(&mut [0; 4], 0).is_ok());
 }
+
+/// Somebody outside may be given an end of a pipe, and keep it.
+#[test]
+fn a_pipe_that_somebody_outside_keeps_open_is_not_waited_for() {
+    let Some(stage) = stage() else { return };
+    let out = File::create(stage.path().join("kept")).unwrap();
+    let mut command = stage.bench("container run --verbose -- sh -c");
+    command.arg("echo said; sleep 1").stdout(out).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = String::new();
+    let mut errors = std::io::BufReader::new(child.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut errors, &mut said).unwrap();
+    let pid = said.strip_prefix("bench: process ").and_then(|rest| rest.split(' ').next()).unwrap();
+    let kept = OpenOptions::new().write(true).open(format!("/proc/{pid}/fd/1")).unwrap();
+    let began = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(began.elapsed().as_secs() < 20);
+    assert_eq!(read(&stage, "kept"), "said\n");
+    drop(kept);
+}

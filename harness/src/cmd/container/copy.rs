@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How much is copied at a time: what a pipe holds.
 const PIECE: usize = 64 << 10;
@@ -48,11 +48,16 @@ impl Copy {
         Ok(Copy { what, is_output, source, has_piece, thread })
     }
 
-    /// True when all that was written to its source has been passed on, though the source has no end.
+    /// True when all that was written to its source has been passed on, and somebody still has the other end, from whom more may never
+    /// come.
     pub fn is_idle(&self) -> bool {
+        let mut source = [PollFd::new(&self.source, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // Where nobody has, the copy comes to its end by itself.
+        let has_end = poll(&mut source, Some(&now)).is_ok_and(|ready| ready > 0);
         // In this order: a piece is taken before it is written.
         let is_empty = rustix::io::ioctl_fionread(&self.source).is_ok_and(|bytes| bytes == 0);
-        is_empty && !self.has_piece.load(Ordering::SeqCst)
+        !has_end && is_empty && !self.has_piece.load(Ordering::SeqCst)
     }
 
     /// How it ended. From here on its source is closed.

@@ -61,8 +61,7 @@ pub fn run(args: &RunArgs, starter: Option<Starter>) -> Result<i32> {
     let init = starter.start(&spec, &streams.given).context("starting the container")?;
     let mut stdio = streams.begin()?;
     let patience = args.stop_timeout;
-    let mut watch =
-        Watch { init, signals: &signals, stdio: &mut stdio, patience, broken: None, has_ended: false };
+    let mut watch = Watch { init, signals: &signals, stdio: &mut stdio, patience, broken: None, has_ended: false };
     let status = watch.wait()?;
     let killed_for_memory = cgroup.oom_kills().is_ok_and(|kills| kills > 0);
     // What has not ended by itself ends here.

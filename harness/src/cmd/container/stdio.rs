@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, Result};
 use bench_container::{Size, Stream, is_pipe, receive_descriptors, resize};
+use nix::libc;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, Stat, fstat, makedev};
 use rustix::stdio::{stderr, stdin, stdout};
@@ -16,6 +17,11 @@ use rustix::termios::{isatty, tcgetpgrp};
 use super::arguments::RunArgs;
 use super::copy::{Broken, Copy, Plan};
 use crate::terminal::{self, RawMode};
+
+/// The streams in words.
+pub const INPUT: &str = "standard input";
+pub const OUTPUT: &str = "standard output";
+const ERRORS: &str = "standard error";
 
 /// What a person types at the end of the input (`VEOF` of a terminal as it is made).
 const END_OF_INPUT: &[u8] = &[0x04];
@@ -87,8 +93,8 @@ impl Arranged {
             let (inner, outer) = UnixStream::pair().context("making a way for the terminal")?;
             let (error_stream, given) = match isatty(errors.fd) {
                 // What goes wrong before there is a terminal.
-                true => (Stream::Terminal, copied(&errors, "standard error", true, &mut plans)?),
-                false => to(&errors, "standard error", &mut plans)?,
+                true => (Stream::Terminal, copied(&errors, ERRORS, true, &mut plans)?),
+                false => to(&errors, ERRORS, &mut plans)?,
             };
             let given = [inner.into(), given.try_clone().context("keeping a standard stream")?, given];
             let streams = [Stream::Terminal, Stream::Terminal, error_stream];
@@ -96,13 +102,13 @@ impl Arranged {
             return Ok(Arranged { streams, given, plans, terminal: Some(outer), reads_terminal });
         }
         let (from_input, given_input) = from(&input, args.interactive, &mut plans)?;
-        let (to_output, given_output) = to(&output, "standard output", &mut plans)?;
+        let (to_output, given_output) = to(&output, OUTPUT, &mut plans)?;
         let (to_errors, given_errors) = match (to_output, &given_output) {
             // One file, in which lines are to stand in the order they were written.
             (Stream::Given, given) if !output.may_go_in() && errors.is_same_file(&output) => {
                 (Stream::Given, given.try_clone().context("keeping a standard stream")?)
             }
-            _ => to(&errors, "standard error", &mut plans)?,
+            _ => to(&errors, ERRORS, &mut plans)?,
         };
         let streams = [from_input, to_output, to_errors];
         let given = [given_input, given_output, given_errors];
@@ -147,7 +153,7 @@ fn from(theirs: &Theirs<'_>, interactive: bool, plans: &mut Vec<Plan>) -> Result
     if theirs.is_null() || !(interactive || theirs.kind().is_fifo()) {
         return Ok((Stream::Null, reader.into()));
     }
-    let (what, from, to) = ("standard input", theirs.duplicate()?, writer.into());
+    let (what, from, to) = (INPUT, theirs.duplicate()?, writer.into());
     plans.push(Plan { what, is_output: false, from, to, end: &[], to_raw: false });
     Ok((Stream::Given, reader.into()))
 }
@@ -234,9 +240,9 @@ impl Stdio {
         Ok(copy.and_then(|copy| {
             let (what, is_output) = (copy.what, copy.is_output);
             match copy.outcome() {
-                // A program that does not read its input does not want it.
+                // A program that does not read its input does not want it; and one whose errors nobody reads may go on.
                 Err(Broken::Sink(_)) if !is_output => None,
-                Err(Broken::Sink(e)) if is_gone(&e) => Some(Unread::Gone),
+                Err(Broken::Sink(e)) if is_gone(&e) => (what == OUTPUT).then_some(Unread::Gone),
                 Err(Broken::Sink(e) | Broken::Source(e)) => Some(Unread::Broken(what, e)),
                 Ok(()) => None,
             }
@@ -248,13 +254,13 @@ impl Stdio {
         let received = receive_descriptors(way).context("receiving the terminal")?;
         let Some(outer) = received.into_iter().next() else { return Ok(()) };
         let keep = || outer.try_clone().context("keeping the terminal");
-        let (what, from, to) = ("standard output", keep()?, Theirs::of(stdout())?.duplicate()?);
+        let (what, from, to) = (OUTPUT, keep()?, Theirs::of(stdout())?.duplicate()?);
         self.copy(Plan { what, is_output: true, from, to, end: &[], to_raw: false })?;
         if self.reads_terminal {
             if isatty(stdin()) {
                 self.raw = Some(RawMode::enter()?);
             }
-            let (what, from, to) = ("standard input", Theirs::of(stdin())?.duplicate()?, keep()?);
+            let (what, from, to) = (INPUT, Theirs::of(stdin())?.duplicate()?, keep()?);
             self.copy(Plan { what, is_output: false, from, to, end: END_OF_INPUT, to_raw: false })?;
         }
         self.terminal = Some(outer);
@@ -298,8 +304,12 @@ pub fn window() -> Size {
 
 /// A pipe without a reader, a connection that was closed, a terminal that was hung up.
 fn is_gone(e: &io::Error) -> bool {
-    use nix::libc::{ECONNRESET, EIO, EPIPE};
-    [EPIPE, ECONNRESET].map(Some).contains(&e.raw_os_error()) || e.raw_os_error() == Some(EIO) && isatty(stdout())
+    let is_device = || Theirs::of(stdout()).is_ok_and(|output| output.kind().is_char_device());
+    match e.raw_os_error() {
+        Some(libc::EPIPE | libc::ECONNRESET) => true,
+        Some(libc::EIO) => is_device(),
+        _ => false,
+    }
 }
 
 fn is_ready(fd: BorrowedFd<'_>, wanted: PollFlags) -> bool {

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, WaitStatus, waitpid};
 
-use super::stdio::{Stdio, Unread};
+use super::stdio::{INPUT, OUTPUT, Stdio, Unread};
 use crate::failure;
 
 /// Signals that ask for the end.
@@ -112,12 +112,14 @@ impl Watch<'_> {
     /// After its group was killed: wait for its first process, and pass on what has been said and not read yet, unless somebody asks for
     /// the end once more.
     pub fn finish(&mut self) -> Result<()> {
-        if !self.has_ended {
+        // Who was killed has been waited for long enough, and so has a reader that does not read.
+        let until = (!self.has_ended).then(|| Instant::now() + UNREAD);
+        if until.is_some() {
             drop(signals::send(self.init.as_raw(), libc::SIGKILL));
             let _ = self.wait_for_first(WaitOptions::empty());
         }
         let mut waited = false;
-        while !self.stdio.has_passed_on(waited) {
+        while until.is_none_or(|until| Instant::now() < until) && !self.stdio.has_passed_on(waited) {
             waited = !self.sleep(Some(QUIET))?;
             while let Some(signal) = self.signals.next()? {
                 if ENDING.contains(&signal) {
@@ -191,9 +193,9 @@ impl Watch<'_> {
             None => Ok(false),
             Some(Unread::Gone) => Ok(true),
             Some(Unread::Broken(what, e)) => {
-                let doing = if what == "standard input" { "reading" } else { "writing what the command said to" };
+                let doing = if what == INPUT { "reading" } else { "writing what the command said to" };
                 self.broken.get_or_insert(anyhow::Error::new(e).context(format!("{doing} {what}")));
-                Ok(what != "standard input")
+                Ok(what == OUTPUT)
             }
         }
     }
