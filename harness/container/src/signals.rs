@@ -38,10 +38,13 @@ pub(crate) fn block_all() -> io::Result<()> {
 
 /// Default actions for all signals: as a program expects to be started.
 pub(crate) fn default_actions() {
-    for number in 1..=libc::SIGRTMAX() {
-        // SAFETY: the default action runs no code of ours; numbers that cannot be set are refused by the kernel.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
-    }
+    (1..=libc::SIGRTMAX()).for_each(act_by_default);
+}
+
+/// The default action for a signal, whatever the caller wanted.
+pub fn act_by_default(number: i32) {
+    // SAFETY: the default action runs no code of ours; numbers that cannot be set are refused by the kernel.
+    unsafe { libc::signal(number, libc::SIG_DFL) };
 }
 
 /// Block none.

@@ -193,6 +193,9 @@ fn what_the_caller_ignores_stays_ignored_where_that_is_meant() {
     let started = Started::by(ignoring(libc::SIGINT), &script);
     started.send(libc::SIGINT);
     assert_eq!(started.end(&stage), 7);
+    // Children that nobody waits for.
+    let started = Started::by(ignoring(libc::SIGCHLD), "echo ready; exit 6");
+    assert_eq!(started.end(&stage), 6);
 }
 
 /// What of the host is in reach of `kill -9 0` and `kill -9 -1`.

@@ -58,7 +58,10 @@ fn keys_lines_sizes_and_job_control_are_those_of_a_terminal() {
     std::thread::sleep(std::time::Duration::from_millis(700));
     desk.keys("\u{1a}");
     desk.see("Stopped");
-    desk.keys("kill -9 %1; wait; echo still $((20+3)) here; exit 4\r");
+    desk.keys("fg\r");
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    desk.keys("\u{3}");
+    desk.keys("echo still $((20+3)) here; exit 4\r");
     desk.see("still 23 here");
     assert_eq!(desk.end(), Some(4), "{}", desk.shown);
     assert!(!desk.shown.contains("job control turned off"), "{}", desk.shown);

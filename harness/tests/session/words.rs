@@ -196,3 +196,24 @@ fn processes_are_limited_and_a_name_is_seen() {
         assert!(group.file_name().unwrap().to_str().unwrap().starts_with("bench-container-"));
     }
 }
+
+#[test]
+fn where_processes_cannot_be_limited_that_is_said() {
+    let Some(stage) = stage() else { return };
+    if !std::path::Path::new("/sys/fs/cgroup/pids/cgroup.procs").exists() {
+        eprintln!("skipped: the controller `pids` is not on a hierarchy of its own here, which could be taken away");
+        return;
+    }
+    let without = |arguments: &str| {
+        let mut command = stage.program(std::path::Path::new("unshare"), "--mount sh -c");
+        let bench = env!("CARGO_BIN_EXE_bench");
+        command.arg(format!("umount /sys/fs/cgroup/pids && exec {bench} container run {arguments} -- echo said"));
+        finish(command)
+    };
+    let (status, out, err) = without("");
+    assert_eq!((status, out.as_str()), (0, "said\n"), "{err}");
+    assert!(err.contains("not limited") && err.contains("pids"), "{err}");
+    assert_eq!(without("--pids unlimited"), (0, "said\n".to_owned(), String::new()), "nobody is warned who asked for it");
+    let (status, out, err) = without("--pids 9");
+    assert!(status == 125 && out.is_empty() && err.contains("`pids` is not available"), "{status}: {err}");
+}

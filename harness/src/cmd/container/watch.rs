@@ -33,6 +33,8 @@ pub struct Signals {
 impl Signals {
     /// From now on.
     pub fn catch() -> Result<Signals> {
+        // Where a caller ignores it, nobody can be waited for.
+        signals::act_by_default(libc::SIGCHLD);
         let is_ignored = |number: &i32| signals::is_ignored(*number).unwrap_or(false);
         // To stop in the background of a terminal, and to be refused by a pipe, goes on as ever.
         let mut left_alone = vec![libc::SIGTTIN, libc::SIGTTOU, libc::SIGPIPE];
