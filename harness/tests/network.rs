@@ -3,7 +3,9 @@
 mod support;
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use support::{Machine, Stage, eventually, namespaces, stage};
 
@@ -151,6 +153,9 @@ fn a_person_gets_a_lab_with_a_peer() {
     assert!(status == 0 && out.contains(" 0% packet loss") && out.ends_with("1\n"), "{out}{err}");
 }
 
+/// Debian's.
+const REAL: &str = "/usr/bin/iperf3";
+
 /// An iperf3 in front of the real one, for what real ones do on bad days.
 fn with_iperf3(stage: &Stage, script: &str) -> (i32, serde_json::Value, String) {
     let folder = stage.path().join("bin");
@@ -158,7 +163,8 @@ fn with_iperf3(stage: &Stage, script: &str) -> (i32, serde_json::Value, String) 
     support::write_program(&folder.join("iperf3"), &format!("#!/bin/sh\n{script}\n"));
     drop(fs::remove_dir_all(stage.path().join("bench-runs")));
     let mut command = stage.bench("run --suite network --profile smoke --only tcp-stream-tx,tcp-rr --env native");
-    command.env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()));
+    // The peer sees the tools tree alone.
+    command.args(["--with", REAL]).env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()));
     let (status, _, err) = support::finish(command);
     let trial = trials(stage).into_iter().find(|trial| trial["workload"] == "tcp-stream-tx").unwrap();
     let other = trials(stage).into_iter().find(|trial| trial["workload"] == "tcp-rr").unwrap();
@@ -170,20 +176,19 @@ fn with_iperf3(stage: &Stage, script: &str) -> (i32, serde_json::Value, String) 
 fn servers_and_clients_on_bad_days_cost_a_trial_and_no_more() {
     let Some(stage) = stage() else { return };
     let _alone = alone();
-    let real = ["/usr/bin/iperf3", "/bin/iperf3"].into_iter().find(|path| fs::exists(path).unwrap()).unwrap();
-    let version = format!("[ \"$1\" != --version ] || exec {real} --version");
-    let server = |does: &str| format!("{version}\nif [ \"$1\" = -s ]; then {does}; fi\nexec {real} \"$@\"");
+    let version = format!("[ \"$1\" != --version ] || exec {REAL} --version");
+    let server = |does: &str| format!("{version}\nif [ \"$1\" = -s ]; then {does}; fi\nexec {REAL} \"$@\"");
     for (does, said) in [
         ("echo unable to start listener: Address already in use >&2; exit 1", "Address already in use"),
-        (&*format!("({real} \"$@\") & sleep 0.4; kill -9 $!; exit 1"), "iperf3: "),
+        (&*format!("({REAL} \"$@\") & sleep 0.4; kill -9 $!; exit 1"), "iperf3: "),
     ] {
         let (status, trial, err) = with_iperf3(&stage, &server(does));
         assert!(status == 3 && trial["failure"].as_str().unwrap().contains(said), "{trial} {err}");
     }
     // One that serves for ever is ended, and the trial stands.
-    let (status, trial, err) = with_iperf3(&stage, &server(&format!("shift 2; exec {real} -s \"$@\"")));
+    let (status, trial, err) = with_iperf3(&stage, &server(&format!("shift 2; exec {REAL} -s \"$@\"")));
     assert!(status == 0 && trial["failure"].is_null(), "{trial} {err}");
-    let garbage = format!("{version}\n[ \"$1\" = -s ] && exec {real} \"$@\"\necho garbage");
+    let garbage = format!("{version}\n[ \"$1\" = -s ] && exec {REAL} \"$@\"\necho garbage");
     let (status, trial, err) = with_iperf3(&stage, &garbage);
     assert!(status == 3 && trial["failure"].as_str().unwrap().contains("printed no result"), "{trial} {err}");
     // The peer's limits are looked at, too.
@@ -193,10 +198,30 @@ fn servers_and_clients_on_bad_days_cost_a_trial_and_no_more() {
         eprintln!("skipped: with one CPU the peer's cannot be widened");
         return;
     }
-    let group = "g=$(grep -e :cpuset: -e ^0:: /proc/self/cgroup | head -n 1 | sed 's/.*://')";
-    let widen = format!("for root in cpuset ''; do ! cd /sys/fs/cgroup/$root$g || echo {all} > cpuset.cpus; done");
-    let (status, trial, err) = with_iperf3(&stage, &server(&format!("{group}; {widen}")));
+    let script = stage.path().join("bin/iperf3 -s").display().to_string();
+    let widened = thread::spawn({
+        let all = all.to_owned();
+        move || eventually("a group of the peer's server", || widen(&script, &all))
+    });
+    let (status, trial, err) = with_iperf3(&stage, &server(&format!("{REAL} \"$@\"; exit")));
+    widened.join().unwrap();
     assert!(status == 3 && trial["invalid"].to_string().contains("the limit of cpus was"), "{trial} {err}");
+}
+
+/// Give the group of a process with these words all CPUs; false where there is none.
+fn widen(words: &str, cpus: &str) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let is_it = |process: &PathBuf| {
+        let words_of = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+        words_of.replace('\0', " ").contains(words)
+    };
+    let groups = processes.filter(is_it).filter_map(|process| fs::read_to_string(process.join("cgroup")).ok());
+    let mut files = groups.flat_map(|groups| {
+        let group = |key: &str| groups.lines().find_map(|line| Some(line.split_once(key)?.1.to_owned()));
+        let of = |root: &str, group: String| PathBuf::from(format!("/sys/fs/cgroup/{root}{group}/cpuset.cpus"));
+        [group(":cpuset:").map(|group| of("cpuset", group)), group("0::").map(|group| of("", group))]
+    });
+    files.any(|file| file.is_some_and(|file| fs::write(file, cpus).is_ok()))
 }
 
 #[test]

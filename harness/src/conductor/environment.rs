@@ -365,12 +365,12 @@ fn place(definition: &EnvironmentDefinition, route: Option<Route>, setting: &Set
 }
 
 fn network(kind: Kind, setting: &Setting) -> Result<Network> {
-    let own = setting.executable.display().to_string();
+    let native = || setting.executable.display().to_string();
     Ok(Network {
         peer: netlab::PEER.to_string(),
         iperf3: packages::require("iperf3")?.display().to_string(),
-        bench: if kind == Kind::Native { own.clone() } else { container::BENCH.to_owned() },
-        peers_bench: own,
+        bench: if kind == Kind::Native { native() } else { container::BENCH.to_owned() },
+        peers_bench: container::BENCH.to_owned(),
     })
 }
 

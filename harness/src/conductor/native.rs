@@ -18,7 +18,7 @@ pub async fn start(setting: &Setting, ground: &Ground<'_>) -> Result<Parts> {
 }
 
 /// The command of an agent that is a process of the host.
-pub fn agent(setting: &Setting, ground: &Ground<'_>) -> Result<Command> {
+fn agent(setting: &Setting, ground: &Ground<'_>) -> Result<Command> {
     let argv = ["agent", "--scratch"].map(str::to_owned).into_iter().chain([ground.folder.display().to_string()]);
     let (executable, work) = match (&setting.work, &ground.work) {
         (Some(plan), Some(work)) => {

@@ -1,17 +1,18 @@
 //! The other machine of a lab: an agent of its own in the peer's namespace, which executes the servers of trials.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bench_agent::{Job, JobOutput, Reply, Request};
-use bench_container::{Cgroup, Limits};
+use bench_container::{Bind, Cgroup, Limits};
 use bench_workloads::Server;
 use tokio::process::Child;
 
 use super::agent_client::AgentClient;
+use super::container::BENCH;
 use super::instance::{Ground, Setting, greet_child};
-use super::native;
 use crate::host::cpus;
 use crate::netlab::{self, Lab};
 
@@ -40,7 +41,9 @@ impl<'a> Peer<'a> {
         let limits = Limits { cpus: Some(cpus::format(&setting.peer_cpus)), ..Limits::default() };
         let mut ground = Ground::prepare(&setting.ledger, &setting.next_name(), &limits)?;
         ground.network = Some(lab.peer());
-        let mut command = native::agent(setting, &ground)?;
+        let bench = Bind { source: setting.executable.clone(), target: PathBuf::from(BENCH), read_only: true };
+        let argv = [BENCH, "agent", "--scratch", "/tmp"].map(str::to_owned).to_vec();
+        let mut command = ground.command(netlab::peer_spec(argv, setting.tree.path.clone(), vec![bench]))?;
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let (agent, _, child) = greet_child(child.context("starting the peer's agent")?).await?;
         Ok(Peer { agent, child, serving: false, ground })

@@ -14,6 +14,7 @@ mod counters;
 mod interface;
 mod listening;
 mod nft;
+mod peer;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use nix::sched::{CloneFlags, setns};
 pub use counters::Counters;
 pub use interface::{Interface, describe};
 pub use listening::is_listening;
+pub use peer::{peer_hint, peer_server, peer_spec};
 
 /// The other machine. All addresses are out of the range that is set aside for benchmarks (RFC 2544, 198.18.0.0/15).
 pub const PEER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
@@ -205,17 +207,6 @@ impl Lab {
         lines.extend(sysctls().map(|(name, value)| format!("echo '{value}' > /proc/sys/{name}")));
         lines.join("\n")
     }
-}
-
-/// What answers at the peer when a person is in a lab: iperf3, as often as asked. Program and arguments.
-pub fn peer_server() -> Result<Vec<String>> {
-    let iperf3 = crate::host::packages::require("iperf3")?.display().to_string();
-    Ok([iperf3, "-s".to_owned(), "-4".to_owned(), "-B".to_owned(), PEER.to_string()].to_vec())
-}
-
-/// What to tell that person.
-pub fn peer_hint() -> String {
-    format!("bench: a peer is at {PEER}: ping {PEER}, iperf3 -c {PEER}")
 }
 
 /// Name of the device by which work with this route reaches the peer.

@@ -213,7 +213,11 @@ fn where_processes_cannot_be_limited_that_is_said() {
     let (status, out, err) = without("");
     assert_eq!((status, out.as_str()), (0, "said\n"), "{err}");
     assert!(err.contains("not limited") && err.contains("pids"), "{err}");
-    assert_eq!(without("--pids unlimited"), (0, "said\n".to_owned(), String::new()), "nobody is warned who asked for it");
+    assert_eq!(
+        without("--pids unlimited"),
+        (0, "said\n".to_owned(), String::new()),
+        "nobody is warned who asked for it"
+    );
     let (status, out, err) = without("--pids 9");
     assert!(status == 125 && out.is_empty() && err.contains("`pids` is not available"), "{status}: {err}");
 }

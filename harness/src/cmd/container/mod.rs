@@ -10,12 +10,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bench_container::{Cgroup, CgroupError, Limits, Spec, Starter};
+use bench_container::{Cgroup, CgroupError, Limits, Starter};
 
 use crate::failure::need_root;
 use crate::ledger::{Change, ChangeId, Ledger};
 use crate::netlab::{self, Lab, User};
-use crate::paths;
+use crate::{paths, tools};
 
 use arguments::PIDS;
 pub use arguments::RunArgs;
@@ -98,8 +98,8 @@ fn start_peer(lab: &Lab, ledger: &Ledger, cpuset: Option<&str>) -> Result<Change
     let cpus = Limits { cpus: cpuset.map(str::to_owned), ..Limits::default() };
     let cgroup = Cgroup::create(&name, &Limits::default())
         .or_else(|e| if cpus.cpus.is_some() { Cgroup::create(&name, &cpus) } else { Err(e) })?;
-    let mut spec =
-        Spec { argv: netlab::peer_server()?, network: Some(lab.peer()), parent_death_signal: true, ..Spec::default() };
+    let mut spec = netlab::peer_spec(netlab::peer_server()?, tools::tree()?, Vec::new());
+    spec.network = Some(lab.peer());
     spec.join(&cgroup);
     let mut command = bench_container::command(&spec).context("preparing the peer")?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
