@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::hostile::{device, file, pipe, program, socket};
-use crate::starts::{Ground, LOOK, settings};
+use crate::starts::{Ground, LOOK, copy_busybox, settings};
 
 /// Printed, and the same every time: a start that failed can be tried again by its number.
 const SEED: u64 = 0x2024_2162;
@@ -25,7 +25,7 @@ const NAMES: [&str; 12] = ["proc", "sys", "dev", "tmp", "mnt", "work", "vol", "e
 /// Start this many containers; what was reached, one line each.
 pub fn fuzz(folder: &Path, bench: &Path, starts: usize) -> io::Result<Vec<String>> {
     fs::create_dir(folder)?;
-    fs::copy("/usr/bin/busybox", folder.join("busybox"))?;
+    copy_busybox(folder)?;
     let (before, mut found, mut ran) = (settings(), Vec::new(), 0);
     for number in 0..starts {
         let place = folder.join(number.to_string());

@@ -66,10 +66,10 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["inside", outside] => inside(&serde_json::from_str(outside).unwrap()),
-        ["host", folder, bench, random] => {
+        ["host", folder, bench] => {
             all(Path::new(folder), Path::new(bench), "", false).unwrap();
             starts::all(&Path::new(folder).join("starts"), Path::new(bench), &HERE).unwrap();
-            start_at_random(Path::new(folder), Path::new(bench), random.parse().unwrap());
+            start_at_random(Path::new(folder), Path::new(bench));
         }
         ["guest", folder] => {
             starts::all(&Path::new(folder).join("starts"), Path::new("/bench"), &IN_A_GUEST).unwrap();
@@ -77,9 +77,7 @@ fn main() {
         }
         // By hand, against any build: in one that lacks the defences, most of them reach something.
         ["starts", folder, bench] => starts::all(Path::new(folder), Path::new(bench), &HERE).unwrap(),
-        ["random", folder, bench, random] => {
-            start_at_random(Path::new(folder), Path::new(bench), random.parse().unwrap());
-        }
+        ["random", folder, bench] => start_at_random(Path::new(folder), Path::new(bench)),
         ["who"] => println!("{}", nix::unistd::geteuid()),
         // What a test is asked with: names to filter by, and how to print.
         ref asked if asked.iter().all(|word| word.starts_with('-') || "escape".contains(word)) => drive(),
@@ -129,7 +127,9 @@ fn all(folder: &Path, bench: &Path, arguments: &str, bare: bool) -> io::Result<(
     Ok(())
 }
 
-fn start_at_random(folder: &Path, bench: &Path, starts: usize) {
+fn start_at_random(folder: &Path, bench: &Path) {
+    let starts = std::env::var("BENCH_SOAK_STARTS");
+    let starts = starts.map_or(RANDOM_STARTS, |text| text.parse().expect("a number of starts"));
     let reached = grammar::fuzz(&folder.join("random"), bench, starts).unwrap();
     assert!(reached.is_empty(), "{}", reached.join("\n"));
 }
@@ -173,9 +173,6 @@ fn drive() {
     let mut command = Command::new(&itself);
     command.arg("host").arg(&folder).arg(env!("CARGO_BIN_EXE_bench"));
     command.env("BENCH_STATE_DIR", stage.path().join("state")).stdin(Stdio::null());
-    let random =
-        std::env::var("BENCH_SOAK_STARTS").map_or(RANDOM_STARTS, |text| text.parse().expect("a number of starts"));
-    command.arg(random.to_string());
     let host = text("host", &command.output().unwrap());
     let guest = text("guest, cgroup v2", &in_guest(&stage, &itself));
     host.lines().filter(|line| line.starts_with("random starts: ")).for_each(|line| println!("{line}"));

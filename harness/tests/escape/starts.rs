@@ -37,7 +37,7 @@ fi
 [ -d /proc/1/task ] || echo LACKS /proc
 [ -d /sys/kernel ] || echo LACKS /sys
 [ -c /dev/null ] && [ -d /dev/pts ] && [ -e /dev/ptmx ] || echo LACKS /dev
-: >/tmp/x || echo LACKS /tmp
+(: >/tmp/x) 2>/dev/null || echo LACKS /tmp
 echo WELL
 "#;
 
@@ -170,6 +170,12 @@ pub fn settings() -> BTreeMap<PathBuf, String> {
     found
 }
 
+/// One copy for all root folders.
+pub fn copy_busybox(folder: &Path) -> io::Result<()> {
+    let found = ["/usr/bin/busybox", "/bin/busybox"].into_iter().find(|path| Path::new(path).is_file());
+    fs::copy(found.unwrap_or("/bin/busybox"), folder.join("busybox")).map(drop)
+}
+
 /// How much is tried: an emulated guest is slow.
 pub struct Effort {
     /// Starts while another thread exchanges parts of the root folder.
@@ -181,8 +187,7 @@ pub struct Effort {
 /// Start everything, in a folder of its own each; a line for each.
 pub fn all(folder: &Path, bench: &Path, effort: &Effort) -> io::Result<()> {
     fs::create_dir(folder)?;
-    let busybox = ["/usr/bin/busybox", "/bin/busybox"].into_iter().find(|path| Path::new(path).is_file());
-    fs::copy(busybox.unwrap_or("/bin/busybox"), folder.join("busybox"))?;
+    copy_busybox(folder)?;
     let before = settings();
     for variant in VARIANTS {
         println!("## start {variant}");
