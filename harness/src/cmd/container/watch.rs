@@ -183,9 +183,13 @@ impl Watch<'_> {
         };
         match stop {
             Some(stop) if is_repeated(stop) => stop.deadline = Instant::now(),
-            // What asked for the end first has set the time.
+            // What asked for the end first has set the time, and the status.
             Some(Stop { signal: Some(first), .. }) if IMPATIENT.contains(first) || !IMPATIENT.contains(&signal) => {}
-            _ => *stop = Some(Stop::after(self.patience, 128 + signal, Some(signal))),
+            _ => {
+                let mut asked = Stop::after(self.patience, 128 + signal, Some(signal));
+                asked.deadline = stop.as_ref().map_or(asked.deadline, |stop| stop.deadline.min(asked.deadline));
+                *stop = Some(asked);
+            }
         }
     }
 
