@@ -155,10 +155,10 @@ fn a_container_ends_when_nobody_reads_it() {
         // Process 1 is not ended by SIGPIPE, and a shell goes on after an error of `echo`.
         (format!("$run -- sh -c '{endless}' | head -n 2"), "line\nline\n"),
         (format!("$run --init -- sh -c 'trap \"\" PIPE; {endless}' | head -n 2"), "line\nline\n"),
-        (format!("$run -- sh -c 'echo line; while :; do sleep 0.05; done' | head -n 1"), "line\n"),
+        ("$run -- sh -c 'echo line; while :; do sleep 0.05; done' | head -n 1".to_owned(), "line\n"),
         (format!("$run -- sh -c '{endless}' 2>&1 >/dev/null | head -n 0"), ""),
         (format!("mkfifo p; head -n 1 p & $run -- sh -c '{endless}' > p"), "line\n"),
-        (format!("$run -t -- sh -c 'while :; do echo line; sleep 0.01; done' | head -n 1"), "line\r\n"),
+        ("$run -t -- sh -c 'while :; do echo line; sleep 0.01; done' | head -n 1".to_owned(), "line\r\n"),
     ] {
         let began = Instant::now();
         let (_, said, err) = finish(shell(&stage, &line));
