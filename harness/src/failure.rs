@@ -1,6 +1,6 @@
 //! Errors that choose an exit code. All others are 2: what was asked could not be done.
 
-use std::io::Write;
+use crate::output;
 
 /// An environment that the user named cannot be had: exit code 69 (`EX_UNAVAILABLE` of sysexits.h), nothing was measured.
 #[derive(Debug, thiserror::Error)]
@@ -33,16 +33,24 @@ pub const OWN: i32 = 125;
 /// Interrupted by the user.
 pub const INTERRUPTED: i32 = 130;
 
-/// Print what the command line's definition says, help or a usage error; the exit code, which is `wrong` for an error.
+/// Print what the command line's definition says, help or a usage error, which repeats arguments; the exit code, which is `wrong` for an
+/// error.
 pub fn usage(said: &clap::Error, wrong: i32) -> i32 {
-    let printed = said.print().and_then(|()| std::io::stdout().flush());
+    if said.use_stderr() {
+        output::tell(said.render().to_string().trim_end());
+        return wrong;
+    }
+    let help = said.render();
+    let printed = match output::in_color() {
+        true => output::print_document(&help.ansi().to_string()),
+        false => output::print(&help.to_string()),
+    };
     match printed {
-        _ if said.use_stderr() => wrong,
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            eprintln!("bench: writing to standard output: {e}");
+        Ok(()) => 0,
+        Err(e) => {
+            eprintln!("bench: {e:#}");
             wrong
         }
-        _ => 0,
     }
 }
 

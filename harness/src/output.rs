@@ -1,45 +1,38 @@
 //! Writing to the user: results on standard output, the rest on standard error.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 
-/// Text for a terminal: what came from inside an environment, or from a stranger's record, could otherwise move the cursor, name
-/// the window or type for the user. Lines, tabs and colours remain.
-pub fn plain(text: &str) -> Cow<'_, str> {
-    if !text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')) {
-        return Cow::Borrowed(text);
-    }
-    let mut plain = String::with_capacity(text.len());
-    for (at, c) in text.char_indices() {
-        let is_colour = || {
-            let rest = text[at..].strip_prefix("\x1b[").unwrap_or_default();
-            rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m')
-        };
-        if !c.is_control() || matches!(c, '\n' | '\t') || is_colour() {
-            plain.push(c);
-        } else {
-            plain.push('\u{fffd}');
-        }
-    }
-    Cow::Owned(plain)
+/// Print text for people. What came from inside an environment, from a stranger's record or from a file's name could otherwise move
+/// the cursor, name the window, type for the user, or be a command to a CI system: see [`bench_text::lines`].
+///
+/// A reader that went away (`| head`) has read what it wanted: that is no error, and the exit code stays what it would have been.
+/// Anything else that keeps the result from its reader, such as a full disk, is one.
+pub fn print(text: &str) -> Result<()> {
+    print_document(&bench_text::lines(text))
 }
 
-/// Print a result. A reader that went away (`| head`) has read what it wanted: that is no error, and the exit code stays what it
-/// would have been. Anything else that keeps the result from its reader, such as a full disk, is one.
-pub fn print(text: &str) -> Result<()> {
-    match write_to(std::io::stdout().as_fd(), plain(text).as_bytes()) {
+/// Print a text for people and end the line.
+pub fn print_line(text: &str) -> Result<()> {
+    print(&format!("{text}\n"))
+}
+
+/// Print a document as it is: bench-reports made it, and each of its formats is harmless by itself, colours and annotations included.
+pub fn print_document(document: &str) -> Result<()> {
+    match write_to(std::io::stdout().as_fd(), document.as_bytes()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e).context("writing the result to standard output"),
         _ => Ok(()),
     }
 }
 
-/// Print a result and end the line.
-pub fn print_line(text: &str) -> Result<()> {
-    print(&format!("{text}\n"))
+/// Print a value as JSON.
+pub fn print_json(value: &impl Serialize) -> Result<()> {
+    let document = serde_json::to_string_pretty(value).context("writing JSON")?;
+    print_document(&format!("{}\n", bench_text::json(&document)))
 }
 
 /// All bytes to a descriptor, at once: what a buffer holds until the end of the process is written when nobody looks at errors
@@ -48,11 +41,11 @@ pub fn write_to(to: impl AsFd, bytes: &[u8]) -> std::io::Result<()> {
     File::from(to.as_fd().try_clone_to_owned()?).write_all(bytes)
 }
 
-/// A line on standard error. Where nobody can read it (a closed pipe, a full disk behind `2>`) work goes on: what was changed on the
+/// A line on standard error, or several, as harmless as those of [`print`]. Where nobody can read it (a closed pipe, a full disk behind `2>`) work goes on: what was changed on the
 /// machine must still be undone, and the exit code says how it ended.
 #[cfg_attr(test, allow(dead_code, reason = "tests say what they skip through the test harness"))]
 pub fn tell(text: &str) {
-    drop(writeln!(std::io::stderr().lock(), "{}", plain(text)));
+    drop(writeln!(std::io::stderr().lock(), "{}", bench_text::lines(text)));
 }
 
 /// True when standard output is a terminal and the user did not ask for plain text.
@@ -66,13 +59,15 @@ pub fn width() -> usize {
         .map_or(100, |size| if size.ws_col == 0 { 100 } else { usize::from(size.ws_col) })
 }
 
-/// Rows in columns, for lists: the columns are as wide as their widest cell, two spaces apart.
+/// Rows in columns, for lists: the columns are as wide as their widest cell, two spaces apart. A cell has one line.
 pub fn columns(rows: &[Vec<String>]) -> String {
+    let visible = |row: &Vec<String>| row.iter().map(|cell| bench_text::visible(cell).into_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(visible).collect();
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let wide = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..count).map(|column| wide(column).unwrap_or(0)).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
@@ -114,17 +109,9 @@ mod tests {
     }
 
     #[test]
-    fn only_lines_tabs_and_colours_reach_a_terminal() {
-        assert_eq!(plain("a\tb\nç \x1b[1;31mred\x1b[0m"), "a\tb\nç \x1b[1;31mred\x1b[0m");
-        assert_eq!(
-            plain("\x1b]0;title\x07 \x1b[2J \r\u{9b}5n"),
-            "\u{fffd}]0;title\u{fffd} \u{fffd}[2J \u{fffd}\u{fffd}5n"
-        );
-    }
-
-    #[test]
     fn columns_line_up() {
         let rows = [vec!["a".to_owned(), "bb".into()], vec!["ccc".into(), "d".into()]];
         assert_eq!(columns(&rows), "a    bb\nccc  d\n");
+        assert_eq!(columns(&[vec!["a\nb".to_owned(), "c".into()]]), "a b  c\n");
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use bench_results::Unit;
 
+use crate::escape::csv_field;
 use crate::report::{MeasurementRow, Report};
 
 impl Report {
@@ -13,7 +14,7 @@ impl Report {
         for row in &self.measurements {
             let MeasurementRow { block, turn, order, environment, workload, accelerator, metric, unit, value, valid } =
                 row;
-            let (environment, workload, metric) = (quoted(environment), quoted(workload), quoted(metric));
+            let (environment, workload, metric) = (csv_field(environment), csv_field(workload), csv_field(metric));
             let unit = unit_name(*unit);
             // Writing to a string cannot fail.
             let _ = writeln!(
@@ -40,23 +41,9 @@ fn unit_name(unit: Unit) -> &'static str {
     }
 }
 
-fn quoted(field: &str) -> std::borrow::Cow<'_, str> {
-    if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\"")).into()
-    } else {
-        field.into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fields_that_need_it_are_quoted() {
-        assert_eq!(quoted("rand-read"), "rand-read");
-        assert_eq!(quoted("a,\"b\"\n"), "\"a,\"\"b\"\"\n\"");
-    }
 
     #[test]
     fn units_are_named_as_in_the_record() {

@@ -7,12 +7,14 @@
 mod build;
 mod compare;
 mod csv;
+mod escape;
 mod facts;
 mod figures;
 mod html;
 mod ladder;
 mod markdown;
 mod network;
+mod page;
 mod patterns;
 mod pictures;
 mod report;

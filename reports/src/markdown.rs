@@ -1,26 +1,25 @@
 //! report.md: what fits into a comment of a review or the summary of a CI job.
 
 use crate::figures::Table;
+use crate::page::{Markdown, Page, md};
 use crate::report::{Outcome, Report, ResultRow};
 use crate::units;
-use crate::validity::RemarkRow;
 
 impl Report {
     /// The report as GitHub-flavoured Markdown; pictures are those beside it.
     pub fn markdown(&self) -> String {
         let mut out = Page::default();
-        out.line(&format!("# {}", escaped(&self.headline)));
+        out.line(&md!("# {}", self.headline));
         if let Some(unfinished) = &self.unfinished {
-            out.line(&format!("**Not finished: {}.**", escaped(unfinished)));
+            out.line(&md!("**Not finished: {}.**", unfinished));
         }
         out.line(&match self.reportable.reportable {
-            true => escaped(&self.reportable_line()),
-            false => format!("**{}.**", escaped(&self.reportable_line())),
+            true => md!("{}", self.reportable_line()),
+            false => md!("**{}.**", self.reportable_line()),
         });
-        let facts: Vec<String> = self.facts.iter().map(|fact| escaped(fact)).collect();
-        out.line(&facts.join(" · "));
+        out.line(&Markdown::joined(&self.facts, " · "));
         if let Some(answer) = self.figures.first() {
-            out.line(&format!("![{}]({}.png)", escaped(&answer.title), answer.name));
+            out.line(&md!("![{}]({}.png)", answer.title, answer.name));
         }
         out.section("Result", &self.results_table(&self.results));
         out.section("Emulated guests: shown apart, never judged", &self.results_table(&self.emulated));
@@ -29,15 +28,15 @@ impl Report {
         out.section("Claims of the paper", &self.claims_table());
         out.section("Sameness", &self.sameness_table());
         out.section("Trials that failed or are invalid", &self.troubles_table());
-        out.list("Remarks on trials", self.remarks.iter().map(RemarkRow::line));
+        out.list("Remarks on trials", self.remarks.iter().map(|row| md!("{}", row.line())));
         out.section("Checks", &self.checks_table());
-        out.list("Left out", self.left_out.iter().map(|row| format!("{}: {}", row.environment, row.reason)));
-        out.list("Warnings", self.warnings.iter().cloned());
+        out.list("Left out", self.left_out.iter().map(|row| md!("{}: {}", row.environment, row.reason)));
+        out.list("Warnings", self.warnings.iter().map(|warning| md!("{}", warning)));
         out.section("Cost of an instance", &self.instances_table());
-        out.line("## Repeat it");
-        out.line(&fenced(&self.command));
-        out.line(&format!("Made by {}; run {}.", escaped(&self.bench), escaped(&self.id)));
-        out.text
+        out.line(&md!("## Repeat it"));
+        out.code("sh", &self.command);
+        out.line(&md!("Made by {}; run {}.", self.bench, self.id));
+        out.end()
     }
 
     /// Comparisons as shown on page and in Markdown.
@@ -194,81 +193,5 @@ impl ResultRow {
 
     pub(crate) fn paper_text(&self) -> String {
         self.paper.map_or("–".to_owned(), units::ratio)
-    }
-}
-
-/// A Markdown document that is being written.
-#[derive(Default)]
-pub(crate) struct Page {
-    pub(crate) text: String,
-}
-
-impl Page {
-    pub(crate) fn line(&mut self, line: &str) {
-        self.text.push_str(line);
-        self.text.push_str("\n\n");
-    }
-
-    fn section(&mut self, heading: &str, table: &Table) {
-        if !table.rows.is_empty() {
-            self.line(&format!("## {heading}"));
-            self.table(table);
-        }
-    }
-
-    pub(crate) fn table(&mut self, table: &Table) {
-        let row = |cells: &[String]| {
-            let cells: Vec<String> = cells.iter().map(|cell| escaped(cell)).collect();
-            format!("| {} |\n", cells.join(" | "))
-        };
-        self.text.push_str(&row(&table.head));
-        self.text.push_str(&format!("|{}\n", " --- |".repeat(table.head.len())));
-        for cells in &table.rows {
-            self.text.push_str(&row(cells));
-        }
-        self.text.push('\n');
-    }
-
-    pub(crate) fn list(&mut self, heading: &str, items: impl Iterator<Item = String>) {
-        let items: Vec<String> = items.map(|item| format!("- {}\n", escaped(&item))).collect();
-        if !items.is_empty() {
-            self.line(&format!("## {heading}"));
-            self.line(items.concat().trim_end());
-        }
-    }
-}
-
-/// Text that means nothing to Markdown or HTML, on one line.
-pub(crate) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' => out.extend(['\\', c]),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// A code block whose fence the text cannot close.
-fn fenced(text: &str) -> String {
-    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(3.max(longest + 1));
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("{fence}sh\n{text}\n{fence}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_becomes_markup() {
-        assert_eq!(escaped("<b>|a_b`\n# x"), "&lt;b&gt;\\|a\\_b\\` \\# x");
-        assert_eq!(fenced("echo ```\n"), "````sh\necho ``` \n````");
     }
 }

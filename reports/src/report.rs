@@ -275,8 +275,6 @@ pub(crate) struct MeasurementRow {
 impl Report {
     /// The summary as JSON: comparisons, claims, sameness and all else but figures and single measurements.
     pub fn json(&self) -> Result<String, serde_json::Error> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        Ok(text)
+        crate::escape::json(self)
     }
 }

@@ -47,7 +47,7 @@ impl Report {
         }
         out.instances(&self.instances_table());
         if let Some(page) = page {
-            out.line(&format!("report: {}", plain(&page.display().to_string())), Style::Plain);
+            out.line(&format!("report: {}", page.display()), Style::Plain);
         }
         out.text
     }
@@ -106,8 +106,9 @@ impl Screen {
         }
     }
 
+    /// The one door to the screen: what is not seen, or is a command to a terminal or to a CI system, does not pass.
     pub(crate) fn line(&mut self, text: &str, style: Style) {
-        let painted = self.painted(text.trim_end(), style);
+        let painted = self.painted(bench_text::line(text.trim_end()).trim_end(), style);
         self.text.push_str(&painted);
         self.text.push('\n');
     }
@@ -118,7 +119,7 @@ impl Screen {
 
     /// Broken at spaces; the first line keeps its indentation, following lines have `indent`.
     pub(crate) fn wrapped(&mut self, text: &str, indent: &str, style: Style) {
-        let text = units::together(&plain(text));
+        let text = units::together(&bench_text::visible(text));
         let mut line: String = text.chars().take_while(|c| *c == ' ').collect();
         for word in text.split(' ').filter(|word| !word.is_empty()) {
             let fits = line.chars().count() + 1 + word.chars().count() <= self.width;
@@ -162,7 +163,7 @@ impl Screen {
 
     /// Rows in the colour of their verdict; an inconclusive one has its sentence below it, and each its notes.
     pub(crate) fn judged<const N: usize>(&mut self, head: &[&str; N], rows: &[JudgedRow<'_, N>]) {
-        let all: Vec<[String; N]> = rows.iter().map(|row| row.cells.each_ref().map(|cell| plain(cell))).collect();
+        let all: Vec<[String; N]> = rows.iter().map(|row| row.cells.each_ref().map(|cell| bench_text::visible(cell).into_owned())).collect();
         let widths = self.widths(head, &all);
         self.line(&padded(head, &widths), Style::Faint);
         for (row, cells) in rows.iter().zip(&all) {
@@ -244,7 +245,7 @@ impl Screen {
 
     fn table(&mut self, table: &Table) {
         let rows: Vec<Vec<String>> =
-            table.rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
+            table.rows.iter().map(|row| row.iter().map(|cell| bench_text::visible(cell).into_owned()).collect()).collect();
         let mut widths: Vec<usize> = (0..table.head.len())
             .map(|at| {
                 rows.iter().map(|r| r[at].chars().count()).chain([table.head[at].chars().count()]).max().unwrap_or(0)
@@ -283,9 +284,4 @@ fn padded(cells: &[&str], widths: &[usize]) -> String {
     };
     let cells: Vec<String> = cells.iter().zip(widths).map(cell).collect();
     cells.join("  ").trim_end().to_owned()
-}
-
-/// Without control characters: a name out of a record must not steer the terminal.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

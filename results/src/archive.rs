@@ -1,7 +1,8 @@
 //! A run as one file: a compressed tar archive that is read like the run's folder.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -10,12 +11,13 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use tar::{Archive, Builder, EntryType, Header};
 
-use crate::store::{MOST_BYTES, RUN, Record, StoreError, TRIALS, io};
+use crate::limits::{self, ARCHIVE_BYTES, ARCHIVE_ENTRIES, ARCHIVE_NAME_BYTES, Links, UNPACKED_BYTES, UNPACKED_FILE_BYTES};
+use crate::reading::{self, Trials, parse_run};
+use crate::record::Run;
+use crate::store::{RUN, Record, StoreError, TRIALS, io};
 
 /// How the names of archives end.
 pub const ENDING: &str = ".tar.gz";
-/// Longest name in an archive, and longest extended header that is skipped: a few kilobytes can unpack to any size.
-const MOST_NAME_BYTES: u64 = 4 << 10;
 
 /// Write a run's folder to the archive `to`, wholly or not at all: its record and raw output, without the report, which is
 /// made from them. The same folder gives the same bytes.
@@ -50,6 +52,9 @@ fn collect(folder: &Path, below: &Path, files: &mut Vec<PathBuf>) -> Result<(), 
             collect(folder, &file, files)?;
         } else if kind.is_file() {
             files.push(file);
+            if files.len() as u64 > ARCHIVE_ENTRIES {
+                return Err(io("packing", &path)(other(format!("a run of more than {ARCHIVE_ENTRIES} files is not packed"))));
+            }
         }
     }
     Ok(())
@@ -60,40 +65,102 @@ fn write(folder: &Path, id: &str, files: &[PathBuf], to: &Path) -> Result<(), St
     drop(fs::remove_file(to));
     let file = File::create_new(to).map_err(failed)?;
     let mut builder = Builder::new(GzEncoder::new(file, Compression::default()));
+    let mut all_bytes = 0;
     for name in files {
         let path = folder.join(name);
-        let content = fs::read(&path).map_err(io("reading", &path))?;
+        let source = limits::open(&path, UNPACKED_FILE_BYTES, Links::Refused).map_err(io("packing", &path))?;
+        let bytes = source.metadata().map_err(io("looking at", &path))?.len();
+        all_bytes += bytes;
+        let most = limits::size(UNPACKED_BYTES);
+        let too_much = || io("packing", &path)(other(format!("with it the archive would hold more than {most}, and no more is read")));
+        if all_bytes > UNPACKED_BYTES {
+            return Err(too_much());
+        }
         // No times and no owners: what they were on this machine is nobody's business, and the bytes stay the same.
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::Regular);
         header.set_mode(0o644);
-        header.set_size(content.len() as u64);
-        builder.append_data(&mut header, Path::new(id).join(name), &content[..]).map_err(failed)?;
+        header.set_size(bytes);
+        builder.append_data(&mut header, Path::new(id).join(name), (&source).take(bytes)).map_err(failed)?;
+        if (&source).stream_position().map_err(io("packing", &path))? != bytes {
+            return Err(io("packing", &path)(other("it became shorter meanwhile: is the run still going on?".to_owned())));
+        }
     }
     let file = builder.into_inner().and_then(GzEncoder::finish).map_err(failed)?;
     file.sync_all().map_err(failed)
 }
 
-/// `run.json` and `trials.jsonl` of an archive. Nothing is unpacked to disk, and all the same every path in it is checked: an
-/// archive that would write outside of its folder is not ours.
-pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
-    let file = File::open(path).map_err(io("opening", path))?;
-    read_tar(path, GzDecoder::new(std::io::BufReader::new(file)))
+fn other(reason: String) -> std::io::Error {
+    std::io::Error::other(reason)
 }
 
-/// The same of a tar archive that is decompressed already; `path` is its name for errors.
+/// The record in an archive. Nothing is unpacked to disk, and all the same every path in it is checked: an archive that would write
+/// outside of its folder is not ours.
+pub(crate) fn read(path: &Path) -> Result<(Run, Trials), StoreError> {
+    let file = limits::open(path, ARCHIVE_BYTES, Links::Followed);
+    let file = file.map_err(|e| refused(path, format!("it cannot be read as an archive: {e}")))?;
+    let (mut run, mut trials) = (None, None);
+    walk(path, GzDecoder::new(std::io::BufReader::new(file)), |part, content| {
+        match part {
+            Part::Run => run = Some(parse_run(&path.join(RUN), &whole(path, content)?)?),
+            Part::Trials => {
+                let unreadable = |e| unreadable(path, &e);
+                trials = Some(reading::trials(&path.join(TRIALS), std::io::BufReader::new(content), unreadable)?);
+            }
+        }
+        Ok(())
+    })?;
+    run.zip(trials).ok_or_else(|| refused(path, format!("it lacks {RUN} or {TRIALS}: it is no run")))
+}
+
+/// The bytes of `run.json` and `trials.jsonl` of a tar archive that is decompressed already; `path` is its name for errors.
 pub fn read_tar(path: &Path, tar: impl Read) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
-    let refused = |reason: String| StoreError::Archive { file: path.display().to_string(), reason };
-    let unreadable = |e: std::io::Error| refused(format!("it is no compressed tar archive, or is cut off ({e})"));
+    let (mut run, mut trials) = (None, None);
+    walk(path, tar, |part, content| {
+        let place = if part == Part::Run { &mut run } else { &mut trials };
+        *place = Some(whole(path, content)?);
+        Ok(())
+    })?;
+    run.zip(trials).ok_or_else(|| refused(path, format!("it lacks {RUN} or {TRIALS}: it is no run")))
+}
+
+fn refused(path: &Path, reason: String) -> StoreError {
+    StoreError::Archive { file: path.display().to_string(), reason }
+}
+
+fn unreadable(path: &Path, e: &std::io::Error) -> StoreError {
+    refused(path, format!("it is no compressed tar archive, or is cut off ({e})"))
+}
+
+fn whole(path: &Path, content: &mut dyn Read) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::new();
+    content.read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
+    Ok(bytes)
+}
+
+/// What of an archive is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Run,
+    Trials,
+}
+
+/// Go through a tar archive and give the parts that are read, whose sizes are within their limits, to `take`.
+fn walk(
+    path: &Path,
+    tar: impl Read,
+    mut take: impl FnMut(Part, &mut dyn Read) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let unreadable = |e: std::io::Error| unreadable(path, &e);
     let mut archive = Archive::new(tar);
-    let (mut run, mut trials, mut root, mut long_name) = (None, None, None, None);
+    let (mut root, mut long_name, mut taken, mut sums) = (None, None, BTreeSet::new(), Sums::default());
     // Raw: what extends a header is an entry of its own, which is not read into memory whatever its size.
     for entry in archive.entries().map_err(unreadable)?.raw(true) {
         let mut entry = entry.map_err(unreadable)?;
         let kind = entry.header().entry_type();
         if kind.is_gnu_longname() || kind.is_pax_local_extensions() || kind.is_pax_global_extensions() {
-            let content = limited(&mut entry, MOST_NAME_BYTES).map_err(unreadable)?;
-            let content = content.ok_or_else(|| refused("a header in it is longer than 4 KiB".to_owned()))?;
+            sums.add("a header", entry.size(), ARCHIVE_NAME_BYTES).map_err(|reason| refused(path, reason))?;
+            let content = whole(path, &mut entry)?;
             if kind.is_gnu_longname() {
                 let name = content.strip_suffix(b"\0").unwrap_or(&content);
                 long_name = Some(PathBuf::from(std::ffi::OsStr::from_bytes(name)));
@@ -104,29 +171,48 @@ pub fn read_tar(path: &Path, tar: impl Read) -> Result<(Vec<u8>, Vec<u8>), Store
             Some(name) => name,
             None => entry.path().map_err(unreadable)?.into_owned(),
         };
-        let (first, rest) = plain(&name, kind).map_err(refused)?;
+        let (first, rest) = plain(&name, kind).map_err(|reason| refused(path, reason))?;
         if root.get_or_insert_with(|| first.clone()) != &first {
-            return Err(refused(format!("it holds several folders, and `{first}` is not the first")));
+            return Err(refused(path, format!("it holds several folders, and `{first}` is not the first")));
         }
-        let (wanted, most) = match rest.to_str() {
-            Some(RUN) => (&mut run, MOST_BYTES[0]),
-            Some(TRIALS) => (&mut trials, MOST_BYTES[1]),
-            _ => continue,
+        let (part, most) = match rest.to_str() {
+            Some(RUN) => (Some(Part::Run), limits::RUN_BYTES),
+            Some(TRIALS) => (Some(Part::Trials), limits::TRIALS_BYTES),
+            _ => (None, UNPACKED_FILE_BYTES),
         };
-        let content = limited(&mut entry, most).map_err(unreadable)?;
-        let too_large = || refused(format!("`{}` in it is larger than {} MiB", name.display(), most >> 20));
-        if wanted.replace(content.ok_or_else(too_large)?).is_some() {
-            return Err(refused(format!("`{}` is in it twice", name.display())));
+        let shown = format!("`{}`", name.display());
+        sums.add(&shown, entry.size(), most).map_err(|reason| refused(path, reason))?;
+        let Some(part) = part else { continue };
+        if !taken.insert(part) {
+            return Err(refused(path, format!("{shown} is in it twice")));
         }
+        take(part, &mut entry)?;
     }
-    run.zip(trials).ok_or_else(|| refused(format!("it lacks {RUN} or {TRIALS}: it is no run")))
+    Ok(())
 }
 
-/// The whole content, if it is not longer than this.
-fn limited(entry: &mut impl Read, most_bytes: u64) -> std::io::Result<Option<Vec<u8>>> {
-    let mut content = Vec::new();
-    entry.take(most_bytes + 1).read_to_end(&mut content)?;
-    Ok((content.len() as u64 <= most_bytes).then_some(content))
+/// How much of an archive was gone through.
+#[derive(Default)]
+struct Sums {
+    entries: u64,
+    bytes: u64,
+}
+
+impl Sums {
+    /// One more entry, of at most so many bytes.
+    fn add(&mut self, name: &str, bytes: u64, most_bytes: u64) -> Result<(), String> {
+        self.entries += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if bytes > most_bytes {
+            Err(format!("{name} in it is larger than {}", limits::size(most_bytes)))
+        } else if self.bytes > UNPACKED_BYTES {
+            Err(format!("it unpacks to more than {}", limits::size(UNPACKED_BYTES)))
+        } else if self.entries > ARCHIVE_ENTRIES {
+            Err(format!("it has more than {ARCHIVE_ENTRIES} entries"))
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// First part and rest of a path that stays within one folder, of a file or folder.

@@ -10,6 +10,7 @@ pub mod calibration;
 pub mod claims;
 pub mod compare;
 pub mod host;
+pub mod limits;
 pub mod metric;
 pub mod paper;
 pub mod patterns;
@@ -30,6 +31,7 @@ pub mod validity;
 pub mod verdict;
 
 mod histogram;
+mod reading;
 mod sentence;
 mod work;
 

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::limits;
 use crate::metric;
 use crate::quantity::{Written, parse_margin};
 use crate::verdict::Verdict;
@@ -165,7 +166,7 @@ impl Policy {
     /// From a file; `today` is for the dates in it.
     pub fn load(path: &Path, known: &KnownNames, today: Date) -> Result<Policy, PolicyError> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| PolicyError::Read { path: file.clone(), source })?;
+        let text = limits::read_definition(path).map_err(|source| PolicyError::Read { path: file.clone(), source })?;
         Policy::parse(&text, &file, known, today)
     }
 

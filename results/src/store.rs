@@ -1,19 +1,18 @@
 //! A run's folder: written so that a kill at any moment loses at most the trial that was running, and read with suspicion.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::archive;
-use crate::record::{Plan, PlannedTrial, Run, SCHEMA_VERSION, State, Trial};
+use crate::limits;
+use crate::reading::{self, as_planned, damaged, parse_run};
+use crate::record::{Run, SCHEMA_VERSION, State, Trial};
 use crate::resume::{self, Round};
-use crate::validity;
+use crate::{archive, validity};
 
 pub(crate) const RUN: &str = "run.json";
 pub(crate) const TRIALS: &str = "trials.jsonl";
-/// Most bytes of `run.json` and of `trials.jsonl` that are read: a record may come from a stranger.
-pub(crate) const MOST_BYTES: [u64; 2] = [64 << 20, 512 << 20];
 
 /// A run's folder cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +63,17 @@ pub enum StoreError {
     /// A folder that was to be a run, or to hold some.
     #[error("{0} holds no run: it has no run.json, and nothing in it is the folder or the archive (*.tar.gz) of a run")]
     NoRuns(String),
+    /// A folder holds too many runs for a set.
+    #[error("{folder}: {reason}; nothing was read from it")]
+    Set {
+        /// The folder.
+        folder: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A run that is larger than what is read again.
+    #[error("{0}: nothing was begun, since its record could not be read again; choose fewer")]
+    TooLarge(String),
     /// No run has this name.
     #[error("there is no run `{name}` in {parent}; `bench list runs` shows what there is")]
     Unknown {
@@ -82,7 +92,7 @@ pub enum StoreError {
     },
 }
 
-pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError + use<> {
     let path = path.display().to_string();
     move |source| StoreError::Io { doing, path, source }
 }
@@ -97,6 +107,7 @@ pub struct RunFolder {
 impl RunFolder {
     /// Create `parent/<run.id>`; it appears by rename once `run.json` is in it.
     pub fn create(parent: &Path, run: &Run) -> Result<RunFolder, StoreError> {
+        reading::within_limits(&run.plan, run.environments.len()).map_err(StoreError::TooLarge)?;
         fs::create_dir_all(parent).map_err(io("creating the folder", parent))?;
         let path = parent.join(&run.id);
         let hidden = RunFolder::half_made(parent, &run.id);
@@ -185,7 +196,9 @@ fn line(trial: &Trial) -> Vec<u8> {
 
 /// Every trial that is recorded in a run's folder, superseded ones among them, in the order of execution.
 pub fn recorded(folder: &Path, run: &Run) -> Result<Vec<Trial>, StoreError> {
-    parse_trials(&folder.join(TRIALS), &read(folder, TRIALS, MOST_BYTES[1])?, run, &mut Vec::new())
+    let trials = reading::trials_of(folder)?.trials;
+    as_planned(&folder.join(TRIALS), &trials, run)?;
+    Ok(trials)
 }
 
 fn pretty(run: &Run) -> Vec<u8> {
@@ -222,25 +235,30 @@ pub struct Record {
 impl Record {
     /// Read a run's folder, or its archive. A torn last line is tolerated (a killed run leaves one), nothing else is.
     pub fn load(folder: &Path) -> Result<Record, StoreError> {
-        if folder.is_file() {
+        if !folder.is_dir() && folder.exists() {
             let (run, trials) = archive::read(folder)?;
-            return Record::parse(folder, &run, &trials);
+            return Record::of(folder, run, trials);
         }
         if !folder.join(RUN).exists() {
             return Err(StoreError::NotARun(folder.display().to_string()));
         }
-        let run = parse_run(&folder.join(RUN), &read(folder, RUN, MOST_BYTES[0])?)?;
-        Record::of(folder, run, &read(folder, TRIALS, MOST_BYTES[1])?)
+        Record::of(folder, reading::run_of(folder)?, reading::trials_of(folder)?)
     }
 
     /// From the bytes of `run.json` and `trials.jsonl`, which were found in `folder`. Nothing is read from there.
     pub fn parse(folder: &Path, run: &[u8], trials: &[u8]) -> Result<Record, StoreError> {
-        Record::of(folder, parse_run(&folder.join(RUN), run)?, trials)
+        let run = parse_run(&folder.join(RUN), run)?;
+        let path = folder.join(TRIALS);
+        Record::of(folder, run, reading::trials(&path, trials, io("reading", &path))?)
     }
 
-    fn of(folder: &Path, run: Run, trials: &[u8]) -> Result<Record, StoreError> {
+    fn of(folder: &Path, run: Run, read: reading::Trials) -> Result<Record, StoreError> {
         let mut notes = Vec::new();
-        let mut trials = parse_trials(&folder.join(TRIALS), trials, &run, &mut notes)?;
+        let mut trials = read.trials;
+        as_planned(&folder.join(TRIALS), &trials, &run)?;
+        if read.is_torn {
+            notes.push("the last trial was not recorded wholly and is left out".to_owned());
+        }
         notes.extend(executed_again(&trials));
         trials.retain(|trial| !trial.superseded);
         if run.state == State::Running {
@@ -271,103 +289,6 @@ fn executed_again(trials: &[Trial]) -> Option<String> {
     Some(format!("trials that were disturbed and executed again: {} (the worst: {why})", counts.join(", ")))
 }
 
-/// A file of a folder that may come from a stranger: never what a link leads to, nor a pipe, nor endless bytes.
-fn read(folder: &Path, name: &str, most_bytes: u64) -> Result<Vec<u8>, StoreError> {
-    let path = folder.join(name);
-    let metadata = fs::symlink_metadata(&path).map_err(io("reading", &path))?;
-    if !metadata.is_file() {
-        return Err(damaged(&path, None, &"it is no file of its own but a link, a folder or a device"));
-    }
-    if metadata.len() > most_bytes {
-        return Err(damaged(&path, None, &format!("it is larger than {} MiB", most_bytes >> 20)));
-    }
-    fs::read(&path).map_err(io("reading", &path))
-}
-
-fn damaged(path: &Path, line: Option<usize>, reason: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Damaged { file: path.display().to_string(), line, reason: reason.to_string() }
-}
-
-fn parse_run(path: &Path, text: &[u8]) -> Result<Run, StoreError> {
-    #[derive(serde::Deserialize)]
-    struct Head {
-        schema_version: u64,
-    }
-    let head: Head = serde_json::from_slice(text).map_err(|e| damaged(path, None, &e))?;
-    if head.schema_version > u64::from(SCHEMA_VERSION) {
-        return Err(StoreError::Newer { file: path.display().to_string(), found: head.schema_version });
-    }
-    let run: Run = serde_json::from_slice(text).map_err(|e| damaged(path, None, &e))?;
-    check_run(&run).map_err(|reason| damaged(path, None, &reason))?;
-    Ok(run)
-}
-
-/// Names of a record become file names: nothing but plain ones.
-fn is_plain(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+');
-    !name.is_empty() && name.len() <= 128 && name.chars().all(plain)
-}
-
-fn check_run(run: &Run) -> Result<(), String> {
-    let environments = run.environments.iter().map(|environment| &environment.name);
-    let workloads = run.plan.workloads.iter().map(|workload| &workload.name);
-    let trials = run.plan.trials.iter().map(|trial| &trial.id);
-    match environments.clone().chain(workloads).chain(trials).chain([&run.id]).find(|name| !is_plain(name)) {
-        Some(name) => Err(format!("{name:?} is not a plain name")),
-        None if !environments.clone().any(|name| *name == run.plan.reference) => {
-            Err(format!("the reference `{}` is not among the environments", run.plan.reference))
-        }
-        None if !(run.plan.profile.margin > 0.0 && run.plan.profile.margin.is_finite()) => {
-            Err(format!("the margin {} is not a positive fraction", run.plan.profile.margin))
-        }
-        None if run.plan.trials.iter().any(|trial| !(1..=run.plan.profile.turns).contains(&trial.turn)) => {
-            Err(format!("a planned trial is of no turn of {}", run.plan.profile.turns))
-        }
-        None => each_once(&run.plan),
-    }
-}
-
-/// A trial that is planned twice would count twice in its block.
-fn each_once(plan: &Plan) -> Result<(), String> {
-    let (mut ids, mut places) = (BTreeSet::new(), BTreeSet::new());
-    let twice = plan.trials.iter().find(|trial| {
-        let place = (trial.block, trial.turn, trial.workload.as_str(), trial.environment.as_str());
-        !(ids.insert(trial.id.as_str()) & places.insert(place))
-    });
-    match twice {
-        Some(trial) => Err(format!("the trial {:?} is planned twice", trial.id)),
-        None => Ok(()),
-    }
-}
-
-fn parse_trials(path: &Path, text: &[u8], run: &Run, notes: &mut Vec<String>) -> Result<Vec<Trial>, StoreError> {
-    let plan: BTreeMap<&str, &PlannedTrial> = run.plan.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
-    let mut trials: Vec<Trial> = Vec::new();
-    let mut standing = BTreeSet::new();
-    for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        let is_torn = !line.ends_with(b"\n");
-        match serde_json::from_slice::<Trial>(line) {
-            Ok(trial) => {
-                let id = &trial.planned.id;
-                if plan.get(id.as_str()) != Some(&&trial.planned) {
-                    return Err(damaged(path, Some(index + 1), &format!("the trial {id:?} is not as planned")));
-                }
-                // What is superseded comes before what took its place.
-                if standing.contains(id) {
-                    return Err(damaged(path, Some(index + 1), &format!("the trial {id:?} is recorded twice")));
-                }
-                if !trial.superseded {
-                    standing.insert(id.clone());
-                }
-                trials.push(trial);
-            }
-            Err(_) if is_torn => notes.push("the last trial was not recorded wholly and is left out".to_owned()),
-            Err(e) => return Err(damaged(path, Some(index + 1), &e)),
-        }
-    }
-    Ok(trials)
-}
-
 /// A run in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunSummary {
@@ -386,8 +307,7 @@ pub fn list_runs(parent: &Path) -> Result<Vec<RunSummary>, StoreError> {
     let mut runs = Vec::new();
     for id in ids(parent)? {
         let path = parent.join(&id);
-        let read = read(&path, RUN, MOST_BYTES[0]);
-        let (started_at, state) = match read.and_then(|text| parse_run(&path.join(RUN), &text)) {
+        let (started_at, state) = match reading::run_of(&path) {
             Ok(run) => (run.started_at, format!("{:?}", run.state).to_lowercase()),
             Err(e) => (String::new(), e.to_string()),
         };
@@ -422,6 +342,10 @@ pub fn find_runs(parent: &Path, name: &str) -> Result<Vec<PathBuf>, StoreError> 
     };
     let mut runs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_run).collect();
     runs.sort();
+    if runs.len() > limits::RUNS {
+        let reason = format!("it holds {} runs, and a set has at most {}", runs.len(), limits::RUNS);
+        return Err(StoreError::Set { folder: path.display().to_string(), reason });
+    }
     if runs.is_empty() { Err(StoreError::NoRuns(path.display().to_string())) } else { Ok(runs) }
 }
 

@@ -250,23 +250,29 @@ pub fn speed_up(record: &mut Record, workload: &str, environment: &str, factor: 
     }
 }
 
-/// Compare what stands between two comments of docs/METHODOLOGY.md with what the code says; with `BLESS=1` it is written anew.
+/// [`documented_in`] METHODOLOGY.md.
 #[cfg(test)]
 pub(crate) fn documented(begin: &str, end: &str, code: &str) {
+    documented_in("METHODOLOGY.md", begin, end, code);
+}
+
+/// Compare what stands between two comments of a page of docs/ with what the code says; with `BLESS=1` it is written anew.
+#[cfg(test)]
+pub(crate) fn documented_in(page: &str, begin: &str, end: &str, code: &str) {
     // The tests of one process run side by side.
     static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/METHODOLOGY.md");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
     let (begin, end) = (format!("<!-- {begin} -->\n"), format!("<!-- {end} -->"));
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let parts = text.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?)));
     let Some((before, (documented, after))) = parts else {
-        panic!("docs/METHODOLOGY.md has no place between {begin} and {end}");
+        panic!("docs/{page} has no place between {begin} and {end}");
     };
     if std::env::var_os("BLESS").is_some() {
         assert!(std::fs::write(&path, format!("{before}{begin}{code}{end}{after}")).is_ok());
     } else {
-        assert_eq!(documented, code, "docs/METHODOLOGY.md is not current; BLESS=1 writes it anew");
+        assert_eq!(documented, code, "docs/{page} is not current; BLESS=1 writes it anew");
     }
 }
 

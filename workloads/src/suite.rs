@@ -195,7 +195,7 @@ impl Suite {
     /// A suite file of the user's own.
     pub fn load(path: &Path) -> Result<Suite, SuiteError> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| SuiteError::Read { path: file.clone(), source })?;
+        let text = limits::read_definition(path).map_err(|source| SuiteError::Read { path: file.clone(), source })?;
         Suite::parse(&text, &file)
     }
 

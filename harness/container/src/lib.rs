@@ -5,10 +5,14 @@
 //! to threads, and after a fork only a process without threads may do ordinary things.
 
 /// As std's, which panics where standard error cannot be written: what a container could not do has its exit code all the same.
+/// Names in it come from arguments and from folders, and must not steer a terminal or a CI system.
 #[cfg(not(test))]
 macro_rules! eprintln {
     ($($text:tt)*) => {
-        drop(std::io::Write::write_all(&mut std::io::stderr(), format!("{}\n", format_args!($($text)*)).as_bytes()))
+        drop(std::io::Write::write_all(
+            &mut std::io::stderr(),
+            format!("{}\n", bench_text::lines(&format!($($text)*))).as_bytes(),
+        ))
     };
 }
 

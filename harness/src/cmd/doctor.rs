@@ -48,7 +48,7 @@ pub fn run(args: &DoctorArgs) -> Result<i32> {
     let noise = args.noise.as_deref().map(measure_noise).transpose()?;
     let broken = findings.iter().any(|finding| finding.level == Level::Missing);
     if args.json {
-        output::print_line(&serde_json::to_string_pretty(&Told { findings, noise })?)?;
+        output::print_json(&Told { findings, noise })?;
     } else {
         let noise = noise.as_ref();
         let noise = noise.map_or("\nnoise: `bench doctor --noise` measures it in ten seconds\n".to_owned(), told);

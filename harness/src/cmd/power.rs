@@ -43,7 +43,7 @@ pub fn run(args: &PowerArgs) -> Result<i32> {
     let record = Record::load(&find_run(&args.out, &args.run)?)?;
     let told = power(&record, args.margin, args.power)?;
     match args.format {
-        Format::Json => output::print_line(&serde_json::to_string_pretty(&told)?)?,
+        Format::Json => output::print_json(&told)?,
         Format::Text => output::print(&text(&told))?,
     }
     Ok(0)

@@ -41,7 +41,7 @@ pub fn run(args: &ReportArgs) -> Result<i32> {
     let analysis = bench_results::analysis::analyse(&record);
     let report = Report::new(&record, &analysis);
     if let Some(format) = args.format {
-        output::print(&match format {
+        output::print_document(&match format {
             Format::Html => report.html()?,
             Format::Md => report.markdown(),
             Format::Csv => report.csv(),
@@ -61,5 +61,5 @@ pub fn write_and_print(record: &Record, report: &Report) -> Result<()> {
     report.write_all(&folder).with_context(|| format!("writing the report to {}", folder.display()))?;
     paths::give_to_caller(&folder)?;
     let page = folder.join("index.html");
-    output::print(&report.terminal(output::width(), output::in_color(), Some(&page)))
+    output::print_document(&report.terminal(output::width(), output::in_color(), Some(&page)))
 }

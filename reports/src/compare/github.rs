@@ -30,9 +30,9 @@ impl CompareReport<'_> {
     }
 }
 
-/// One workflow command. Line ends would begin another.
+/// One workflow command, on one line: a line end would begin another.
 fn command(level: &str, title: &str, message: &str) -> String {
-    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let data = |text: &str| bench_text::line(text).replace('%', "%25");
     let title = data(title).replace(':', "%3A").replace(',', "%2C");
     format!("::{level} title={title}::{}\n", data(message))
 }
@@ -44,6 +44,6 @@ mod tests {
     #[test]
     fn a_name_begins_no_command_of_its_own() {
         let text = command("error", "a:b,c", "20 % slower\n::set-env name=x::y");
-        assert_eq!(text, "::error title=a%3Ab%2Cc::20 %25 slower%0A::set-env name=x::y\n");
+        assert_eq!(text, "::error title=a%3Ab%2Cc::20 %25 slower ::set-env name=x::y\n");
     }
 }

@@ -9,9 +9,10 @@ use crate::ReportError;
 
 #[derive(Template)]
 #[template(path = "junit.xml")]
-struct Suite<'a> {
+struct Suite {
     name: String,
-    timestamp: &'a str,
+    /// When NEW started; absent where its record holds no time.
+    timestamp: Option<String>,
     cases: Vec<Case>,
 }
 
@@ -34,7 +35,7 @@ enum CaseResult {
     Skipped,
 }
 
-impl Suite<'_> {
+impl Suite {
     fn count(&self, result: CaseResult) -> usize {
         self.cases.iter().filter(|case| case.result == result).count()
     }
@@ -56,23 +57,23 @@ impl CompareReport<'_> {
     /// The deciding rows as JUnit XML, by the schema `reports/schema/junit.xsd`. What is broken is an error. What cannot be told is
     /// skipped, or an error where the policy fails it; what is ignored is skipped.
     pub fn junit(&self) -> Result<String, ReportError> {
-        let timestamp = self.judgement.new.first().map_or("", |run| run.started_at.as_str());
+        let timestamp = self.judgement.new.first().and_then(|run| date_time(&run.started_at));
         let mut cases: Vec<Case> = self.judgement.deciding().map(|row| self.case(row)).collect();
         if self.judgement.outcome == Outcome::Incomparable {
             cases.push(self.comparison_itself());
         }
-        let suite = Suite { name: drawable(&format!("bench compare {}", self.suite())), timestamp, cases };
+        let suite = Suite { name: format!("bench compare {}", self.suite()), timestamp, cases };
         Ok(suite.render()?)
     }
 
     /// An error even where no row decides.
     fn comparison_itself(&self) -> Case {
         Case {
-            class: drawable(self.suite()),
+            class: self.suite().to_owned(),
             name: "comparison".to_owned(),
             result: CaseResult::Broken,
-            message: drawable(&self.judgement.headline),
-            details: drawable(&self.judgement.notes.join("; ")),
+            message: self.judgement.headline.clone(),
+            details: self.judgement.notes.join("; "),
         }
     }
 
@@ -97,21 +98,31 @@ impl CompareReport<'_> {
             self.change_text(row)
         );
         Case {
-            class: drawable(&format!("{}.{}", self.suite(), self.environment(row))),
-            name: drawable(&format!("{}: {} ({})", row.workload, tables::metric_text(row), self.quantity(row))),
+            class: format!("{}.{}", self.suite(), self.environment(row)),
+            name: format!("{}: {} ({})", row.workload, tables::metric_text(row), self.quantity(row)),
             result,
-            message: drawable(&format!(
-                "{}: {}{}",
-                tables::verdict_text(row),
-                row.sentence,
-                ignored.unwrap_or_default()
-            )),
-            details: drawable(&details),
+            message: format!("{}: {}{}", tables::verdict_text(row), row.sentence, ignored.unwrap_or_default()),
+            details,
         }
     }
 }
 
-/// Without the characters that XML forbids.
-fn drawable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { ' ' } else { c }).collect()
+/// A time of a record as `xs:dateTime`.
+fn date_time(text: &str) -> Option<String> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    // Years before the first are written in another way there.
+    Some(time.to_string()).filter(|text| text.starts_with(|first: char| first.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::date_time;
+
+    #[test]
+    fn only_a_time_is_one() {
+        assert_eq!(date_time("2026-01-01T00:00:00Z").as_deref(), Some("2026-01-01T00:00:00Z"));
+        for other in ["", "yesterday", "2026-01-01T00:00:00Z\u{1b}", "-000005-01-01T00:00:00Z", "2026-13-01T00:00:00Z"] {
+            assert_eq!(date_time(other), None, "{other:?}");
+        }
+    }
 }

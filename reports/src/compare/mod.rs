@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use bench_results::compare::{Judgement, Method, Outcome, Sides};
 
-use crate::{ReportError, make_folder, units, write, write_figures};
+use crate::{ReportError, escape, make_folder, units, write, write_figures};
 
 /// A judged comparison, ready to be shown.
 #[derive(Debug, Clone, Copy)]
@@ -30,9 +30,7 @@ impl<'a> CompareReport<'a> {
 
     /// The judgement as JSON, by the schema `results/schema/compare.schema.json`.
     pub fn json(&self) -> Result<String, ReportError> {
-        let mut text = serde_json::to_string_pretty(self.judgement)?;
-        text.push('\n');
-        Ok(text)
+        Ok(escape::json(self.judgement)?)
     }
 
     /// Write every form into `folder` (made where it is missing): index.html, compare.md, compare.json, junit.xml, and each

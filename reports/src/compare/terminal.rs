@@ -5,7 +5,7 @@ use std::path::Path;
 use bench_results::compare::{Judged, Outcome, Part};
 
 use super::{CompareReport, tables};
-use crate::terminal::{JudgedRow, Screen, Style, plain};
+use crate::terminal::{JudgedRow, Screen, Style};
 
 impl CompareReport<'_> {
     /// Headline, one line per deciding row, the worst first, and what the reader should know. `width` in columns; `color`
@@ -48,7 +48,7 @@ impl CompareReport<'_> {
             out.wrapped(&remark, "  ", Style::Warning);
         }
         if let Some(page) = page {
-            out.line(&format!("report: {}", plain(&page.display().to_string())), Style::Plain);
+            out.line(&format!("report: {}", page.display()), Style::Plain);
         }
         out.text
     }

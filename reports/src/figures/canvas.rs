@@ -311,12 +311,11 @@ impl<'a, DB: DrawingBackend> Canvas<'a, DB> {
     }
 }
 
-/// Without control characters (XML forbids them) and of a bounded length.
+/// Without characters that are not seen or that XML forbids, of a bounded length, and no command to a CI system: in an SVG each text
+/// has a line to itself.
 fn drawable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { ' ' } else { c })
-        .take(200)
-        .collect()
+    let shown: String = text.chars().take(200).collect();
+    bench_text::line(&shown).into_owned()
 }
 
 /// Make the embedded font known to plotters.

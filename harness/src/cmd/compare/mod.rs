@@ -148,7 +148,7 @@ fn show(args: &CompareArgs, report: &CompareReport<'_>) -> Result<()> {
         paths::give_to_caller(folder)?;
         page = written.into_iter().next();
     }
-    output::print(&match args.format {
+    output::print_document(&match args.format {
         None => report.terminal(output::width(), output::in_color(), page.as_deref()),
         Some(Format::Html) => report.html()?,
         Some(Format::Md) => report.markdown(),

@@ -1,0 +1,214 @@
+//! The limits of everything that `bench` reads and did not write itself, or that a program inside an environment made, and the one
+//! way to read such a file: it may come from a stranger, and be a pipe that never ends or a disk's worth of zeros.
+//!
+//! What crosses from an environment while it runs has its limits where it is read: `bench_agent::FRAME_LIMIT`, `OUTPUT_LIMIT`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+/// Most bytes of `run.json`.
+pub const RUN_BYTES: u64 = 64 << 20;
+/// Most values in `run.json`: what is read takes up to a hundred bytes for each, however short it is written.
+pub const RUN_VALUES: u64 = 2 << 20;
+/// Most bytes of `trials.jsonl`.
+pub const TRIALS_BYTES: u64 = 512 << 20;
+/// Most bytes of one line of `trials.jsonl`.
+pub const TRIAL_BYTES: u64 = 32 << 20;
+/// Most values in one line of `trials.jsonl`.
+pub const TRIAL_VALUES: u64 = 1 << 20;
+/// Most values in all of `trials.jsonl`.
+pub const TRIALS_VALUES: u64 = 16 << 20;
+/// Most facts of a trial.
+pub const FACTS: usize = 1_000;
+/// Most trials that a run plans.
+pub const TRIALS: usize = 100_000;
+/// Most workloads of a run or suite.
+pub const WORKLOADS: usize = 1_000;
+/// Most environments of a run or suite.
+pub const ENVIRONMENTS: usize = 100;
+/// Most bytes of a suite or policy file.
+pub const DEFINITION_BYTES: u64 = 1 << 20;
+/// Most bytes of an archive, as it is stored.
+pub const ARCHIVE_BYTES: u64 = 4 << 30;
+/// Most bytes of all that an archive holds, unpacked: a few kilobytes can unpack to any size.
+pub const UNPACKED_BYTES: u64 = 16 << 30;
+/// Most bytes of one file that an archive holds, unpacked.
+pub const UNPACKED_FILE_BYTES: u64 = 1 << 30;
+/// Most entries of an archive.
+pub const ARCHIVE_ENTRIES: u64 = 1_000_000;
+/// Longest name in an archive, and longest extended header that is skipped.
+pub const ARCHIVE_NAME_BYTES: u64 = 4 << 10;
+/// Most runs of a set.
+pub const RUNS: usize = 1_000;
+
+/// Whether a path may be a link to the file. One in a folder from a stranger may not, one that the user named may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// It may.
+    Followed,
+    /// It is an error.
+    Refused,
+}
+
+/// Open a regular file of at most so many bytes, without waiting for whoever writes to a pipe.
+///
+/// # Errors
+/// It cannot be opened, or it is a pipe, a device, a folder, a link that is refused, or larger: then the error names what is allowed.
+pub fn open(path: &Path, most_bytes: u64, links: Links) -> io::Result<File> {
+    let only = || format!("only a regular file of at most {} is read", size(most_bytes));
+    let refused = |what: &str| io::Error::other(format!("it is {what}, and {}", only()));
+    let mut flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    if links == Links::Refused {
+        flags |= OFlags::NOFOLLOW;
+    }
+    let file: File = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => file.into(),
+        Err(rustix::io::Errno::LOOP) if links == Links::Refused => return Err(refused("a link")),
+        // A socket has no reader.
+        Err(rustix::io::Errno::NXIO) => return Err(refused("a socket or device")),
+        Err(e) => return Err(e.into()),
+    };
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(refused("a folder"));
+    }
+    if !metadata.is_file() {
+        return Err(refused("a pipe or device"));
+    }
+    if metadata.len() > most_bytes {
+        return Err(refused(&format!("larger, {}", size(metadata.len()))));
+    }
+    Ok(file)
+}
+
+/// The whole of such a file.
+///
+/// # Errors
+/// As [`open`]; or it grew beyond the limit, or cannot be read.
+pub fn read(path: &Path, most_bytes: u64, links: Links) -> io::Result<Vec<u8>> {
+    let file = open(path, most_bytes, links)?;
+    let mut content = Vec::new();
+    file.take(most_bytes + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most_bytes {
+        return Err(io::Error::other(format!("it is longer than {}, which is all that is read", size(most_bytes))));
+    }
+    Ok(content)
+}
+
+/// A suite or policy that the user named, as text.
+///
+/// # Errors
+/// As [`read`], or it is no UTF-8.
+pub fn read_definition(path: &Path) -> io::Result<String> {
+    let content = read(path, DEFINITION_BYTES, Links::Followed)?;
+    String::from_utf8(content).map_err(|_| io::Error::other("it is no text in UTF-8"))
+}
+
+/// How many values a JSON text holds, or a few more: what it takes in memory does not follow from its length.
+pub fn values(json: &[u8]) -> u64 {
+    let (mut count, mut in_string, mut escaped) = (1, false, false);
+    for &byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+/// Bytes for people: `64 MiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match UNITS.iter().find(|(_, unit)| bytes >= *unit) {
+        Some((name, unit)) if bytes.is_multiple_of(*unit) => format!("{} {name}", bytes / unit),
+        Some((name, unit)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+/// The limits for the documentation, as rows of a table in Markdown.
+pub fn markdown() -> String {
+    let rows = [
+        ("`run.json`", size(RUN_BYTES), format!("{RUN_VALUES} values")),
+        (
+            "a plan",
+            format!("{TRIALS} trials"),
+            format!("{WORKLOADS} workloads, {ENVIRONMENTS} environments; `bench run` refuses more before it measures"),
+        ),
+        ("`trials.jsonl`", size(TRIALS_BYTES), format!("{TRIALS_VALUES} values")),
+        ("one line of it", size(TRIAL_BYTES), format!("{TRIAL_VALUES} values, {FACTS} facts")),
+        ("a suite, a policy", size(DEFINITION_BYTES), format!("a suite: {WORKLOADS} workloads, {ENVIRONMENTS} environments")),
+        (
+            "an archive",
+            size(ARCHIVE_BYTES),
+            format!(
+                "unpacked {}, a file in it {}; {ARCHIVE_ENTRIES} entries, names of {}; `bench export` makes no larger one",
+                size(UNPACKED_BYTES),
+                size(UNPACKED_FILE_BYTES),
+                size(ARCHIVE_NAME_BYTES)
+            ),
+        ),
+        ("a set of runs", format!("{RUNS} runs"), "each with the limits above".to_owned()),
+    ];
+    let row = |(what, most, besides): (&str, String, String)| format!("| {what} | {most} | {besides} |\n");
+    format!("| what is read | at most | and |\n|---|---|---|\n{}", rows.map(row).concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `BLESS=1 cargo test -p bench-results` writes the table in the documentation anew.
+    #[test]
+    fn the_documentation_has_these_limits() {
+        let (begin, end) = ("limits: written by a test of results/src/limits.rs", "/limits");
+        crate::testing::documented_in("RECORD-FORMAT.md", begin, end, &markdown());
+    }
+
+    #[test]
+    fn values_are_counted_where_they_are() {
+        for (json, count) in [
+            (r#"1"#, 1),
+            (r#"[]"#, 2),
+            (r#"["a,[{\",","b"]"#, 3),
+            (r#"{"a,b":[1,2],"c":{"d":null}}"#, 6),
+            (r#"["\\",1]"#, 3),
+        ] {
+            assert_eq!(values(json.as_bytes()), count, "{json}");
+        }
+    }
+
+    #[test]
+    fn only_regular_files_within_the_limit_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "1234").unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(read(&path, 4, Links::Refused).unwrap(), b"1234");
+        assert_eq!(read(&link, 4, Links::Followed).unwrap(), b"1234");
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let socket = folder.path().join("socket");
+        let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for (path, links, said) in [
+            (&*path, Links::Refused, "larger, 4 bytes"),
+            (&*link, Links::Refused, "a link"),
+            (&*pipe, Links::Followed, "a pipe or device"),
+            (&*socket, Links::Followed, "a socket or device"),
+            (folder.path(), Links::Followed, "a folder"),
+            (Path::new("/dev/zero"), Links::Followed, "a pipe or device"),
+        ] {
+            let error = read(path, 3, links).unwrap_err().to_string();
+            assert!(error.contains(said) && error.ends_with("at most 3 bytes is read"), "{}: {error}", path.display());
+        }
+        // It says that it is empty, and is not.
+        assert!(read(Path::new("/proc/self/status"), 3, Links::Refused).unwrap_err().to_string().contains("longer than"));
+    }
+}
