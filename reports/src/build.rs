@@ -1,7 +1,10 @@
 //! From a record and its analysis to the model of its report.
 
+use std::collections::BTreeMap;
+
 use bench_results::analysis::{Analysis, Cell, Comparison};
 use bench_results::claims::{ClaimResult, Outcome as ClaimOutcome};
+use bench_results::patterns::Pattern;
 use bench_results::record::{Environment, Run, Workload};
 use bench_results::statistics::Interval;
 use bench_results::store::Record;
@@ -16,9 +19,37 @@ use crate::{facts, ladder, patterns, pictures, validity};
 pub(crate) struct Source<'a> {
     pub(crate) record: &'a Record,
     pub(crate) analysis: &'a Analysis,
+    cells: BTreeMap<Key<'a>, &'a Cell>,
+    comparisons: BTreeMap<Key<'a>, &'a Comparison>,
+    notable: BTreeMap<(&'a str, &'a str), Vec<&'a Pattern>>,
 }
 
+/// Names of a workload, an environment and a metric.
+type Key<'a> = (&'a str, &'a str, &'a str);
+
 impl<'a> Source<'a> {
+    fn new(record: &'a Record, analysis: &'a Analysis) -> Source<'a> {
+        // Of several alike the first.
+        let cells = analysis.cells.iter().rev();
+        let comparisons = analysis.comparisons.iter().rev();
+        let mut notable: BTreeMap<_, Vec<&Pattern>> = BTreeMap::new();
+        for pattern in analysis.patterns.iter().filter(|pattern| pattern.notable) {
+            notable.entry((pattern.workload.as_str(), pattern.environment.as_str())).or_default().push(pattern);
+        }
+        Source {
+            record,
+            analysis,
+            cells: cells.map(|cell| ((&*cell.workload, &*cell.environment, &*cell.metric), cell)).collect(),
+            comparisons: comparisons.map(|c| ((&*c.workload, &*c.environment, &*c.metric), c)).collect(),
+            notable,
+        }
+    }
+
+    /// The notable patterns of an environment in a workload.
+    pub(crate) fn notable(&self, workload: &str, environment: &str) -> impl Iterator<Item = &'a Pattern> + use<'a> {
+        self.notable.get(&(workload, environment)).cloned().unwrap_or_default().into_iter()
+    }
+
     pub(crate) fn run(&self) -> &'a Run {
         &self.record.run
     }
@@ -43,14 +74,11 @@ impl<'a> Source<'a> {
     }
 
     pub(crate) fn cell(&self, workload: &str, environment: &str, metric: &str) -> Option<&'a Cell> {
-        let found =
-            |cell: &&Cell| cell.workload == workload && cell.environment == environment && cell.metric == metric;
-        self.analysis.cells.iter().find(found)
+        self.cells.get(&(workload, environment, metric)).copied()
     }
 
     pub(crate) fn comparison(&self, workload: &str, environment: &str, metric: &str) -> Option<&'a Comparison> {
-        let found = |c: &&Comparison| c.workload == workload && c.environment == environment && c.metric == metric;
-        self.analysis.comparisons.iter().find(found)
+        self.comparisons.get(&(workload, environment, metric)).copied()
     }
 
     /// The control's interval in a workload and metric.
@@ -77,7 +105,7 @@ pub(crate) fn described(name: &str) -> (String, Unit, Direction) {
 impl Report {
     /// The report of a record, finished or not.
     pub fn new(record: &Record, analysis: &Analysis) -> Report {
-        let source = Source { record, analysis };
+        let source = Source::new(record, analysis);
         let run = &record.run;
         let (emulated, results): (Vec<_>, Vec<_>) =
             source.compared().partition(|environment| source.is_apart(environment));

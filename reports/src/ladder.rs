@@ -1,5 +1,7 @@
 //! The way of a container behind NAT, taken apart: what each step adds to the one before it.
 
+use std::collections::BTreeMap;
+
 use bench_results::record::Workload;
 use bench_results::statistics;
 
@@ -44,6 +46,6 @@ fn steps(source: &Source<'_>, workload: &Workload) -> Vec<LadderRow> {
 
 /// After minus before, in the blocks that have both.
 fn differences(before: &[(u32, f64)], after: &[(u32, f64)]) -> Vec<f64> {
-    let earlier = |block: u32| before.iter().find(|value| value.0 == block).map(|value| value.1);
-    after.iter().filter_map(|&(block, value)| Some(value - earlier(block)?)).collect()
+    let earlier: BTreeMap<u32, f64> = before.iter().copied().collect();
+    after.iter().filter_map(|&(block, value)| Some(value - earlier.get(&block)?)).collect()
 }

@@ -1,7 +1,7 @@
 //! Markdown: text of ours as it is, and text from elsewhere that means nothing to it.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write};
+use std::fmt;
 
 use crate::figures::Table;
 
@@ -203,7 +203,7 @@ fn escaped(text: &str) -> String {
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' => out.extend(['\\', c]),
             // Lists, rules, headings and quotations begin so.
             '-' | '+' | '=' if before.is_empty() => out.extend(['\\', c]),
-            '.' | ')' if is_number(before) => out.extend(['\\', c]),
+            '.' | ')' if is_number(before) && !after.starts_with(|next: char| !next.is_whitespace()) => out.extend(['\\', c]),
             c => out.push(c),
         }
         if refers(before, c, after) {
@@ -250,13 +250,14 @@ mod tests {
     fn nothing_becomes_markup() {
         for (text, shown) in [
             ("<b>|a_b`\n# x", "&lt;b&gt;\\|a\\_b\\` \\# x"),
-            ("::error::x", "&#58;&#58;error:&#58;x"),
+            ("::error::x", "&#58;&#58;&#8203;error:&#58;x"),
             ("@user a@b.c", "@&#8203;user a@&#8203;b.c"),
             ("#12 a#12 !12 GH-12 high-12", "\\#&#8203;12 a\\#&#8203;12 !&#8203;12 GH-&#8203;12 high-12"),
             ("https://a.b www.a.b", "https:&#8203;//a.b www.&#8203;a.b"),
             (":octocat: at 10:15:00Z", "&#58;&#8203;octocat: at 10:15:00Z"),
             ("- x", "\\- x"),
             ("12. x", "12\\. x"),
+            ("1.253", "1.253"),
             ("$x$", "&#36;x&#36;"),
             ("![x](y)", "!\\[x\\](y)"),
             ("##vso[x]", "\\#\\#&#8203;vso\\[x\\]"),

@@ -27,24 +27,17 @@ pub(crate) fn rows(source: &Source<'_>) -> Vec<PatternRow> {
 
 /// What is notable about an environment in a workload.
 pub(crate) fn notes(source: &Source<'_>, workload: &str, environment: &str) -> Vec<String> {
-    let notable = notable(source, workload, environment);
-    notable.map(|pattern| sentence(source, pattern)).collect()
+    source.notable(workload, environment).map(|pattern| sentence(source, pattern)).collect()
 }
 
 /// The kinds of blocks of a comparison whose mean would be that of none.
 pub(crate) fn ratio_modes(source: &Source<'_>, workload: &str, environment: &str) -> Option<[Mode; 2]> {
-    notable(source, workload, environment).find(|pattern| pattern.kind == Kind::RatioModes)?.modes
+    source.notable(workload, environment).find(|pattern| pattern.kind == Kind::RatioModes)?.modes
 }
 
 /// True when the values of an environment are of two kinds.
 pub(crate) fn has_value_modes(source: &Source<'_>, workload: &str, environment: &str) -> bool {
-    notable(source, workload, environment).any(|pattern| pattern.kind == Kind::ValueModes)
-}
-
-fn notable<'a>(source: &Source<'a>, workload: &str, environment: &str) -> impl Iterator<Item = &'a Pattern> {
-    let of =
-        move |pattern: &&Pattern| pattern.notable && pattern.workload == workload && pattern.environment == environment;
-    source.analysis.patterns.iter().filter(of)
+    source.notable(workload, environment).any(|pattern| pattern.kind == Kind::ValueModes)
 }
 
 fn sentence(source: &Source<'_>, pattern: &Pattern) -> String {

@@ -1,7 +1,7 @@
 //! Which figures a report has, and their data.
 
 use bench_results::Direction;
-use bench_results::analysis::{Comparison, Distribution};
+use bench_results::analysis::{Comparison, Distribution, distributions_of};
 use bench_results::paper::{self, paper};
 use bench_results::record::{Environment, Kind, Workload};
 
@@ -24,7 +24,7 @@ pub(crate) fn figures(source: &Source<'_>) -> Vec<Figure> {
     figures.extend(cpu_per_io(source));
     figures.extend(network::figures(source));
     figures.extend(percentiles(source));
-    figures
+    figures.into_iter().map(Figure::bounded).collect()
 }
 
 /// The look of every environment but the control, the same in all figures: by kind, further ones of a kind by the
@@ -398,10 +398,8 @@ fn percentiles(source: &Source<'_>) -> Option<Figure> {
     for workload in &source.run().plan.workloads {
         for direction in ["read", "write", "round_trip"] {
             let span = |(name, _): &(String, Series)| {
-                let of = |d: &&Distribution| {
-                    d.workload == workload.name && d.environment == *name && d.direction == direction
-                };
-                let histogram = &source.analysis.distributions.iter().find(of)?.histogram;
+                let mut of = distributions_of(&source.analysis.distributions, &workload.name, name).iter();
+                let histogram = &of.find(|distribution| distribution.direction == direction)?.histogram;
                 let percentile = |q| histogram.percentile_ns(q).map(|ns| ns as f64);
                 Some(Span { p50: percentile(0.5)?, p99: percentile(0.99), p999: percentile(0.999) })
             };

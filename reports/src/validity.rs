@@ -1,5 +1,7 @@
 //! The validity of a run: whether it is reportable, and every check with its worst figure.
 
+use std::collections::BTreeMap;
+
 use bench_results::record::{Run, Trial};
 use bench_results::store::Record;
 use bench_results::validity::{CHECKS, Check, Weight, worst};
@@ -87,29 +89,44 @@ fn effect(check: &Check, run: &Run, beyond: &[&Trial]) -> &'static str {
     }
 }
 
-/// Remarks by check and environment, in the order in which they were first made.
+/// Remarks by check and environment, in the order in which they were first made. A trial counts once.
 pub(crate) fn remarks(record: &Record) -> Vec<RemarkRow> {
-    let mut remarked: Vec<(&str, &str, Vec<&Trial>)> = Vec::new();
+    let mut remarked: Vec<Remarked<'_>> = Vec::new();
+    let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut of: BTreeMap<&str, usize> = BTreeMap::new();
     for trial in &record.trials {
         let environment = trial.planned.environment.as_str();
+        *of.entry(environment).or_default() += 1;
         for remark in &trial.remarks {
-            match remarked.iter_mut().find(|(check, of, _)| *check == remark.check && *of == environment) {
-                Some((.., trials)) => trials.push(trial),
-                None => remarked.push((&remark.check, environment, vec![trial])),
+            let place = *places.entry((&remark.check, environment)).or_insert_with(|| {
+                remarked.push(Remarked { check: &remark.check, environment, said: Vec::new() });
+                remarked.len() - 1
+            });
+            let said = &mut remarked[place].said;
+            if !said.last().is_some_and(|(last, _)| std::ptr::eq(*last, trial)) {
+                said.push((trial, &remark.text));
             }
         }
     }
-    let row = |(check, environment, trials): (&str, &str, Vec<&Trial>)| {
-        let said = worst(check, trials.iter().copied())?.remarks.iter().find(|remark| remark.check == check)?;
+    let row = |Remarked { check, environment, said }: &Remarked<'_>| {
+        let worst = worst(check, said.iter().map(|(trial, _)| *trial))?;
+        let (_, text) = said.iter().find(|(trial, _)| std::ptr::eq(*trial, worst))?;
         Some(RemarkRow {
-            check: check.to_owned(),
+            check: (*check).to_owned(),
             environment: facts::label(&record.run, environment),
-            trials: trials.len(),
-            of: record.trials.iter().filter(|trial| trial.planned.environment == environment).count(),
-            text: said.text.clone(),
+            trials: said.len(),
+            of: of.get(environment).copied().unwrap_or(0),
+            text: (*text).to_owned(),
         })
     };
-    remarked.into_iter().filter_map(row).collect()
+    remarked.iter().filter_map(row).collect()
+}
+
+/// The trials of an environment with one remark, and its words.
+struct Remarked<'a> {
+    check: &'a str,
+    environment: &'a str,
+    said: Vec<(&'a Trial, &'a str)>,
 }
 
 impl RemarkRow {

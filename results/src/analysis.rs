@@ -1,6 +1,6 @@
 //! From a record to comparisons: cells, paired ratios, verdicts, claims, and one headline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claims::{ClaimResult, judge_claims};
 use crate::histogram::Histogram;
@@ -59,8 +59,8 @@ impl Cell {
     /// What to show beside a ratio: the mean over the blocks that it is of, since a side may lack some; for a percentile, what
     /// is shown anyway.
     pub fn beside(&self, ratios: &[(u32, f64)]) -> f64 {
-        let is_of = |block| ratios.iter().any(|&(of, _)| of == block);
-        let mean = mean(self.values.iter().filter(|&&(block, _)| is_of(block)));
+        let of: BTreeSet<u32> = ratios.iter().map(|&(block, _)| block).collect();
+        let mean = mean(self.values.iter().filter(|(block, _)| of.contains(block)));
         mean.filter(|_| direction_and_q(&self.metric).is_none()).unwrap_or(self.shown)
     }
 }
@@ -149,10 +149,12 @@ pub fn analyse(record: &Record) -> Analysis {
 
 /// No verdict on a mean between two kinds of blocks that have different ones.
 fn withhold(comparisons: &mut [Comparison], patterns: &[Pattern], margin: f64) {
+    let names = |c: &Comparison| (c.workload.clone(), c.environment.clone());
+    let deciding = comparisons.iter().enumerate().filter(|(_, comparison)| comparison.deciding);
+    let deciding: BTreeMap<_, usize> = deciding.map(|(at, comparison)| (names(comparison), at)).collect();
     for pattern in patterns.iter().filter(|pattern| pattern.notable && pattern.kind == patterns::Kind::RatioModes) {
-        let is_it =
-            |c: &&mut Comparison| c.deciding && c.workload == pattern.workload && c.environment == pattern.environment;
-        let Some(comparison) = comparisons.iter_mut().find(is_it) else { continue };
+        let Some(&at) = deciding.get(&(pattern.workload.clone(), pattern.environment.clone())) else { continue };
+        let comparison = &mut comparisons[at];
         let (Some([low, high]), Some(metric)) = (pattern.modes, metric::find(&pattern.metric)) else { continue };
         let side = |center| decide(Interval { low: center, high: center }, margin, metric.better);
         if comparison.verdict.is_some() && side(low.center) != side(high.center) {
@@ -254,15 +256,16 @@ fn percentiles_of_turns<'a>(record: &'a Record, values: &mut BTreeMap<&'a str, B
                 let (Some(metric), Some(ns)) = (metric, histogram.percentile_ns(q)) else { continue };
                 let list = values.entry(workload).or_default().entry(environment).or_default();
                 let list = list.entry(metric.name).or_default();
-                list.retain(|&(other, _)| other != block);
-                list.push((block, ns as f64));
-                list.sort_by_key(|&(block, _)| block);
+                match list.binary_search_by_key(&block, |&(block, _)| block) {
+                    Ok(at) => list[at].1 = ns as f64,
+                    Err(at) => list.insert(at, (block, ns as f64)),
+                }
             }
         }
     }
 }
 
-/// The latencies of all valid trials, merged by workload and environment.
+/// The latencies of all valid trials, merged by workload and environment, and sorted by these.
 pub fn distributions<'a>(trials: impl IntoIterator<Item = &'a Trial>) -> Vec<Distribution> {
     let mut merged: BTreeMap<_, Vec<(u64, u64)>> = BTreeMap::new();
     for trial in trials.into_iter().filter(|trial| trial.is_valid()) {
@@ -282,6 +285,14 @@ pub fn distributions<'a>(trials: impl IntoIterator<Item = &'a Trial>) -> Vec<Dis
         .collect()
 }
 
+/// Those of one workload in one environment, out of all that [`distributions`] gave.
+pub fn distributions_of<'a>(all: &'a [Distribution], workload: &str, environment: &str) -> &'a [Distribution] {
+    let order = |d: &Distribution| (&*d.workload, &*d.environment).cmp(&(workload, environment));
+    let from = all.partition_point(|d| order(d).is_lt());
+    let to = all.partition_point(|d| order(d).is_le());
+    &all[from..to]
+}
+
 /// Over blocks; of at least one.
 pub(crate) fn mean<'a>(blocks: impl IntoIterator<Item = &'a (u32, f64)>) -> Option<f64> {
     let values: Vec<f64> = blocks.into_iter().map(|&(_, value)| value).collect();
@@ -294,8 +305,7 @@ fn cells(record: &Record, values: &Values<'_>, distributions: &[Distribution]) -
         for environment in &record.run.environments {
             for metric in values.metrics(&workload.name, &environment.name) {
                 let values = values.get(&workload.name, &environment.name, metric.name).to_vec();
-                let of = |d: &&Distribution| d.workload == workload.name && d.environment == environment.name;
-                let merged = percentile(metric.name, || distributions.iter().filter(of));
+                let merged = percentile(metric.name, || distributions_of(distributions, &workload.name, &environment.name).iter());
                 let Some(shown) = merged.or_else(|| mean(&values)) else { continue };
                 cells.push(Cell {
                     workload: workload.name.clone(),

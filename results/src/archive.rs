@@ -102,15 +102,17 @@ pub(crate) fn read(path: &Path) -> Result<(Run, Trials), StoreError> {
     let (mut run, mut trials) = (None, None);
     walk(path, GzDecoder::new(std::io::BufReader::new(file)), |part, content| {
         match part {
-            Part::Run => run = Some(parse_run(&path.join(RUN), &whole(path, content)?)?),
+            Part::Run => run = Some(whole(path, content)?),
             Part::Trials => {
                 let unreadable = |e| unreadable(path, &e);
-                trials = Some(reading::trials(&path.join(TRIALS), std::io::BufReader::new(content), unreadable)?);
+                trials = Some(reading::trials(&path.join(TRIALS), std::io::BufReader::new(content), unreadable));
             }
         }
         Ok(())
     })?;
-    run.zip(trials).ok_or_else(|| refused(path, format!("it lacks {RUN} or {TRIALS}: it is no run")))
+    // What is wrong with the archive is said first.
+    let (run, trials) = run.zip(trials).ok_or_else(|| lacking(path))?;
+    Ok((parse_run(&path.join(RUN), &run)?, trials?))
 }
 
 /// The bytes of `run.json` and `trials.jsonl` of a tar archive that is decompressed already; `path` is its name for errors.
@@ -121,7 +123,11 @@ pub fn read_tar(path: &Path, tar: impl Read) -> Result<(Vec<u8>, Vec<u8>), Store
         *place = Some(whole(path, content)?);
         Ok(())
     })?;
-    run.zip(trials).ok_or_else(|| refused(path, format!("it lacks {RUN} or {TRIALS}: it is no run")))
+    run.zip(trials).ok_or_else(|| lacking(path))
+}
+
+fn lacking(path: &Path) -> StoreError {
+    refused(path, format!("it lacks {RUN} or {TRIALS}: it is no run"))
 }
 
 fn refused(path: &Path, reason: String) -> StoreError {
@@ -159,7 +165,7 @@ fn walk(
         let mut entry = entry.map_err(unreadable)?;
         let kind = entry.header().entry_type();
         if kind.is_gnu_longname() || kind.is_pax_local_extensions() || kind.is_pax_global_extensions() {
-            sums.add("a header", entry.size(), ARCHIVE_NAME_BYTES).map_err(|reason| refused(path, reason))?;
+            sums.add("a header in it is longer", entry.size(), ARCHIVE_NAME_BYTES).map_err(|reason| refused(path, reason))?;
             let content = whole(path, &mut entry)?;
             if kind.is_gnu_longname() {
                 let name = content.strip_suffix(b"\0").unwrap_or(&content);
@@ -180,11 +186,10 @@ fn walk(
             Some(TRIALS) => (Some(Part::Trials), limits::TRIALS_BYTES),
             _ => (None, UNPACKED_FILE_BYTES),
         };
-        let shown = format!("`{}`", name.display());
-        sums.add(&shown, entry.size(), most).map_err(|reason| refused(path, reason))?;
+        sums.add(&format!("`{}` in it is larger", name.display()), entry.size(), most).map_err(|reason| refused(path, reason))?;
         let Some(part) = part else { continue };
         if !taken.insert(part) {
-            return Err(refused(path, format!("{shown} is in it twice")));
+            return Err(refused(path, format!("`{}` is in it twice", name.display())));
         }
         take(part, &mut entry)?;
     }
@@ -199,12 +204,12 @@ struct Sums {
 }
 
 impl Sums {
-    /// One more entry, of at most so many bytes.
-    fn add(&mut self, name: &str, bytes: u64, most_bytes: u64) -> Result<(), String> {
+    /// One more entry, of at most so many bytes; the words for one that has more.
+    fn add(&mut self, too_large: &str, bytes: u64, most_bytes: u64) -> Result<(), String> {
         self.entries += 1;
         self.bytes = self.bytes.saturating_add(bytes);
         if bytes > most_bytes {
-            Err(format!("{name} in it is larger than {}", limits::size(most_bytes)))
+            Err(format!("{too_large} than {}", limits::size(most_bytes)))
         } else if self.bytes > UNPACKED_BYTES {
             Err(format!("it unpacks to more than {}", limits::size(UNPACKED_BYTES)))
         } else if self.entries > ARCHIVE_ENTRIES {

@@ -27,6 +27,8 @@ pub const FACTS: usize = 1_000;
 pub const TRIALS: usize = 100_000;
 /// Most workloads of a run or suite.
 pub const WORKLOADS: usize = 1_000;
+/// Most rows of a run: workloads × environments.
+pub const ROWS: usize = 10_000;
 /// Most environments of a run or suite.
 pub const ENVIRONMENTS: usize = 100;
 /// Most bytes of a suite or policy file.
@@ -139,7 +141,7 @@ pub fn markdown() -> String {
         (
             "a plan",
             format!("{TRIALS} trials"),
-            format!("{WORKLOADS} workloads, {ENVIRONMENTS} environments; `bench run` refuses more before it measures"),
+            format!("{WORKLOADS} workloads, {ENVIRONMENTS} environments, workloads × environments {ROWS}; `bench run` refuses more before it measures"),
         ),
         ("`trials.jsonl`", size(TRIALS_BYTES), format!("{TRIALS_VALUES} values")),
         ("one line of it", size(TRIAL_BYTES), format!("{TRIAL_VALUES} values, {FACTS} facts")),

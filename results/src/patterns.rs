@@ -3,10 +3,10 @@
 //! Every series of a run is tested; p is adjusted by Holm over all tests of the run, so that of runs in which there is nothing at
 //! most one in twenty shows anything. What is smaller than half the margin is not notable however certain it is.
 
-use std::collections::BTreeMap;
+mod null;
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha12Rng;
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -14,6 +14,7 @@ use crate::analysis::{Comparison, Values};
 use crate::statistics;
 use crate::store::Record;
 use crate::verdict::edges;
+use null::Null;
 
 /// Fewer blocks are not tested for a trend.
 const LEAST_FOR_TREND: usize = 5;
@@ -21,8 +22,6 @@ const LEAST_FOR_TREND: usize = 5;
 const LEAST_FOR_MODES: usize = 8;
 /// Adjusted p below which a pattern is notable.
 const LEVEL: f64 = 0.05;
-/// Samples without modes behind a p of modes.
-const SAMPLES: usize = 10_000;
 
 /// What was looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -76,8 +75,9 @@ pub struct Pattern {
 pub(crate) fn all(record: &Record, values: &Values<'_>, comparisons: &[Comparison]) -> Vec<Pattern> {
     let mut null = Null::default();
     let mut patterns = Vec::new();
+    let places = places(record);
     for workload in &record.run.plan.workloads {
-        let series = Series { record, workload: &workload.name, metric: &workload.deciding };
+        let series = Series { record, places: &places, workload: &workload.name, metric: &workload.deciding };
         for environment in &record.run.environments {
             if record.run.plan.control.as_ref() == Some(&environment.name) {
                 continue;
@@ -108,11 +108,11 @@ fn adjust(patterns: &mut [Pattern], least_log: f64) {
         pattern.notable = adjusted < LEVEL && pattern.effect.ln().abs() >= least_log;
     }
     // Who came first and who came second are two kinds of blocks, too: the order explains them.
-    let by_order: Vec<_> =
-        patterns.iter().filter(|pattern| pattern.notable && pattern.kind == Kind::Order).cloned().collect();
+    let names = |pattern: &Pattern| (pattern.workload.clone(), pattern.environment.clone());
+    let by_order = patterns.iter().filter(|pattern| pattern.notable && pattern.kind == Kind::Order);
+    let by_order: BTreeSet<_> = by_order.map(names).collect();
     for pattern in patterns.iter_mut().filter(|pattern| pattern.kind == Kind::RatioModes) {
-        let is_it = |other: &Pattern| other.workload == pattern.workload && other.environment == pattern.environment;
-        pattern.notable &= !by_order.iter().any(is_it);
+        pattern.notable &= !by_order.contains(&names(pattern));
     }
 }
 
@@ -122,9 +122,23 @@ fn logs(values: &[(u32, f64)]) -> Vec<(u32, f64)> {
     positive.map(|&(block, value)| (block, value.ln())).collect()
 }
 
+/// By workload and environment: block, and the mean place in it over its turns.
+type Places<'a> = BTreeMap<(&'a str, &'a str), BTreeMap<u32, f64>>;
+
+fn places(record: &Record) -> Places<'_> {
+    let turns = f64::from(record.run.plan.profile.turns);
+    let mut places = Places::new();
+    for planned in record.trials.iter().map(|trial| &trial.planned) {
+        let mine = places.entry((&planned.workload, &planned.environment)).or_default();
+        *mine.entry(planned.block).or_default() += f64::from(planned.order) / turns;
+    }
+    places
+}
+
 /// What a series belongs to.
 struct Series<'a> {
     record: &'a Record,
+    places: &'a Places<'a>,
     workload: &'a str,
     metric: &'a str,
 }
@@ -153,18 +167,8 @@ impl Series<'_> {
 
     /// The ratio against how many places later than the reference the environment came.
     fn order(&self, environment: &str, logs: &[(u32, f64)]) -> Option<Pattern> {
-        let turns = f64::from(self.record.run.plan.profile.turns);
-        // The mean over the block's turns.
-        let place = |name: &str| {
-            let trials = self.record.trials.iter().map(|trial| &trial.planned);
-            let mine = trials.filter(|planned| planned.workload == self.workload && planned.environment == name);
-            let mut places: BTreeMap<u32, f64> = BTreeMap::new();
-            for planned in mine {
-                *places.entry(planned.block).or_default() += f64::from(planned.order) / turns;
-            }
-            places
-        };
-        let (own, reference) = (place(environment), place(&self.record.run.plan.reference));
+        let own = self.places.get(&(self.workload, environment))?;
+        let reference = self.places.get(&(self.workload, self.record.run.plan.reference.as_str()))?;
         let points = logs.iter().filter_map(|&(block, log)| {
             let places = own.get(&block)? - reference.get(&block)?;
             Some((places, log))
@@ -233,35 +237,12 @@ fn separation(sorted: &[f64]) -> Option<(f64, usize)> {
     Some(best)
 }
 
-/// The separation of samples without modes, by their size. They are uniform: of all shapes without two humps the flattest, and
-/// what a steady drift looks like.
-#[derive(Default)]
-struct Null(BTreeMap<usize, Vec<f64>>);
-
-impl Null {
-    fn p(&mut self, n: usize, seen: f64) -> f64 {
-        let null = self.0.entry(n).or_insert_with(|| {
-            let mut rng = ChaCha12Rng::seed_from_u64(n as u64);
-            let mut sample = vec![0.0; n];
-            let mut all: Vec<f64> = (0..SAMPLES)
-                .filter_map(|_| {
-                    sample.fill_with(|| rng.random::<f64>());
-                    sample.sort_by(f64::total_cmp);
-                    separation(&sample).map(|(separation, _)| separation)
-                })
-                .collect();
-            all.sort_by(f64::total_cmp);
-            all
-        });
-        let as_extreme = null.len() - null.partition_point(|&separation| separation < seen);
-        (as_extreme + 1) as f64 / (null.len() + 1) as f64
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::{Rng, SeedableRng};
     use rand::seq::SliceRandom;
+    use rand_chacha::ChaCha12Rng;
 
     use crate::analysis::analyse;
     use crate::metric::Direction;

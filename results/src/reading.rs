@@ -53,6 +53,7 @@ pub(crate) fn within_limits(plan: &Plan, environments: usize) -> Result<(), Stri
     let counts = [
         (plan.workloads.len(), limits::WORKLOADS, "workloads"),
         (environments, limits::ENVIRONMENTS, "environments"),
+        (plan.workloads.len().saturating_mul(environments), limits::ROWS, "workloads × environments"),
         (plan.trials.len(), limits::TRIALS, "trials"),
     ];
     match counts.iter().find(|(count, most, _)| count > most) {

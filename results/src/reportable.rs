@@ -183,38 +183,30 @@ impl<'a> About<'a> {
     }
 
     fn remarks(&self) -> Vec<String> {
-        let mut remarked: BTreeMap<&str, Vec<&Trial>> = BTreeMap::new();
+        let mut remarked: BTreeMap<&str, Vec<Remarked<'a>>> = BTreeMap::new();
         for trial in self.trials() {
             for remark in &trial.remarks {
-                remarked.entry(&remark.check).or_default().push(trial);
+                let list = remarked.entry(&remark.check).or_default();
+                // A trial counts once, with what was said first.
+                if !list.last().is_some_and(|(last, _)| std::ptr::eq(*last, trial)) {
+                    list.push((trial, &remark.text));
+                }
             }
         }
+        let (all, sides) = (self.all(), by_side(self.trials()));
         let said = remarked.into_iter().filter_map(|(check, trials)| {
-            let such_as = |trials: &[&'a Trial]| {
-                let remark =
-                    worst(check, trials.iter().copied())?.remarks.iter().find(|remark| remark.check == check)?;
-                Some(format!("such as: {}", remark.text))
+            let such_as = |trials: &[Remarked<'a>]| {
+                let worst = worst(check, trials.iter().map(|(trial, _)| *trial))?;
+                let (_, text) = trials.iter().find(|(trial, _)| std::ptr::eq(*trial, worst))?;
+                Some(format!("such as: {text}"))
             };
-            if too_many(trials.len(), self.all()) {
+            if too_many(trials.len(), all) {
                 return Some(format!("in {}, {}", self.of_all(trials.len()), such_as(&trials)?));
             }
-            let (here, all, place) = self.worst_side(&trials)?;
+            let (here, all, place) = worst_side(&trials, &sides)?;
             Some(format!("in {} of {all} trials of {place}, {}", here.len(), such_as(&here)?))
         });
         said.collect()
-    }
-
-    /// Of some trials those of one workload in one environment, where they are too many of its trials; of how many they are.
-    fn worst_side(&self, some: &[&'a Trial]) -> Option<(Vec<&'a Trial>, usize, String)> {
-        let is_of = |trial: &Trial, side: &Trial| {
-            let (a, b) = (&trial.planned, &side.planned);
-            (&a.workload, &a.environment) == (&b.workload, &b.environment)
-        };
-        let side = some.iter().max_by_key(|side| some.iter().filter(|trial| is_of(trial, side)).count())?;
-        let here: Vec<_> = some.iter().copied().filter(|trial| is_of(trial, side)).collect();
-        let all = self.trials().filter(|trial| is_of(trial, side)).count();
-        let place = format!("{} in {}", side.planned.workload, side.planned.environment);
-        (here.len() as f64 > SHARE_OF_SIDE * all as f64).then_some((here, all, place))
     }
 
     fn watched(&self) -> Option<String> {
@@ -348,6 +340,36 @@ impl<'a> About<'a> {
         }
         vec![format!("rows of {} say nothing about KVM, whatever the rest is worth", emulated.join(", "))]
     }
+}
+
+/// A trial, and what was remarked about it.
+type Remarked<'a> = (&'a Trial, &'a str);
+/// Name of a workload, and of an environment.
+type SideOf<'a> = (&'a str, &'a str);
+
+fn side_of(trial: &Trial) -> SideOf<'_> {
+    (&trial.planned.workload, &trial.planned.environment)
+}
+
+/// How many trials there are of each workload in each environment.
+fn by_side<'a>(trials: impl Iterator<Item = &'a Trial>) -> BTreeMap<SideOf<'a>, usize> {
+    let mut counts = BTreeMap::new();
+    trials.for_each(|trial| *counts.entry(side_of(trial)).or_default() += 1);
+    counts
+}
+
+/// Of some trials those of one workload in one environment, where they are too many of its trials; of how many they are.
+fn worst_side<'a>(
+    some: &[Remarked<'a>],
+    all: &BTreeMap<SideOf<'_>, usize>,
+) -> Option<(Vec<Remarked<'a>>, usize, String)> {
+    let counts = by_side(some.iter().map(|(trial, _)| *trial));
+    let (trial, _) = some.iter().max_by_key(|(trial, _)| counts.get(&side_of(trial)))?;
+    let side = side_of(trial);
+    let here: Vec<_> = some.iter().copied().filter(|(trial, _)| side_of(trial) == side).collect();
+    let all = all.get(&side).copied().unwrap_or(0);
+    let place = format!("{} in {}", side.0, side.1);
+    (here.len() as f64 > SHARE_OF_SIDE * all as f64).then_some((here, all, place))
 }
 
 /// What others did on the machine at a time, if it was too much.

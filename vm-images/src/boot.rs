@@ -1,6 +1,7 @@
 //! A guest that boots, and what is wrong with one that does not.
 
 use std::future::Future;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -75,8 +76,7 @@ impl BootError {
     /// What console and log tell of a guest that did not come up.
     pub fn diagnose(sockets: &Sockets, status: Option<ExitStatus>, waited: Duration) -> BootError {
         let console = tail(&sockets.console, 6);
-        let whole = std::fs::read(&sockets.console).unwrap_or_default();
-        let whole = String::from_utf8_lossy(&whole);
+        let whole = last_of(&sockets.console);
         if let Some(said) = whole.lines().find_map(|line| line.trim().strip_prefix(COMPLAINT)) {
             return BootError::InitFailed { said: said.to_owned() };
         }
@@ -114,10 +114,25 @@ fn lines_about(log: &str, words: &[&str]) -> String {
     found.take(6).collect::<Vec<_>>().join(" | ")
 }
 
+/// Most bytes that are read of a guest's console, and of QEMU's log: a guest may write to it for ever.
+const LOG_BYTES: u64 = 4 << 20;
+
+/// The end of a log, whole where it is not longer than [`LOG_BYTES`]; nothing of what is no file.
+fn last_of(path: &Path) -> String {
+    let read = || {
+        let mut file = std::fs::File::open(path).ok()?;
+        let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        file.seek(SeekFrom::Start(metadata.len().saturating_sub(LOG_BYTES))).ok()?;
+        let mut end = Vec::new();
+        file.take(LOG_BYTES).read_to_end(&mut end).ok()?;
+        Some(String::from_utf8_lossy(&end).into_owned())
+    };
+    read().unwrap_or_default()
+}
+
 /// The last lines of a log.
 fn tail(path: &Path, count: usize) -> String {
-    let text = std::fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
+    let text = last_of(path);
     let printable = |c: &char| !c.is_control() || *c == '\n';
     let text: String = text.chars().filter(printable).collect();
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use bench_results::metric;
+use bench_results::{limits, metric};
 use bench_results::policy::position;
 use bench_results::quantity::{Written, parse_count, parse_duration, parse_margin, parse_size, parse_whole_percent};
 use bench_results::record::Profile;
@@ -226,6 +226,10 @@ fn build(file: &SuiteFile) -> Result<Suite, Wrong> {
     unique(file.profiles.iter().map(|profile| &profile.name), "profile")?;
     if file.workloads.is_empty() || file.profiles.is_empty() || file.environments.is_empty() {
         return Err(wrong(&file.name, "a suite needs at least one environment, one [[workload]] and one [[profile]]"));
+    }
+    let counts = [(file.workloads.len(), limits::WORKLOADS, "workloads"), (file.environments.len(), limits::ENVIRONMENTS, "environments")];
+    if let Some((count, most, noun)) = counts.iter().find(|(count, most, _)| count > most) {
+        return Err(wrong(&file.name, format!("it has {count} {noun}, and a suite has at most {most}")));
     }
     let environment = |text: &Spanned<String>| text.get_ref().parse().map_err(|e| wrong(text, format!("{e}")));
     let environments: Vec<EnvironmentDefinition> =

@@ -1,6 +1,6 @@
 //! Which figures a comparison has, and their data.
 
-use bench_results::analysis::{Distribution, Values, distributions};
+use bench_results::analysis::{Distribution, Values, distributions, distributions_of};
 use bench_results::compare::{Judged, Quantity};
 use bench_results::record::Environment;
 use bench_results::statistics::{Effect, geometric_mean};
@@ -36,7 +36,7 @@ impl CompareReport<'_> {
         let mut figures = vec![self.change()];
         figures.extend(if self.judgement.method.environments().is_some() { self.pairs() } else { self.overheads() });
         figures.extend(self.histograms());
-        figures
+        figures.into_iter().map(Figure::bounded).collect()
     }
 
     /// The environments of NEW, the control among them: looks are taken in order.
@@ -222,6 +222,6 @@ fn change_mark(row: &Judged) -> Option<AnswerMark> {
 }
 
 fn find<'a>(all: &'a [Distribution], workload: &str, environment: &str, direction: &str) -> Option<&'a Histogram> {
-    let of = |d: &&Distribution| d.workload == workload && d.environment == environment && d.direction == direction;
-    all.iter().find(of).map(|distribution| &distribution.histogram).filter(|histogram| histogram.count() > 0)
+    let of = distributions_of(all, workload, environment).iter().find(|distribution| distribution.direction == direction);
+    of.map(|distribution| &distribution.histogram).filter(|histogram| histogram.count() > 0)
 }

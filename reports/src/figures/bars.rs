@@ -1,5 +1,7 @@
 //! Bars from zero, one group per workload, as in the paper's figures 5 and 6.
 
+use std::collections::BTreeMap;
+
 use bench_results::Unit;
 use plotters::prelude::*;
 
@@ -191,16 +193,12 @@ fn draw_blocks<DB: DrawingBackend>(
     middle: &impl Fn(usize) -> f64,
     px: &impl Fn(f64) -> f64,
 ) -> Drawn<DB> {
-    let mut blocks: Vec<u32> = bars.iter().flatten().flat_map(|bar| bar.dots.iter().map(|dot| dot.0)).collect();
-    blocks.sort_unstable();
-    blocks.dedup();
-    for block in blocks {
-        let of_block = |bar: &Bar| bar.dots.iter().find(|dot| dot.0 == block).map(|dot| dot.1);
-        let found = bars.iter().enumerate().filter_map(|(at, bar)| {
-            let value = bar.and_then(of_block)?;
-            Some((middle(at), px(value)))
-        });
-        let points: Vec<_> = found.collect();
+    let mut blocks: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
+    for (at, bar) in bars.iter().enumerate() {
+        let dots = bar.iter().flat_map(|bar| &bar.dots);
+        dots.for_each(|&(block, value)| blocks.entry(block).or_default().push((middle(at), px(value))));
+    }
+    for points in blocks.into_values() {
         if points.len() > 1 {
             canvas.faint_path(&points, Ink::Text)?;
         }

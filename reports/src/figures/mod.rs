@@ -88,6 +88,22 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
+    /// No taller than can be looked at: the size of a picture grows with what it shows, and a record may hold anything.
+    pub(crate) fn bounded(mut self) -> Figure {
+        const MOST: usize = 60;
+        let all = match &mut self.drawing {
+            Drawing::Answer(drawing) => cut(&mut drawing.rows, MOST),
+            Drawing::Bars(drawing) => drawing.panels.iter_mut().map(|panel| cut(&mut panel.groups, MOST)).max().unwrap_or(0),
+            Drawing::Curves(drawing) => cut(&mut drawing.panels, MOST),
+            Drawing::Overlay(drawing) => cut(&mut drawing.panels, MOST),
+            Drawing::Spans(drawing) => cut(&mut drawing.rows, MOST),
+        };
+        if all > MOST {
+            self.caption.push_str(&format!(" Only the first {MOST} of {all} are shown."));
+        }
+        self
+    }
+
     /// Its numbers.
     pub(crate) fn table(&self) -> Table {
         match &self.drawing {
@@ -163,6 +179,13 @@ impl Figure {
         self.draw(&Canvas::new(&area, PNG_SCALE, 0.23), TITLE_HEIGHT).map_err(|error| self.failed(&error))?;
         area.present().map_err(|error| self.failed(&error))
     }
+}
+
+/// Only the first of them; how many there were.
+fn cut<T>(all: &mut Vec<T>, most: usize) -> usize {
+    let before = all.len();
+    all.truncate(most);
+    before
 }
 
 const TITLE_HEIGHT: f64 = 42.0;

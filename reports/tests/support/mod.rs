@@ -1,4 +1,5 @@
 //! What the tests of all forms share.
+#![allow(dead_code)]
 
 use std::collections::BTreeSet;
 use std::path::Path;

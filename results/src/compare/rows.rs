@@ -1,5 +1,7 @@
 //! From values to rows: what has a partner, its effect, its verdict under the policy.
 
+use std::collections::BTreeSet;
+
 use super::partners::About;
 use super::sample::{self, Measured, Sample};
 use super::{Judged, LEAST_RUNS_FOR_ABSOLUTES, Method, Part, Quantity, Sides, Unmatched, accelerator};
@@ -62,11 +64,12 @@ impl<'a> Side<'a> {
     /// What to show: the mean over all blocks, or all that the other environment has as well; for a percentile, the one of the
     /// merged histogram.
     fn mean(&self, (workload, metric): (&str, &str), environment: &str, paired_with: Option<&str>) -> Option<f64> {
-        let of = |d: &&Distribution| d.workload == workload && d.environment == environment;
-        let merged = analysis::percentile(metric, || self.distributions.iter().filter(of));
+        let merged =
+            analysis::percentile(metric, || analysis::distributions_of(&self.distributions, workload, environment).iter());
         let values = self.runs.iter().flat_map(|run| {
             let others = paired_with.map(|other| run.values.get(workload, other, metric));
-            let is_paired = move |block| others.is_none_or(|others| others.iter().any(|&(other, _)| other == block));
+            let others: Option<BTreeSet<u32>> = others.map(|others| others.iter().map(|&(block, _)| block).collect());
+            let is_paired = move |block| others.as_ref().is_none_or(|others| others.contains(&block));
             run.values.get(workload, environment, metric).iter().filter(move |&&(block, _)| is_paired(block))
         });
         merged.or_else(|| analysis::mean(values))
