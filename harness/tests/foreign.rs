@@ -182,3 +182,16 @@ fn many_warnings_and_workloads_take_no_more_than_their_share() {
     let too_large = RunFolder::create(&folder.path().join("other"), &record.run).unwrap_err().to_string();
     assert!(too_large.contains("at most 1000"), "{too_large}");
 }
+
+/// What crosses from an environment has its limits elsewhere than the table that a test of bench-results writes.
+#[test]
+fn the_documentation_has_the_limits_of_what_environments_send() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/RECORD-FORMAT.md")).unwrap();
+    let said = [
+        format!("{} for one answer of its agent", limits::size(bench_agent::FRAME_LIMIT as u64)),
+        format!("{} for each output", limits::size(bench_agent::OUTPUT_LIMIT)),
+        format!("the last {} of a guest's console", limits::size(bench_vm::LOG_BYTES)),
+    ];
+    let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    said.iter().for_each(|said| assert!(page.contains(said), "{said}"));
+}

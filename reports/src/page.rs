@@ -222,13 +222,12 @@ fn is_number(text: &str) -> bool {
 fn refers(before: &str, c: char, after: &str) -> bool {
     let next = after.chars().next();
     let is_next = |is: fn(char) -> bool| next.is_some_and(is);
-    let ends_with = |end: &str| before.len() >= end.len() && before.is_char_boundary(before.len() - end.len())
-        && before[before.len() - end.len()..].eq_ignore_ascii_case(end);
+    let word = before.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
     match c {
         '@' => is_next(|next| !next.is_whitespace()),
         '#' | '!' => is_next(char::is_alphanumeric),
-        '-' => ends_with("gh") && is_next(|next| next.is_ascii_digit()),
-        '.' => ends_with("www"),
+        '-' => word.eq_ignore_ascii_case("gh") && is_next(|next| next.is_ascii_digit()),
+        '.' => word.eq_ignore_ascii_case("www"),
         ':' => after.starts_with("//") || is_picture(after),
         _ => false,
     }

@@ -115,7 +115,7 @@ fn lines_about(log: &str, words: &[&str]) -> String {
 }
 
 /// Most bytes that are read of a guest's console, and of QEMU's log: a guest may write to it for ever.
-const LOG_BYTES: u64 = 4 << 20;
+pub const LOG_BYTES: u64 = 4 << 20;
 
 /// The end of a log, whole where it is not longer than [`LOG_BYTES`]; nothing of what is no file.
 fn last_of(path: &Path) -> String {

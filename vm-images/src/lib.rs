@@ -19,7 +19,7 @@ mod sources;
 mod tools;
 
 pub use accelerator::{KvmVerdict, recall, remember};
-pub use boot::{BootError, Guest, LAST_WORDS};
+pub use boot::{BootError, Guest, LAST_WORDS, LOG_BYTES};
 pub use cache::{CacheItem, list, remove, remove_half_made};
 pub use closure::{SEARCH, is_executable, is_program, obstacle, search};
 pub use guest::{

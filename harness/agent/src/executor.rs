@@ -18,7 +18,7 @@ use crate::serve::{Channel, clock_ns};
 use crate::terminal::{Outer, Terminal};
 
 /// Most that is kept of one output stream or collected file.
-const OUTPUT_LIMIT: u64 = 24 << 20;
+pub const OUTPUT_LIMIT: u64 = 24 << 20;
 /// How much of a forwarded stream travels in one frame.
 const PIECE: usize = 64 << 10;
 

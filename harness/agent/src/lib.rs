@@ -11,7 +11,7 @@ mod message;
 mod serve;
 mod terminal;
 
-pub use executor::{ExecuteError, execute};
+pub use executor::{ExecuteError, OUTPUT_LIMIT, execute};
 pub use frame::{FRAME_LIMIT, FrameError, decode_header, encode, read_frame, write_frame};
 pub use message::{
     Bytes, Greeting, Job, JobFile, JobOutput, JobStatus, PROTOCOL_VERSION, Reply, Request, Rusage, Streams, Window,
