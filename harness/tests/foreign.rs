@@ -21,7 +21,11 @@ fn bench(folder: &Path, arguments: &[&str]) -> Output {
     let began = Instant::now();
     let limited = format!("ulimit -v {MEMORY_KIB}; exec \"$0\" \"$@\"");
     let mut command = Command::new("sh");
-    command.args(["-c", &limited, env!("CARGO_BIN_EXE_bench")]).args(arguments).current_dir(folder).stdin(Stdio::null());
+    command
+        .args(["-c", &limited, env!("CARGO_BIN_EXE_bench")])
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null());
     command.env("BENCH_STATE_DIR", folder.join("state"));
     let output = command.output().unwrap();
     assert!(began.elapsed() < LONGEST, "{arguments:?} took {:?}", began.elapsed());
@@ -112,7 +116,9 @@ fn what_is_no_regular_file_or_too_large_is_refused_at_once() {
     let run = run.to_str().unwrap();
     for path in wrong_files(folder.path(), ".toml") {
         let path = path.to_str().unwrap();
-        for arguments in [&["run", "--dry-run", "--suite", path][..], &["compare", run, "--env", "native,vm", "--policy", path]] {
+        for arguments in
+            [&["run", "--dry-run", "--suite", path][..], &["compare", run, "--env", "native,vm", "--policy", path]]
+        {
             assert_refused(folder.path(), arguments, &limits::size(limits::DEFINITION_BYTES));
         }
     }
@@ -178,7 +184,11 @@ fn many_warnings_and_workloads_take_no_more_than_their_share() {
     record.run.plan.workloads.extend((0..12_000).map(named));
     let run = many.path().join("run.json");
     fs::write(&run, serde_json::to_string(&record.run).unwrap()).unwrap();
-    assert_refused(folder.path(), &["report", many.path().to_str().unwrap()], "12007 workloads, and a run has at most 1000");
+    assert_refused(
+        folder.path(),
+        &["report", many.path().to_str().unwrap()],
+        "12007 workloads, and a run has at most 1000",
+    );
     let too_large = RunFolder::create(&folder.path().join("other"), &record.run).unwrap_err().to_string();
     assert!(too_large.contains("at most 1000"), "{too_large}");
 }

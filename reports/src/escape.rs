@@ -33,11 +33,12 @@ pub(crate) fn csv_field(text: &str) -> Cow<'_, str> {
     // Spreadsheets take the wide forms for the same.
     const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
     let field = bench_text::line(text);
-    let field = if text.starts_with(FORMULA) || text.starts_with(char::is_control) || field.trim_start().starts_with(FORMULA) {
-        Cow::Owned(format!("'{field}"))
-    } else {
-        field
-    };
+    let field =
+        if text.starts_with(FORMULA) || text.starts_with(char::is_control) || field.trim_start().starts_with(FORMULA) {
+            Cow::Owned(format!("'{field}"))
+        } else {
+            field
+        };
     if field.contains([',', '"', ';']) { format!("\"{}\"", field.replace('"', "\"\"")).into() } else { field }
 }
 

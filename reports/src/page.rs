@@ -203,7 +203,9 @@ fn escaped(text: &str) -> String {
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' => out.extend(['\\', c]),
             // Lists, rules, headings and quotations begin so.
             '-' | '+' | '=' if before.is_empty() => out.extend(['\\', c]),
-            '.' | ')' if is_number(before) && !after.starts_with(|next: char| !next.is_whitespace()) => out.extend(['\\', c]),
+            '.' | ')' if is_number(before) && !after.starts_with(|next: char| !next.is_whitespace()) => {
+                out.extend(['\\', c])
+            }
             c => out.push(c),
         }
         if refers(before, c, after) {

@@ -163,7 +163,8 @@ impl Screen {
 
     /// Rows in the colour of their verdict; an inconclusive one has its sentence below it, and each its notes.
     pub(crate) fn judged<const N: usize>(&mut self, head: &[&str; N], rows: &[JudgedRow<'_, N>]) {
-        let all: Vec<[String; N]> = rows.iter().map(|row| row.cells.each_ref().map(|cell| bench_text::visible(cell).into_owned())).collect();
+        let all: Vec<[String; N]> =
+            rows.iter().map(|row| row.cells.each_ref().map(|cell| bench_text::visible(cell).into_owned())).collect();
         let widths = self.widths(head, &all);
         self.line(&padded(head, &widths), Style::Faint);
         for (row, cells) in rows.iter().zip(&all) {
@@ -244,8 +245,11 @@ impl Screen {
     }
 
     fn table(&mut self, table: &Table) {
-        let rows: Vec<Vec<String>> =
-            table.rows.iter().map(|row| row.iter().map(|cell| bench_text::visible(cell).into_owned()).collect()).collect();
+        let rows: Vec<Vec<String>> = table
+            .rows
+            .iter()
+            .map(|row| row.iter().map(|cell| bench_text::visible(cell).into_owned()).collect())
+            .collect();
         let mut widths: Vec<usize> = (0..table.head.len())
             .map(|at| {
                 rows.iter().map(|r| r[at].chars().count()).chain([table.head[at].chars().count()]).max().unwrap_or(0)

@@ -43,9 +43,8 @@ const HOSTILE: [&str; 20] = [
 ];
 
 /// Whatever differs from another record, the two are compared.
-const ALLOWED: [&str; 11] = [
-    "cpu", "kernel", "device", "fio", "qemu", "guest-kernel", "tools", "profile", "limits", "environment", "workload",
-];
+const ALLOWED: [&str; 11] =
+    ["cpu", "kernel", "device", "fio", "qemu", "guest-kernel", "tools", "profile", "limits", "environment", "workload"];
 
 /// Pointers to all texts of a JSON value.
 fn texts(value: &Value, at: &str, found: &mut Vec<String>) {
@@ -77,13 +76,15 @@ impl Sample {
         record.run.breaks = vec![serde_json::from_value(serde_json::json!({
             "block": 2, "attempt": 2, "last_trial_at": "x", "resumed_at": "y", "superseded": 1, "baseline": null, "settle": null
         })).unwrap()];
-        record.run.left_out = vec![serde_json::from_value(serde_json::json!({ "environment": "x", "reason": "y" })).unwrap()];
+        record.run.left_out =
+            vec![serde_json::from_value(serde_json::json!({ "environment": "x", "reason": "y" })).unwrap()];
         if let Some(baseline) = &mut record.run.baseline {
             (baseline.busiest, baseline.other_cpu_percent) = (Some(text()), 50.0);
         }
         record.trials[0].failure = Some(text());
         record.trials[1].invalid = vec![text(), text()];
-        record.trials[2].remarks = vec![serde_json::from_value(serde_json::json!({ "check": "x", "text": "y" })).unwrap()];
+        record.trials[2].remarks =
+            vec![serde_json::from_value(serde_json::json!({ "check": "x", "text": "y" })).unwrap()];
         record.trials[2].instance.kernel_release = Some(text());
         let named = bench_results::record::Measurement { metric: text(), ..record.trials[3].measurements[0].clone() };
         record.trials[3].measurements.push(named);
@@ -183,7 +184,8 @@ fn forms(record: &Record, other: &Record) -> Vec<Form> {
 /// What holds for every form.
 fn assert_harmless((form, text): &Form, about: &str) {
     for line in text.split(['\n', '\r']) {
-        let is_ours = *form == "annotations" && [":error ", ":warning ", ":notice "].iter().any(|ours| line[1..].starts_with(ours));
+        let is_ours = *form == "annotations"
+            && [":error ", ":warning ", ":notice "].iter().any(|ours| line[1..].starts_with(ours));
         assert!(is_ours || !line.trim_start().starts_with("::"), "{about}: {form}: {line:?}");
         for command in ["##[", "##vso[", "##teamcity["] {
             assert!(!line.contains(command), "{about}: {form}: {line:?}");
@@ -225,7 +227,8 @@ fn assert_refers_to_nothing(said: &str, about: &str) {
 }
 
 fn assert_same_table(csv: &str, benign: &str, about: &str) {
-    let rows = |text: &str| csv::Reader::from_reader(text.as_bytes()).into_records().collect::<Result<Vec<_>, _>>().unwrap();
+    let rows =
+        |text: &str| csv::Reader::from_reader(text.as_bytes()).into_records().collect::<Result<Vec<_>, _>>().unwrap();
     let (found, expected) = (rows(csv), rows(benign));
     assert_eq!(found.len(), expected.len(), "{about}");
     for row in &found {
@@ -268,8 +271,15 @@ fn no_text_of_a_record_is_anything_but_text() {
                 "report.md" | "compare.md" => {
                     let (tags, said) = structure(&found.1);
                     let expected = structure(&expected.1).0;
-                    let at = tags.iter().zip(&expected).position(|(a, b)| a != b).unwrap_or(tags.len().min(expected.len()));
-                    assert!(tags == expected, "{about}: {:?} and not {:?}:\n{}", tags.get(at), expected.get(at), found.1);
+                    let at =
+                        tags.iter().zip(&expected).position(|(a, b)| a != b).unwrap_or(tags.len().min(expected.len()));
+                    assert!(
+                        tags == expected,
+                        "{about}: {:?} and not {:?}:\n{}",
+                        tags.get(at),
+                        expected.get(at),
+                        found.1
+                    );
                     assert_refers_to_nothing(&said, &about);
                 }
                 "measurements.csv" => assert_same_table(&found.1, &expected.1, &about),
@@ -301,7 +311,9 @@ fn a_page_says_that_nothing_may_be_executed_or_loaded() {
     let mut sample = Sample::new();
     let record = sample.with(BENIGN);
     let policy = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">";
-    for (form, text) in forms(&record, &record).iter().filter(|(form, _)| form.ends_with("html") || form.ends_with("page")) {
+    for (form, text) in
+        forms(&record, &record).iter().filter(|(form, _)| form.ends_with("html") || form.ends_with("page"))
+    {
         let at = text.find(policy).unwrap_or_else(|| panic!("{form} has no policy"));
         assert!(at < text.find("<title>").unwrap() && at < text.find("<style>").unwrap(), "{form}: it comes first");
     }

@@ -305,7 +305,9 @@ fn cells(record: &Record, values: &Values<'_>, distributions: &[Distribution]) -
         for environment in &record.run.environments {
             for metric in values.metrics(&workload.name, &environment.name) {
                 let values = values.get(&workload.name, &environment.name, metric.name).to_vec();
-                let merged = percentile(metric.name, || distributions_of(distributions, &workload.name, &environment.name).iter());
+                let merged = percentile(metric.name, || {
+                    distributions_of(distributions, &workload.name, &environment.name).iter()
+                });
                 let Some(shown) = merged.or_else(|| mean(&values)) else { continue };
                 cells.push(Cell {
                     workload: workload.name.clone(),

@@ -11,7 +11,9 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use tar::{Archive, Builder, EntryType, Header};
 
-use crate::limits::{self, ARCHIVE_BYTES, ARCHIVE_ENTRIES, ARCHIVE_NAME_BYTES, Links, UNPACKED_BYTES, UNPACKED_FILE_BYTES};
+use crate::limits::{
+    self, ARCHIVE_BYTES, ARCHIVE_ENTRIES, ARCHIVE_NAME_BYTES, Links, UNPACKED_BYTES, UNPACKED_FILE_BYTES,
+};
 use crate::reading::{self, Trials, parse_run};
 use crate::record::Run;
 use crate::store::{RUN, Record, StoreError, TRIALS, io};
@@ -53,7 +55,9 @@ fn collect(folder: &Path, below: &Path, files: &mut Vec<PathBuf>) -> Result<(), 
         } else if kind.is_file() {
             files.push(file);
             if files.len() as u64 > ARCHIVE_ENTRIES {
-                return Err(io("packing", &path)(other(format!("a run of more than {ARCHIVE_ENTRIES} files is not packed"))));
+                return Err(io("packing", &path)(other(format!(
+                    "a run of more than {ARCHIVE_ENTRIES} files is not packed"
+                ))));
             }
         }
     }
@@ -72,7 +76,9 @@ fn write(folder: &Path, id: &str, files: &[PathBuf], to: &Path) -> Result<(), St
         let bytes = source.metadata().map_err(io("looking at", &path))?.len();
         all_bytes += bytes;
         let most = limits::size(UNPACKED_BYTES);
-        let too_much = || io("packing", &path)(other(format!("with it the archive would hold more than {most}, and no more is read")));
+        let too_much = || {
+            io("packing", &path)(other(format!("with it the archive would hold more than {most}, and no more is read")))
+        };
         if all_bytes > UNPACKED_BYTES {
             return Err(too_much());
         }
@@ -83,7 +89,9 @@ fn write(folder: &Path, id: &str, files: &[PathBuf], to: &Path) -> Result<(), St
         header.set_size(bytes);
         builder.append_data(&mut header, Path::new(id).join(name), (&source).take(bytes)).map_err(failed)?;
         if (&source).stream_position().map_err(io("packing", &path))? != bytes {
-            return Err(io("packing", &path)(other("it became shorter meanwhile: is the run still going on?".to_owned())));
+            return Err(io("packing", &path)(other(
+                "it became shorter meanwhile: is the run still going on?".to_owned(),
+            )));
         }
     }
     let file = builder.into_inner().and_then(GzEncoder::finish).map_err(failed)?;
@@ -165,7 +173,8 @@ fn walk(
         let mut entry = entry.map_err(unreadable)?;
         let kind = entry.header().entry_type();
         if kind.is_gnu_longname() || kind.is_pax_local_extensions() || kind.is_pax_global_extensions() {
-            sums.add("a header in it is longer", entry.size(), ARCHIVE_NAME_BYTES).map_err(|reason| refused(path, reason))?;
+            sums.add("a header in it is longer", entry.size(), ARCHIVE_NAME_BYTES)
+                .map_err(|reason| refused(path, reason))?;
             let content = whole(path, &mut entry)?;
             if kind.is_gnu_longname() {
                 let name = content.strip_suffix(b"\0").unwrap_or(&content);
@@ -186,7 +195,8 @@ fn walk(
             Some(TRIALS) => (Some(Part::Trials), limits::TRIALS_BYTES),
             _ => (None, UNPACKED_FILE_BYTES),
         };
-        sums.add(&format!("`{}` in it is larger", name.display()), entry.size(), most).map_err(|reason| refused(path, reason))?;
+        sums.add(&format!("`{}` in it is larger", name.display()), entry.size(), most)
+            .map_err(|reason| refused(path, reason))?;
         let Some(part) = part else { continue };
         if !taken.insert(part) {
             return Err(refused(path, format!("`{}` is in it twice", name.display())));

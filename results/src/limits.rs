@@ -141,11 +141,17 @@ pub fn markdown() -> String {
         (
             "a plan",
             format!("{TRIALS} trials"),
-            format!("{WORKLOADS} workloads, {ENVIRONMENTS} environments, workloads × environments {ROWS}; `bench run` refuses more before it measures"),
+            format!(
+                "{WORKLOADS} workloads, {ENVIRONMENTS} environments, workloads × environments {ROWS}; `bench run` refuses more before it measures"
+            ),
         ),
         ("`trials.jsonl`", size(TRIALS_BYTES), format!("{TRIALS_VALUES} values")),
         ("one line of it", size(TRIAL_BYTES), format!("{TRIAL_VALUES} values, {FACTS} facts")),
-        ("a suite, a policy", size(DEFINITION_BYTES), format!("a suite: {WORKLOADS} workloads, {ENVIRONMENTS} environments")),
+        (
+            "a suite, a policy",
+            size(DEFINITION_BYTES),
+            format!("a suite: {WORKLOADS} workloads, {ENVIRONMENTS} environments"),
+        ),
         (
             "an archive",
             size(ARCHIVE_BYTES),
@@ -211,6 +217,8 @@ mod tests {
             assert!(error.contains(said) && error.ends_with("at most 3 bytes is read"), "{}: {error}", path.display());
         }
         // It says that it is empty, and is not.
-        assert!(read(Path::new("/proc/self/status"), 3, Links::Refused).unwrap_err().to_string().contains("longer than"));
+        assert!(
+            read(Path::new("/proc/self/status"), 3, Links::Refused).unwrap_err().to_string().contains("longer than")
+        );
     }
 }

@@ -139,7 +139,11 @@ pub(crate) fn trials(
         let values = limits::values(&line);
         all_values += values;
         if values > limits::TRIAL_VALUES || all_values > limits::TRIALS_VALUES {
-            return too_much(format!("{} values in one line, or {} in all", limits::TRIAL_VALUES, limits::TRIALS_VALUES));
+            return too_much(format!(
+                "{} values in one line, or {} in all",
+                limits::TRIAL_VALUES,
+                limits::TRIALS_VALUES
+            ));
         }
         match serde_json::from_slice::<Trial>(&line) {
             Ok(trial) if trial.facts.len() > limits::FACTS => return too_much(format!("{} facts", limits::FACTS)),

@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::path::Path;
 
-use bench_results::{limits, metric};
 use bench_results::policy::position;
 use bench_results::quantity::{Written, parse_count, parse_duration, parse_margin, parse_size, parse_whole_percent};
 use bench_results::record::Profile;
+use bench_results::{limits, metric};
 use fio_rs::{Direction, Pattern};
 use serde::Deserialize;
 use toml::Spanned;
@@ -227,7 +227,10 @@ fn build(file: &SuiteFile) -> Result<Suite, Wrong> {
     if file.workloads.is_empty() || file.profiles.is_empty() || file.environments.is_empty() {
         return Err(wrong(&file.name, "a suite needs at least one environment, one [[workload]] and one [[profile]]"));
     }
-    let counts = [(file.workloads.len(), limits::WORKLOADS, "workloads"), (file.environments.len(), limits::ENVIRONMENTS, "environments")];
+    let counts = [
+        (file.workloads.len(), limits::WORKLOADS, "workloads"),
+        (file.environments.len(), limits::ENVIRONMENTS, "environments"),
+    ];
     if let Some((count, most, noun)) = counts.iter().find(|(count, most, _)| count > most) {
         return Err(wrong(&file.name, format!("it has {count} {noun}, and a suite has at most {most}")));
     }

@@ -121,7 +121,8 @@ mod tests {
     #[test]
     fn only_a_time_is_one() {
         assert_eq!(date_time("2026-01-01T00:00:00Z").as_deref(), Some("2026-01-01T00:00:00Z"));
-        for other in ["", "yesterday", "2026-01-01T00:00:00Z\u{1b}", "-000005-01-01T00:00:00Z", "2026-13-01T00:00:00Z"] {
+        for other in ["", "yesterday", "2026-01-01T00:00:00Z\u{1b}", "-000005-01-01T00:00:00Z", "2026-13-01T00:00:00Z"]
+        {
             assert_eq!(date_time(other), None, "{other:?}");
         }
     }

@@ -1,5 +1,7 @@
 //! Which figures a comparison has, and their data.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bench_results::analysis::{Distribution, Values, distributions, distributions_of};
 use bench_results::compare::{Judged, Quantity};
 use bench_results::record::Environment;
@@ -57,15 +59,16 @@ impl CompareReport<'_> {
         let shown = self.environments().filter(|one| Some(one.name.as_str()) != control);
         let mut looks = looks_of(shown);
         looks.retain(|(name, _)| names.contains(&name.as_str()));
-        let mut keys: Vec<&Judged> = Vec::new();
+        let (mut keys, mut lines): (Vec<&Judged>, BTreeMap<_, BTreeMap<&str, &Judged>>) = (Vec::new(), BTreeMap::new());
         for row in self.judgement.deciding() {
-            if !keys.iter().any(|key| is_same_line(key, row)) {
+            let line = lines.entry(line_of(row)).or_insert_with(|| {
                 keys.push(row);
-            }
+                BTreeMap::new()
+            });
+            line.entry(&row.environment).or_insert(row);
         }
         let line = |key: &&Judged| {
-            let of =
-                |name: &str| self.judgement.deciding().find(|row| is_same_line(key, row) && row.environment == name);
+            let of = |name: &str| lines.get(&line_of(key))?.get(name).copied();
             AnswerRow {
                 label: key.workload.clone(),
                 metric: metric_line(key),
@@ -176,7 +179,7 @@ impl CompareReport<'_> {
         let all = |records: &[bench_results::store::Record]| distributions(records.iter().flat_map(|r| &r.trials));
         let (of_base, of_new) = (all(self.sides.base_runs()), all(self.sides.new_runs()));
         let environments = self.judgement.method.environments();
-        let mut panels: Vec<OverlayPanel> = Vec::new();
+        let (mut panels, mut headings): (Vec<OverlayPanel>, BTreeSet<String>) = Default::default();
         for row in self.judgement.deciding() {
             let base_name = environments.map_or(row.environment.as_str(), |(base, _)| base);
             for direction in ["read", "write"] {
@@ -184,14 +187,14 @@ impl CompareReport<'_> {
                 let new = find(&of_new, &row.workload, &row.environment, direction);
                 let heading = format!("{} in {}: {direction}s", row.workload, self.environment(row));
                 if let (Some(base), Some(new)) = (base, new)
-                    && !panels.iter().any(|panel| panel.heading == heading)
+                    && headings.insert(heading.clone())
+                    && panels.len() < MOST_HISTOGRAMS
                 {
                     panels.push(OverlayPanel { heading, histograms: vec![base.clone(), new.clone()] });
                 }
             }
         }
-        let left_out = panels.len().saturating_sub(MOST_HISTOGRAMS);
-        panels.truncate(MOST_HISTOGRAMS);
+        let left_out = headings.len() - panels.len();
         let more =
             if left_out > 0 { format!(" {left_out} more are left out: those of better rows.") } else { String::new() };
         let (base, new) = environments.unwrap_or(("BASE", "NEW"));
@@ -207,8 +210,9 @@ impl CompareReport<'_> {
     }
 }
 
-fn is_same_line(a: &Judged, b: &Judged) -> bool {
-    (&a.workload, &a.metric, a.quantity) == (&b.workload, &b.metric, b.quantity)
+/// What the rows of one line have in common.
+fn line_of(row: &Judged) -> (&str, &str, u8) {
+    (&row.workload, &row.metric, row.quantity as u8)
 }
 
 fn change_mark(row: &Judged) -> Option<AnswerMark> {
@@ -222,6 +226,7 @@ fn change_mark(row: &Judged) -> Option<AnswerMark> {
 }
 
 fn find<'a>(all: &'a [Distribution], workload: &str, environment: &str, direction: &str) -> Option<&'a Histogram> {
-    let of = distributions_of(all, workload, environment).iter().find(|distribution| distribution.direction == direction);
+    let of =
+        distributions_of(all, workload, environment).iter().find(|distribution| distribution.direction == direction);
     of.map(|distribution| &distribution.histogram).filter(|histogram| histogram.count() > 0)
 }

@@ -1,5 +1,7 @@
 //! The rows of a comparison as cells, shared by all forms.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bench_results::compare::{Judged, Method, Part, Quantity};
 use bench_results::statistics::geometric_mean;
 
@@ -73,18 +75,24 @@ impl CompareReport<'_> {
     }
 
     /// The row's workload; with its metric where several of them decide, and with a word where it is not an overhead.
-    pub(super) fn workload(&self, row: &Judged) -> String {
-        let is_of_another_metric = |other: &Judged| {
-            (&other.workload, &other.environment) == (&row.workload, &row.environment) && other.metric != row.metric
-        };
+    pub(super) fn workload(&self, row: &Judged, several: &BTreeSet<(&str, &str)>) -> String {
         let mut text = row.workload.clone();
-        if self.judgement.deciding().any(is_of_another_metric) {
+        if several.contains(&(row.workload.as_str(), row.environment.as_str())) {
             text.push_str(&format!(": {}", metric_text(row)));
         }
         if row.quantity == Quantity::Absolute {
             text.push_str(" (absolute)");
         }
         text
+    }
+
+    /// Workloads and environments of which several metrics decide.
+    pub(super) fn several(&self) -> BTreeSet<(&str, &str)> {
+        let mut metrics: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
+        for row in self.judgement.deciding() {
+            metrics.entry((row.workload.as_str(), row.environment.as_str())).or_default().insert(&row.metric);
+        }
+        metrics.into_iter().filter(|(_, metrics)| metrics.len() > 1).map(|(names, _)| names).collect()
     }
 
     /// What is compared: an environment's cost, or the values themselves.

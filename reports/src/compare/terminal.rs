@@ -21,9 +21,10 @@ impl CompareReport<'_> {
         out.wrapped(&self.method_text(), "", Style::Faint);
         out.blank();
         let head = ["workload", "environment", "NEW ÷ BASE [95 %]", "verdict", "p (Holm)", "alarm from", "BASE → NEW"];
+        let several = self.several();
         let cells = |row: &Judged| {
             [
-                self.workload(row),
+                self.workload(row, &several),
                 self.environment(row),
                 tables::ratio_text(row),
                 tables::verdict_text(row),

@@ -93,7 +93,9 @@ impl Figure {
         const MOST: usize = 60;
         let all = match &mut self.drawing {
             Drawing::Answer(drawing) => cut(&mut drawing.rows, MOST),
-            Drawing::Bars(drawing) => drawing.panels.iter_mut().map(|panel| cut(&mut panel.groups, MOST)).max().unwrap_or(0),
+            Drawing::Bars(drawing) => {
+                drawing.panels.iter_mut().map(|panel| cut(&mut panel.groups, MOST)).max().unwrap_or(0)
+            }
             Drawing::Curves(drawing) => cut(&mut drawing.panels, MOST),
             Drawing::Overlay(drawing) => cut(&mut drawing.panels, MOST),
             Drawing::Spans(drawing) => cut(&mut drawing.rows, MOST),

@@ -64,8 +64,9 @@ impl<'a> Side<'a> {
     /// What to show: the mean over all blocks, or all that the other environment has as well; for a percentile, the one of the
     /// merged histogram.
     fn mean(&self, (workload, metric): (&str, &str), environment: &str, paired_with: Option<&str>) -> Option<f64> {
-        let merged =
-            analysis::percentile(metric, || analysis::distributions_of(&self.distributions, workload, environment).iter());
+        let merged = analysis::percentile(metric, || {
+            analysis::distributions_of(&self.distributions, workload, environment).iter()
+        });
         let values = self.runs.iter().flat_map(|run| {
             let others = paired_with.map(|other| run.values.get(workload, other, metric));
             let others: Option<BTreeSet<u32>> = others.map(|others| others.iter().map(|&(block, _)| block).collect());

@@ -53,7 +53,8 @@ pub fn line(text: &str) -> Cow<'_, str> {
 /// a command to a CI system.
 pub fn lines(text: &str) -> Cow<'_, str> {
     let is_harmless = |c: char| matches!(c, '\n' | '\t') || !is_hidden(c);
-    if text.chars().all(is_harmless) && text.split('\n').all(|line| matches!(without_commands(line), Cow::Borrowed(_))) {
+    if text.chars().all(is_harmless) && text.split('\n').all(|line| matches!(without_commands(line), Cow::Borrowed(_)))
+    {
         return Cow::Borrowed(text);
     }
     let text: String = text.chars().map(|c| if is_harmless(c) { c } else { REPLACEMENT }).collect();
@@ -116,7 +117,10 @@ mod tests {
     fn what_is_hidden_is_replaced_and_what_is_seen_stays() {
         assert_eq!(visible("ç 漢 µ → ≠ é"), "ç 漢 µ → ≠ é");
         assert_eq!(visible("a\r\n\tb\u{1b}[31m"), "a   b [31m");
-        assert_eq!(visible("\u{202e}abc\u{2066}\u{200b}\u{feff}\u{e0041}\u{fffe}"), "\u{fffd}abc\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}");
+        assert_eq!(
+            visible("\u{202e}abc\u{2066}\u{200b}\u{feff}\u{e0041}\u{fffe}"),
+            "\u{fffd}abc\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}"
+        );
         assert_eq!(lines("a\tb\n\rc\u{9b}5n\u{1b}[1m"), "a\tb\n\u{fffd}c\u{fffd}5n\u{fffd}[1m");
         assert!(matches!(lines("as it is\n"), Cow::Borrowed(_)));
     }
