@@ -5,6 +5,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result};
+pub use bench_results::limits::size as bytes;
 use serde::Serialize;
 
 /// Print text for people. What came from inside an environment, from a stranger's record or from a file's name could otherwise move
@@ -73,16 +74,6 @@ pub fn columns(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
-}
-
-/// Bytes for people, in the largest binary unit that keeps the figure readable.
-pub fn bytes(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    match UNITS.iter().find(|(_, size)| bytes >= *size) {
-        Some((unit, size)) if bytes.is_multiple_of(*size) => format!("{} {unit}", bytes / size),
-        Some((unit, size)) => format!("{:.1} {unit}", bytes as f64 / *size as f64),
-        None => format!("{bytes} bytes"),
-    }
 }
 
 /// Seconds for people.

@@ -149,12 +149,11 @@ pub fn analyse(record: &Record) -> Analysis {
 
 /// No verdict on a mean between two kinds of blocks that have different ones.
 fn withhold(comparisons: &mut [Comparison], patterns: &[Pattern], margin: f64) {
-    let names = |c: &Comparison| (c.workload.clone(), c.environment.clone());
     let deciding = comparisons.iter().enumerate().filter(|(_, comparison)| comparison.deciding);
-    let deciding: BTreeMap<_, usize> = deciding.map(|(at, comparison)| (names(comparison), at)).collect();
+    let deciding: BTreeMap<_, usize> = deciding.map(|(at, c)| ((c.workload.clone(), c.environment.clone()), at)).collect();
     for pattern in patterns.iter().filter(|pattern| pattern.notable && pattern.kind == patterns::Kind::RatioModes) {
-        let Some(&at) = deciding.get(&(pattern.workload.clone(), pattern.environment.clone())) else { continue };
-        let comparison = &mut comparisons[at];
+        let names = (pattern.workload.clone(), pattern.environment.clone());
+        let Some(comparison) = deciding.get(&names).map(|&at| &mut comparisons[at]) else { continue };
         let (Some([low, high]), Some(metric)) = (pattern.modes, metric::find(&pattern.metric)) else { continue };
         let side = |center| decide(Interval { low: center, high: center }, margin, metric.better);
         if comparison.verdict.is_some() && side(low.center) != side(high.center) {

@@ -124,7 +124,7 @@ pub fn values(json: &[u8]) -> u64 {
     count
 }
 
-/// Bytes for people: `64 MiB`.
+/// Bytes for people, in the largest binary unit that keeps the figure readable: `64 MiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match UNITS.iter().find(|(_, unit)| bytes >= *unit) {
