@@ -149,8 +149,9 @@ pub fn analyse(record: &Record) -> Analysis {
 
 /// No verdict on a mean between two kinds of blocks that have different ones.
 fn withhold(comparisons: &mut [Comparison], patterns: &[Pattern], margin: f64) {
-    let deciding = comparisons.iter().enumerate().filter(|(_, comparison)| comparison.deciding);
-    let deciding: BTreeMap<_, usize> = deciding.map(|(at, c)| ((c.workload.clone(), c.environment.clone()), at)).collect();
+    let names = |c: &Comparison| (c.workload.clone(), c.environment.clone());
+    let deciding = comparisons.iter().enumerate().filter(|(_, c)| c.deciding).map(|(at, c)| (names(c), at));
+    let deciding: BTreeMap<_, usize> = deciding.collect();
     for pattern in patterns.iter().filter(|pattern| pattern.notable && pattern.kind == patterns::Kind::RatioModes) {
         let names = (pattern.workload.clone(), pattern.environment.clone());
         let Some(comparison) = deciding.get(&names).map(|&at| &mut comparisons[at]) else { continue };
