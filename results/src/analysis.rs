@@ -288,9 +288,7 @@ pub fn distributions<'a>(trials: impl IntoIterator<Item = &'a Trial>) -> Vec<Dis
 /// Those of one workload in one environment, out of all that [`distributions`] gave.
 pub fn distributions_of<'a>(all: &'a [Distribution], workload: &str, environment: &str) -> &'a [Distribution] {
     let order = |d: &Distribution| (&*d.workload, &*d.environment).cmp(&(workload, environment));
-    let from = all.partition_point(|d| order(d).is_lt());
-    let to = all.partition_point(|d| order(d).is_le());
-    &all[from..to]
+    &all[all.partition_point(|d| order(d).is_lt())..all.partition_point(|d| order(d).is_le())]
 }
 
 /// Over blocks; of at least one.
