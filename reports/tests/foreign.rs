@@ -269,17 +269,12 @@ fn no_text_of_a_record_is_anything_but_text() {
             assert_harmless(found, &about);
             match found.0 {
                 "report.md" | "compare.md" => {
-                    let (tags, said) = structure(&found.1);
-                    let expected = structure(&expected.1).0;
-                    let at =
-                        tags.iter().zip(&expected).position(|(a, b)| a != b).unwrap_or(tags.len().min(expected.len()));
-                    assert!(
-                        tags == expected,
-                        "{about}: {:?} and not {:?}:\n{}",
-                        tags.get(at),
-                        expected.get(at),
-                        found.1
-                    );
+                    let ((tags, said), (expected, _)) = (structure(&found.1), structure(&expected.1));
+                    let at = tags.iter().zip(&expected).position(|(a, b)| a != b).unwrap_or(tags.len());
+                    // A comment has only so many bytes: of longer texts it holds fewer rows.
+                    let kinds = |tags: &[String]| tags.iter().cloned().collect::<BTreeSet<_>>();
+                    let is_alike = tags == expected || (found.0 == "compare.md" && kinds(&tags) == kinds(&expected));
+                    assert!(is_alike, "{about}: {:?} and not {:?}:\n{}", tags.get(at), expected.get(at), found.1);
                     assert_refers_to_nothing(&said, &about);
                 }
                 "measurements.csv" => assert_same_table(&found.1, &expected.1, &about),

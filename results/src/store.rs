@@ -332,7 +332,7 @@ fn ids(parent: &Path) -> Result<Vec<String>, StoreError> {
 /// One run, or the runs of a set, by name: what [`find_run`] takes, or a folder of run folders and archives.
 pub fn find_runs(parent: &Path, name: &str) -> Result<Vec<PathBuf>, StoreError> {
     let path = find_run(parent, name)?;
-    if path.is_file() || path.join(RUN).exists() {
+    if !path.is_dir() || path.join(RUN).exists() {
         return Ok(vec![path]);
     }
     let entries = fs::read_dir(&path).map_err(io("reading the folder", &path))?;
