@@ -184,8 +184,8 @@ fn forms(record: &Record, other: &Record) -> Vec<Form> {
 /// What holds for every form.
 fn assert_harmless((form, text): &Form, about: &str) {
     for line in text.split(['\n', '\r']) {
-        let is_ours = *form == "annotations"
-            && [":error ", ":warning ", ":notice "].iter().any(|ours| line[1..].starts_with(ours));
+        let ours = ["::error ", "::warning ", "::notice "];
+        let is_ours = *form == "annotations" && ours.iter().any(|ours| line.starts_with(ours));
         assert!(is_ours || !line.trim_start().starts_with("::"), "{about}: {form}: {line:?}");
         for command in ["##[", "##vso[", "##teamcity["] {
             assert!(!line.contains(command), "{about}: {form}: {line:?}");

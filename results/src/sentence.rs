@@ -117,7 +117,9 @@ fn name(environment: &Environment) -> &str {
 fn part(record: &Record, environment: &Environment, comparisons: &[Comparison]) -> String {
     let name = name(environment);
     let deciding: Vec<_> = comparisons.iter().filter(|c| c.deciding && c.environment == environment.name).collect();
-    let total = record.run.plan.workloads.iter().filter(|workload| workload.runs_in(&environment.name)).count();
+    let planned = record.run.plan.workloads.iter().filter(|workload| workload.runs_in(&environment.name)).count();
+    // A record may plan what it did not do, and the other way round.
+    let total = planned.max(deciding.len());
     let judged = |verdict| deciding.iter().copied().filter(|c| c.verdict == Some(verdict)).collect::<Vec<_>>();
     let (same, better, worse) = (judged(Verdict::Equivalent).len(), judged(Verdict::Better), judged(Verdict::Worse));
     if deciding.iter().all(|c| c.verdict.is_none()) {

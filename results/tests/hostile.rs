@@ -173,3 +173,11 @@ fn our_own_long_names_are_read() {
     archive::export(&folder, &to).unwrap();
     assert_eq!(Record::load(&to).unwrap().trials, Record::load(&folder).unwrap().trials);
 }
+
+#[test]
+fn a_workload_for_nobody_that_was_executed_all_the_same_is_counted() {
+    let mut record = testing::record(1, 4, false);
+    record.run.plan.workloads.iter_mut().for_each(|workload| workload.environments = vec!["nobody".to_owned()]);
+    let headline = bench_results::analysis::analyse(&record).headline;
+    assert!(headline.contains("7 of 7 workloads") && !headline.contains("of 0"), "{headline}");
+}
