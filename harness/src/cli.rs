@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use bench_container::Starter;
 use clap::{Parser, Subcommand};
+use rustix::fs::Mode;
 
 use crate::{cmd, failure};
 
@@ -69,6 +70,7 @@ pub fn main(starter: Option<Starter>) -> ExitCode {
             return code(failure::usage(&e, usage_error(std::env::args_os().skip(1))));
         }
     };
+    keep_to_root();
     let (done, own_failure) = match cli.command {
         Command::Run(args) => (cmd::run::run(&args), None),
         Command::Report(args) => (cmd::report::run(&args), None),
@@ -96,6 +98,15 @@ fn usage_error(mut words: impl Iterator<Item = std::ffi::OsString>) -> i32 {
     let is_container =
         words.next().is_some_and(|word| word == "container") && words.next().is_some_and(|word| word == "run");
     if is_container { failure::OWN } else { failure::USAGE }
+}
+
+/// What root makes is not for others to write, whatever its shell says.
+fn keep_to_root() {
+    let strict = Mode::WGRP | Mode::WOTH;
+    if nix::unistd::geteuid().is_root() {
+        let asked = rustix::process::umask(strict);
+        rustix::process::umask(asked | strict);
+    }
 }
 
 /// The causes once each: some libraries repeat their source's text in their own.

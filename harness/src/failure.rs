@@ -63,7 +63,7 @@ pub fn exit_code(error: &anyhow::Error) -> i32 {
 pub fn need_root(doing: &str, because: &str) -> anyhow::Result<()> {
     anyhow::ensure!(
         nix::unistd::geteuid().is_root(),
-        "{doing} needs root: {because}; run it with sudo (files and cache stay yours)"
+        "{doing} needs root: {because}; run it with sudo (results stay yours)"
     );
     Ok(())
 }

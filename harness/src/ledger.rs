@@ -2,7 +2,7 @@
 //!
 //! A change is recorded before it is made; undoing goes in reverse. What outlives a power cut is synced first; the rest only has
 //! to outlive this process, and what was written does. That something was undone need not be known: undoing twice does no
-//! harm. One file per process in the state directory, locked
+//! harm. One file per process in the state directory, which is root's alone, locked
 //! (`flock`) while its process lives, so that [`clean`] recognises the ledgers of processes that are gone. No process is listed:
 //! every process is started inside a listed cgroup, and undoing a cgroup kills what is in it.
 
@@ -10,6 +10,7 @@ mod change;
 mod lock;
 
 use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -17,7 +18,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+
+use crate::trusted::{self, Folder};
 
 pub use change::{Change, Identity};
 pub use lock::MachineLock;
@@ -89,16 +93,19 @@ impl Ledger {
         Ok(ChangeId(id))
     }
 
-    /// Create an empty file that did not exist, recorded with its identity.
-    pub fn create_file(&self, path: &Path) -> Result<ChangeId> {
-        let before = self.record(Change::File { path: path.to_path_buf(), identity: None })?;
-        let created = OpenOptions::new().write(true).create_new(true).open(path).and_then(|file| file.metadata());
+    /// Create an empty file that did not exist, recorded with its identity; the file, for reading and writing, since its name may be
+    /// another's any time where others can write.
+    pub fn create_file(&self, folder: &Folder, name: impl AsRef<OsStr>) -> Result<(ChangeId, File)> {
+        let name = name.as_ref();
+        let path = folder.path.join(name);
+        let before = self.record(Change::File { path: path.clone(), identity: None })?;
+        let created = folder.create_file(name).and_then(|file| Ok((file.metadata()?, file)));
         match created {
-            Ok(metadata) => {
+            Ok((metadata, file)) => {
                 let identity = Some(Identity::of(&metadata));
-                let id = self.record(Change::File { path: path.to_path_buf(), identity })?;
+                let id = self.record(Change::File { path, identity })?;
                 self.forget(before)?;
-                Ok(id)
+                Ok((id, file))
             }
             Err(e) => {
                 self.forget(before)?;
@@ -107,9 +114,9 @@ impl Ledger {
         }
     }
 
-    /// Create a folder that did not exist, only for ourselves (mode 0700).
+    /// Create a folder that did not exist where nobody else can take it away, only for ourselves (mode 0700).
     pub fn create_folder(&self, path: &Path) -> Result<ChangeId> {
-        let id = self.record(Change::Folder { path: path.to_path_buf() })?;
+        let id = self.record(Change::Folder { path: path.to_path_buf(), by: None })?;
         match fs::DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => Ok(id),
             Err(e) => {
@@ -205,7 +212,7 @@ pub fn clean(state_dir: &Path, dry_run: bool) -> Result<Cleaned> {
 
 /// Undo what one ledger lists, unless its process lives.
 fn replay(path: &Path, dry_run: bool, cleaned: &mut Cleaned) -> Result<()> {
-    let file = match OpenOptions::new().read(true).append(true).open(path) {
+    let file = match trusted::open_file(path, OFlags::RDWR | OFlags::APPEND) {
         Ok(file) => file,
         // Its process has just ended, and undone everything.
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -287,7 +294,7 @@ mod tests {
         let file = folder.join("file");
         let ledger = Ledger::open(state.path()).unwrap();
         ledger.create_folder(&folder).unwrap();
-        ledger.create_file(&file).unwrap();
+        ledger.create_file(&Folder::open(&folder).unwrap(), "file").unwrap();
         fs::write(&file, "data").unwrap();
         drop(ledger);
         assert!(!folder.exists());
@@ -300,7 +307,7 @@ mod tests {
         let work = tempfile::tempdir().unwrap();
         let live = Ledger::open(state.path()).unwrap();
         let kept = work.path().join("kept");
-        live.create_file(&kept).unwrap();
+        live.create_file(&Folder::open(work.path()).unwrap(), "kept").unwrap();
         let lost = work.path().join("lost");
         fs::write(&lost, "data").unwrap();
         let identity = Identity::of(&fs::metadata(&lost).unwrap());
@@ -325,7 +332,7 @@ mod tests {
         fs::create_dir_all(ledgers(state.path())).unwrap();
         let folder = state.path().join("left");
         fs::create_dir(&folder).unwrap();
-        let line = Line::Made { id: 0, change: Change::Folder { path: folder.clone() } };
+        let line = Line::Made { id: 0, change: Change::Folder { path: folder.clone(), by: None } };
         let path = ledgers(state.path()).join(format!("{}-0.jsonl", gone.id()));
         fs::write(&path, format!("{}\n", serde_json::to_string(&line).unwrap())).unwrap();
         let held = Flock::lock(File::open(&path).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
@@ -349,9 +356,8 @@ mod tests {
             let change = Change::File { path: work.path().join(name), identity: None };
             serde_json::to_string(&Line::Made { id, change }).unwrap()
         };
-        // A file is no folder: it cannot be undone as one.
-        let stuck = Change::Folder { path: work.path().join("stuck") };
-        fs::write(work.path().join("stuck"), "").unwrap();
+        // This is the name of no folder in another one: it cannot be undone.
+        let stuck = Change::Folder { path: PathBuf::from("/stuck/.."), by: None };
         let stuck = serde_json::to_string(&Line::Made { id: 1, change: stuck }).unwrap();
         let ledger = |name: &str, text: String| fs::write(ledgers(state.path()).join(name), text).unwrap();
         ledger("1-stuck.jsonl", format!("{}\n{stuck}\n", made(0, "a")));
@@ -381,8 +387,9 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let work = tempfile::tempdir().unwrap();
         let path = work.path().join("file");
+        let folder = Folder::open(work.path()).unwrap();
         let ledger = Ledger::open(state.path()).unwrap();
-        ledger.create_file(&path).unwrap();
+        ledger.create_file(&folder, "file").unwrap();
         let other = work.path().join("other");
         fs::write(&other, "somebody's").unwrap();
         fs::rename(&other, &path).unwrap();
@@ -392,7 +399,7 @@ mod tests {
         // A new file may well get the number of the one that was removed.
         let ledger = Ledger::open(state.path()).unwrap();
         fs::remove_file(&path).unwrap();
-        ledger.create_file(&path).unwrap();
+        ledger.create_file(&folder, "file").unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "somebody's").unwrap();
         drop(ledger);

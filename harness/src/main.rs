@@ -10,6 +10,7 @@ macro_rules! eprintln {
 }
 
 mod agent;
+mod caller;
 mod cli;
 mod cmd;
 mod conductor;
@@ -19,8 +20,10 @@ mod ledger;
 mod netlab;
 mod output;
 mod paths;
+mod pinned;
 mod terminal;
 mod tools;
+mod trusted;
 
 use std::process::ExitCode;
 

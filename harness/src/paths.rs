@@ -1,100 +1,106 @@
-//! Where `bench` keeps what outlives a process, and to whom it belongs.
+//! Where `bench` keeps what outlives a process. As root, all of it is root's: see [`trusted`].
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::unistd::geteuid;
 
-/// The person behind `sudo`: files end up theirs, and the cache is theirs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caller {
-    /// User id.
-    pub uid: u32,
-    /// Group id.
-    pub gid: u32,
-}
+use crate::caller::{Caller, Hands};
+use crate::trusted::{self, NotRoots};
 
-impl Caller {
-    /// From `SUDO_UID` and `SUDO_GID`; absent when `bench` was not started by `sudo`.
-    pub fn behind_sudo() -> Option<Caller> {
-        let id = |name| std::env::var(name).ok()?.parse().ok();
-        Some(Caller { uid: id("SUDO_UID")?, gid: id("SUDO_GID")? })
-    }
+/// Where root keeps trees, images and what is known of KVM: executed and mounted as root.
+const CACHE: &str = "/var/cache/bench";
+/// Where ledgers are: they survive a power cut.
+const STATE: &str = "/var/lib/bench";
+/// The machine's own, which no variable moves, and which is gone when it is off: the lock of the one run that may measure.
+pub const MACHINE: &str = "/run/bench";
 
-    /// Give a file or a whole folder to the caller; symbolic links are not followed.
-    pub fn own(self, path: &Path) -> std::io::Result<()> {
-        std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))?;
-        if path.symlink_metadata()?.is_dir() {
-            for entry in std::fs::read_dir(path)? {
-                self.own(&entry?.path())?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Give the cache and what is new in it to the person behind `sudo`, when there is one.
-pub fn give_cache_to_caller(cache: &Path) -> Result<()> {
-    let Some(caller) = Caller::behind_sudo() else { return Ok(()) };
-    let is_theirs = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.uid() == caller.uid);
-    let give = || {
-        std::os::unix::fs::lchown(cache, Some(caller.uid), Some(caller.gid))?;
-        for entry in std::fs::read_dir(cache)? {
-            let path = entry?.path();
-            if !is_theirs(&path) {
-                caller.own(&path)?;
-            }
-        }
-        Ok::<_, std::io::Error>(())
-    };
-    give().with_context(|| format!("giving {} to uid {}", cache.display(), caller.uid))
-}
-
-/// Create a folder with what is missing above it; new ones belong to the person behind `sudo`, when there is one.
-pub fn create_for_caller(folder: &Path) -> Result<()> {
+/// Create a folder for results with what is missing above it, with the hands that work there; what root makes for the person behind
+/// `sudo` is given to them. The hands to go on with.
+pub fn create_for_caller(folder: &Path) -> Result<Hands> {
     let folder = std::path::absolute(folder)?;
-    let missing: Vec<_> = folder.ancestors().take_while(|path| !path.exists()).map(Path::to_path_buf).collect();
-    std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-    missing.iter().try_for_each(|path| give_to_caller(path))
+    let hands = Hands::in_folder(&folder)?;
+    let missing = folder.ancestors().take_while(|path| !path.exists()).last().map(Path::to_path_buf);
+    hands.act(|| std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display())))?;
+    missing.map_or(Ok(()), |path| give_to_caller(&path, hands))?;
+    Hands::in_folder(&folder)
 }
 
-/// Give `path` to the person behind `sudo`, when there is one.
-pub fn give_to_caller(path: &Path) -> Result<()> {
-    match Caller::behind_sudo() {
-        Some(caller) => caller.own(path).with_context(|| format!("giving {} to uid {}", path.display(), caller.uid)),
-        None => Ok(()),
-    }
+/// Give what these hands made to the person behind `sudo`, when there is one whose it is not already.
+pub fn give_to_caller(path: &Path, made_by: Hands) -> Result<()> {
+    let (None, Some(caller)) = (made_by.whose(), Caller::behind_sudo()) else { return Ok(()) };
+    trusted::give(&std::path::absolute(path)?, caller)
+        .with_context(|| format!("giving {} to user {}", path.display(), caller.uid))
 }
 
-/// Images and probe outcomes: `BENCH_CACHE_DIR`, else `~/.cache/bench` of the caller; made where it is missing.
+/// Trees and images; made where it is missing.
 pub fn cache_dir() -> Result<PathBuf> {
-    let dir = cache_path()?;
-    create_for_caller(&dir)?;
+    if geteuid().is_root() {
+        return roots("BENCH_CACHE_DIR", CACHE, trusted::roots_own);
+    }
+    let dir = users_cache()?;
+    std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
     Ok(dir)
 }
 
-/// Where trees and images are kept; it may not exist yet.
+/// Where trees and images are kept: root's `BENCH_CACHE_DIR` or `/var/cache/bench`, others' `BENCH_CACHE_DIR` or `~/.cache/bench`,
+/// which root never uses. It may not exist yet.
 pub fn cache_path() -> Result<PathBuf> {
-    if let Some(dir) = std::env::var_os("BENCH_CACHE_DIR") {
-        return Ok(PathBuf::from(dir));
-    }
-    if let Some(home) = Caller::behind_sudo().and_then(|caller| home_of(caller.uid)) {
-        return Ok(home.join(".cache/bench"));
-    }
-    if let Some(dir) = std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()) {
-        return Ok(PathBuf::from(dir).join("bench"));
-    }
-    let home = std::env::var_os("HOME").context("finding the cache: neither BENCH_CACHE_DIR nor HOME is set")?;
-    Ok(PathBuf::from(home).join(".cache/bench"))
+    if geteuid().is_root() { roots("BENCH_CACHE_DIR", CACHE, trusted::check_roots_own) } else { users_cache() }
 }
 
-fn home_of(uid: u32) -> Option<PathBuf> {
-    nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.dir)
+/// Where root remembers whether KVM boots a guest, for whoever wants to know.
+pub fn roots_cache() -> PathBuf {
+    set("BENCH_CACHE_DIR").unwrap_or_else(|| PathBuf::from(CACHE))
 }
 
-/// Ledgers and the machine-wide lock: `BENCH_STATE_DIR`, else `/var/lib/bench`. They survive a power cut.
-pub fn state_dir() -> PathBuf {
-    std::env::var_os("BENCH_STATE_DIR").map_or_else(|| PathBuf::from("/var/lib/bench"), PathBuf::from)
+fn users_cache() -> Result<PathBuf> {
+    let below = |dir: PathBuf| dir.join("bench");
+    let home = || Some(set("HOME")?.join(".cache/bench"));
+    set("BENCH_CACHE_DIR")
+        .or_else(|| set("XDG_CACHE_HOME").map(below))
+        .or_else(home)
+        .context("finding the cache: neither BENCH_CACHE_DIR nor HOME is set")
+}
+
+/// The folder that a variable names.
+fn set(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}
+
+/// Ledgers, as root: `BENCH_STATE_DIR`, else `/var/lib/bench`; made where it is missing.
+pub fn state_dir() -> Result<PathBuf> {
+    roots("BENCH_STATE_DIR", STATE, trusted::roots_own)
+}
+
+/// The same, which may not exist. Who is not root is not asked to trust it.
+pub fn state_path() -> Result<PathBuf> {
+    let check = if geteuid().is_root() { trusted::check_roots_own } else { |path: &Path| Ok(path.to_path_buf()) };
+    roots("BENCH_STATE_DIR", STATE, check)
+}
+
+/// [`MACHINE`], made where it is missing.
+pub fn machine_dir() -> Result<PathBuf> {
+    trusted::roots_own(Path::new(MACHINE)).with_context(|| refusal(MACHINE))
+}
+
+/// The folder that a variable names, or the usual one, if the check lets it pass.
+fn roots(variable: &str, usual: &str, check: impl Fn(&Path) -> Result<PathBuf, NotRoots>) -> Result<PathBuf> {
+    let (path, otherwise) = match set(variable) {
+        Some(path) => (path, format!("name another, or leave {variable} out, which is {usual} then")),
+        None => (PathBuf::from(usual), refusal(usual)),
+    };
+    check(&path).map_err(|e| match e {
+        NotRoots::Stranger(_) => anyhow::Error::from(e).context(format!(
+            "{}: root believes and executes what is there, so that it and all above it must be root's and written by nobody else; {otherwise}",
+            path.display()
+        )),
+        NotRoots::Io(..) => e.into(),
+    })
+}
+
+fn refusal(usual: &str) -> String {
+    format!("`chown root` and `chmod go-w` what is not, and remove {usual} unless you trust what is in it")
 }
 
 /// A place in memory for sockets and the tools' temporary files: `/run/bench-NAME`, else below `/dev/shm`. On a disk they would be
@@ -113,7 +119,5 @@ fn is_in_memory(path: &Path) -> bool {
     nix::sys::statfs::statfs(path).is_ok_and(|stat| stat.filesystem_type().0 == TMPFS_MAGIC)
 }
 
-/// The path of the running executable.
-pub fn own_executable() -> Result<PathBuf> {
-    std::env::current_exe().context("finding bench's own executable")
-}
+/// The running executable itself, whatever its name leads to by now.
+pub const OWN_EXECUTABLE: &str = "/proc/self/exe";

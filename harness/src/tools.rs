@@ -13,18 +13,13 @@ pub fn build(more: &[PathBuf], points: &[PathBuf], check: Check) -> Result<Tools
     let mut programs = ["fio", "iperf3", "busybox"].map(packages::require).into_iter().collect::<Result<Vec<_>>>()?;
     programs.extend(more.iter().filter(|program| !programs.contains(program)).cloned().collect::<Vec<_>>());
     let cache = paths::cache_dir()?;
-    let tree = ToolsTree::build(&cache, &programs, points, check).context("building the tools tree")?;
-    paths::give_cache_to_caller(&cache)?;
-    Ok(tree)
+    ToolsTree::build(&cache, &programs, points, check).context("building the tools tree")
 }
 
 /// `bench` as it is executed in every environment: the same file, byte for byte.
 pub fn executable() -> Result<PathBuf> {
     let cache = paths::cache_dir()?;
-    let file =
-        bench_vm::agent_executable(&cache, &paths::own_executable()?).context("preparing bench for environments")?;
-    paths::give_cache_to_caller(&cache)?;
-    Ok(file)
+    bench_vm::agent_executable(&cache, paths::OWN_EXECUTABLE.as_ref()).context("preparing bench for environments")
 }
 
 /// The folder of the default tree, which is the default root of `bench container run`: checked in a millisecond.

@@ -19,7 +19,8 @@ fn step(stage: &Stage, script: &str, variables: &[(&str, &str)]) -> (i32, String
     let _ = std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_bench"), bin.join("bench"));
     let mut command = Command::new(scripts().join(script));
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    command.current_dir(stage.path()).env("PATH", path).env("BENCH_STATE_DIR", stage.path().join("state"));
+    stage.own(&mut command);
+    command.env("PATH", path);
     command.env("GITHUB_OUTPUT", stage.path().join("output")).env("GITHUB_STEP_SUMMARY", stage.path().join("summary"));
     command.env("GITHUB_REPOSITORY", "owner/project").env("GITHUB_WORKFLOW", "bench");
     command.envs(variables.iter().copied());

@@ -80,7 +80,7 @@ fn kill_new(stage: &Stage, victim: &str, after: Duration, cache: Option<&Path>, 
 fn kill(stage: &Stage, victim: &str, wait: impl FnOnce(), cache: Option<&Path>, before: &Machine) {
     let (began, files) = (Instant::now(), temporary_files());
     let mut command = stage.bench(victim);
-    command.envs(cache.map(|cache| ("BENCH_CACHE_DIR", cache)));
+    cache.inspect(|cache| Stage::own_cache(&mut command, cache));
     let mut child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
     let pid = child.id();
     wait();
@@ -90,7 +90,7 @@ fn kill(stage: &Stage, victim: &str, wait: impl FnOnce(), cache: Option<&Path>, 
     child.wait().unwrap();
     let clean = || {
         let mut clean = stage.bench("clean");
-        clean.envs(cache.map(|cache| ("BENCH_CACHE_DIR", cache)));
+        cache.inspect(|cache| Stage::own_cache(&mut clean, cache));
         let (status, _, err) = finish(clean);
         assert_eq!(status, 0, "{victim}: {err}");
     };

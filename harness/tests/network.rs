@@ -238,7 +238,7 @@ fn without_nftables_nat_is_refused_with_the_package() {
     );
     let mut command = std::process::Command::new("unshare");
     command.args(["-m", "--propagation", "private", "sh", "-c", &script]);
-    command.env("BENCH_STATE_DIR", stage.path().join("state")).current_dir(stage.path());
+    stage.own(&mut command);
     let (status, _, err) = support::finish(command);
     assert!(status == 125 && err.contains("nftables") && err.contains("doctor --install"), "{status} {err}");
 }

@@ -57,7 +57,7 @@ fn a_run_that_fails_half_way_says_the_command_that_goes_on() {
         --profile smoke --env native --blocks 100 --out full";
     let mut command = Command::new("unshare");
     command.args(["-m", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_bench")]);
-    command.env("BENCH_STATE_DIR", stage.path().join("state")).current_dir(stage.path()).stdin(Stdio::null());
+    stage.own(&mut command);
     let (status, _, err) = support::finish(command);
     assert!(status == 2 && err.contains("No space left"), "{status} {err}");
     assert!(pasted(&err).contains(" run --resume ") && pasted(&err).contains("/full/"), "{err}");

@@ -1,11 +1,13 @@
 //! What the cache holds.
 
 use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::OFlags;
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::{ImageError, io};
@@ -31,15 +33,34 @@ pub(crate) fn half_made_file(cache: &Path) -> Result<NamedTempFile, ImageError> 
 
 fn workshop(cache: &Path) -> Result<PathBuf, ImageError> {
     let path = cache.join(HALF_MADE);
-    fs::create_dir_all(&path).map_err(io("writing to the cache", &path))?;
-    Ok(path)
+    match fs::create_dir(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(io("writing to the cache", &path)(e)),
+        _ => own_folder(&path).map(|_| path),
+    }
+}
+
+/// Refuse a link, which would have its target written to and cleaned; false where there is nothing.
+fn own_folder(path: &Path) -> Result<bool, ImageError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => Ok(true),
+        Ok(_) => Err(ImageError::Missing(format!("{} is no folder but a link or a file: remove it", path.display()))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(io("reading the cache", path)(e)),
+    }
+}
+
+/// Open the lock's file, which is no link and no pipe.
+fn open_lock(path: &Path, options: &mut fs::OpenOptions) -> Result<File, std::io::Error> {
+    let file = options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(rustix::io::Errno::INVAL.into()) }
 }
 
 /// Keep other processes from building at the same time; until dropped. What a killed builder left half-made is removed.
 pub(crate) fn lock(cache: &Path) -> Result<Flock<File>, ImageError> {
     fs::create_dir_all(cache).map_err(io("creating the cache", cache))?;
     let path = cache.join(LOCK);
-    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(io("opening", &path))?;
+    let file =
+        open_lock(&path, File::options().write(true).create(true).truncate(false)).map_err(io("opening", &path))?;
     let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io("locking", &path)(errno.into()))?;
     remove_patiently(&half_made_there(cache)?, Instant::now() + HEIRS)?;
     Ok(lock)
@@ -48,7 +69,7 @@ pub(crate) fn lock(cache: &Path) -> Result<Flock<File>, ImageError> {
 /// Remove what killed builders left half-made, or only look for it; the paths. Absent while somebody builds.
 pub fn remove_half_made(cache: &Path, dry_run: bool) -> Result<Option<Vec<PathBuf>>, ImageError> {
     let path = cache.join(LOCK);
-    let mut file = match File::open(&path) {
+    let mut file = match open_lock(&path, File::options().read(true)) {
         Ok(file) => file,
         // Nothing was ever built.
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Some(Vec::new())),
@@ -89,15 +110,16 @@ fn remove_patiently(paths: &[PathBuf], deadline: Instant) -> Result<(), ImageErr
 
 fn half_made_there(cache: &Path) -> Result<Vec<PathBuf>, ImageError> {
     let path = cache.join(HALF_MADE);
-    match fs::read_dir(&path) {
-        Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).collect()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(io("reading the cache", &path)(e)),
+    if !own_folder(&path)? {
+        return Ok(Vec::new());
     }
+    let entries = fs::read_dir(&path).map_err(io("reading the cache", &path))?;
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
 }
 
+/// Of a link the link.
 fn remove_all(path: &Path) -> std::io::Result<()> {
-    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    if path.symlink_metadata()?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
 /// One thing in the cache.
@@ -135,9 +157,10 @@ fn item(path: &Path) -> Option<CacheItem> {
 
 fn bytes(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
-    let own = path.symlink_metadata().map_or(0, |metadata| metadata.blocks() * 512);
-    let inner = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| bytes(&entry.path())).sum::<u64>();
-    own + inner
+    let Ok(own) = path.symlink_metadata() else { return 0 };
+    let entries = own.is_dir().then(|| fs::read_dir(path)).into_iter().flatten();
+    let inner = entries.flatten().flatten().map(|entry| bytes(&entry.path())).sum::<u64>();
+    own.blocks() * 512 + inner
 }
 
 /// Remove everything, or what has a digest that begins so; the paths.
@@ -178,5 +201,23 @@ mod tests {
         assert!(folder.exists(), "only looked for");
         assert_eq!(remove_half_made(cache.path(), false).unwrap(), Some(vec![folder.clone()]));
         assert!(!folder.exists() && cache.path().join("tree-1").exists());
+    }
+
+    #[test]
+    fn links_in_a_cache_lead_nowhere() {
+        let (cache, precious) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(precious.path().join("file"), "mine").unwrap();
+        let link = |name: &str| std::os::unix::fs::symlink(precious.path(), cache.path().join(name)).unwrap();
+        link(HALF_MADE);
+        drop(lock(cache.path()).unwrap_err());
+        assert!(remove_half_made(cache.path(), false).unwrap_err().to_string().contains("a link or a file"));
+        assert!(half_made(cache.path()).is_err());
+        fs::remove_file(cache.path().join(HALF_MADE)).unwrap();
+        link("tree-0");
+        remove(cache.path(), None).unwrap();
+        assert!(precious.path().join("file").exists());
+        fs::remove_file(cache.path().join(LOCK)).unwrap();
+        nix::unistd::mkfifo(&cache.path().join(LOCK), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(lock(cache.path()).is_err() && remove_half_made(cache.path(), false).is_err());
     }
 }

@@ -72,16 +72,17 @@ impl Image {
 }
 
 /// `bench` without symbols (where there is a `strip`), from the cache: the one file that is executed in every environment, small
-/// because a guest unpacks it in every boot.
+/// because a guest unpacks it in every boot. `executable` is read once, and known by its content: by its name, whoever can write there
+/// could have another one executed.
 pub fn agent_executable(cache: &Path, executable: &Path) -> Result<PathBuf, ImageError> {
     let _lock = crate::cache::lock(cache)?;
-    let path = cache.join(format!("bench-{}", &key(&[executable], FORMAT)?[..16]));
+    let digest = bench_agent::sha256(executable).map_err(io("reading", executable))?;
+    let path = cache.join(format!("bench-{}", &hex(&Sha256::digest(format!("{FORMAT} {digest}")))[..16]));
     if !path.exists() {
         appear(&path, |new| {
-            let done = Command::new("strip").arg("-o").arg(new).arg(executable).output();
-            if !done.is_ok_and(|output| output.status.success()) {
-                fs::copy(executable, new).map_err(io("copying", executable))?;
-            }
+            fs::copy(executable, new).map_err(io("copying", executable))?;
+            // In place; a copy with symbols does as well.
+            drop(Command::new("strip").arg(new).output());
             fs::set_permissions(new, fs::Permissions::from_mode(0o755)).map_err(io("making executable", new))
         })?;
     }

@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::caller::Hands;
 use crate::failure::need_root;
 use crate::host::doctor::{Finding, Level, NoiseFigure, examine, measure_noise};
 use crate::host::packages;
-use crate::output;
+use crate::{output, paths};
 
 /// Arguments of `bench doctor`.
 #[derive(clap::Args)]
@@ -45,7 +46,8 @@ pub fn run(args: &DoctorArgs) -> Result<i32> {
         try_kvm()?;
     }
     let findings = examine();
-    let noise = args.noise.as_deref().map(measure_noise).transpose()?;
+    let noise = args.noise.as_deref().map(|folder| Hands::in_folder(folder)?.act(|| measure_noise(folder)));
+    let noise = noise.transpose()?;
     let broken = findings.iter().any(|finding| finding.level == Level::Missing);
     if args.json {
         output::print_json(&Told { findings, noise })?;
@@ -60,8 +62,7 @@ pub fn run(args: &DoctorArgs) -> Result<i32> {
 /// Whether it worked or not is remembered where [`examine`] looks.
 fn try_kvm() -> Result<()> {
     need_root("bench doctor --kvm", "the guest gets a cgroup of its own")?;
-    let own = std::env::current_exe().context("finding bench itself")?;
-    let mut boot = Command::new(own);
+    let mut boot = Command::new(paths::OWN_EXECUTABLE);
     boot.args(["vm", "run", "--options", "accel=kvm", "--", "true"]).stdin(Stdio::null()).stdout(Stdio::null());
     boot.status().context("booting a guest under KVM").map(drop)
 }

@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 use bench_results::archive::{self, ENDING};
 use bench_results::store::find_run;
 
-use crate::{output, paths};
+use crate::caller::Caller;
+use crate::output;
 
 /// Arguments of `bench export`.
 #[derive(clap::Args)]
@@ -22,8 +23,10 @@ pub struct ExportArgs {
     to: Option<PathBuf>,
 }
 
-/// Write the archive and print its path.
+/// Write the archive and print its path. Behind `sudo` it is the caller who does, so that nothing comes into it that is not theirs to
+/// read.
 pub fn run(args: &ExportArgs) -> Result<i32> {
+    Caller::take_over()?;
     let folder = find_run(&args.out, &args.run)?;
     ensure!(!folder.is_file(), "{} is an archive already", folder.display());
     let name = std::path::absolute(&folder)?.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -31,7 +34,6 @@ pub fn run(args: &ExportArgs) -> Result<i32> {
     ensure!(to.to_string_lossy().ends_with(ENDING), "--to {}: the name must end in {ENDING}", to.display());
     ensure!(!to.exists(), "{} exists already; remove it, or give another name with --to", to.display());
     archive::export(&folder, &to)?;
-    paths::give_to_caller(&to)?;
     output::print_line(&to.display().to_string())?;
     Ok(0)
 }

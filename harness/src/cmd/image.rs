@@ -62,7 +62,5 @@ pub fn build(tree: &bench_vm::ToolsTree, kernel: Option<&std::path::Path>) -> Re
     let cache = paths::cache_dir()?;
     let executable = tools::executable()?;
     let mut tell = |text: &str| eprintln!("bench: {text} ...");
-    let image = Image::build(&cache, tree, &executable, kernel, &mut tell).context("building the guest image")?;
-    paths::give_cache_to_caller(&cache)?;
-    Ok(image)
+    Image::build(&cache, tree, &executable, kernel, &mut tell).context("building the guest image")
 }

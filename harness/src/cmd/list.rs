@@ -6,6 +6,7 @@ use anyhow::Result;
 use bench_results::store::list_runs;
 use bench_workloads::Suite;
 
+use crate::caller::Caller;
 use crate::output;
 
 /// Arguments of `bench list`.
@@ -33,6 +34,7 @@ enum What {
 
 /// Print the list.
 pub fn run(args: &ListArgs) -> Result<i32> {
+    Caller::take_over()?;
     let rows = match args.what {
         What::Suites => of_suites(|suite| vec![vec![suite.name.clone(), suite.title.clone()]])?,
         What::Workloads => of_suites(|suite| {

@@ -8,6 +8,7 @@ use bench_results::power::{MOST_BLOCKS, Power, PowerRow, power};
 use bench_results::quantity::{parse_margin, parse_power};
 use bench_results::store::{Record, find_run};
 
+use crate::caller::Caller;
 use crate::output;
 
 /// Arguments of `bench power`.
@@ -40,6 +41,7 @@ enum Format {
 
 /// Simulate and print.
 pub fn run(args: &PowerArgs) -> Result<i32> {
+    Caller::take_over()?;
     let record = Record::load(&find_run(&args.out, &args.run)?)?;
     let told = power(&record, args.margin, args.power)?;
     match args.format {

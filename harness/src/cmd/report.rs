@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use bench_reports::Report;
 use bench_results::store::{Record, find_run};
 
-use crate::{output, paths};
+use crate::caller::{Caller, Hands};
+use crate::output;
 
 /// Arguments of `bench report`.
 #[derive(clap::Args)]
@@ -34,10 +35,13 @@ enum Format {
     Json,
 }
 
-/// Rewrite `RUN/report` and print the summary, or print one format.
+/// Rewrite `RUN/report` and print the summary, or print one format. Behind `sudo` it is the caller who does, so that nothing is read
+/// or written that is not theirs to read or write.
 pub fn run(args: &ReportArgs) -> Result<i32> {
+    Caller::take_over()?;
     let folder = find_run(&args.out, &args.run)?;
-    let record = Record::load(&folder)?;
+    let hands = Hands::in_folder(&folder)?;
+    let record = hands.act(|| Ok(Record::load(&folder)?))?;
     let analysis = bench_results::analysis::analyse(&record);
     let report = Report::new(&record, &analysis);
     if let Some(format) = args.format {
@@ -49,17 +53,16 @@ pub fn run(args: &ReportArgs) -> Result<i32> {
         })?;
         return Ok(0);
     }
-    write_and_print(&record, &report)?;
+    write_and_print(&record, &report, hands)?;
     Ok(0)
 }
 
 /// Write the whole report of a record into its folder, or beside its archive, and print the summary.
-pub fn write_and_print(record: &Record, report: &Report) -> Result<()> {
+pub fn write_and_print(record: &Record, report: &Report, hands: Hands) -> Result<()> {
     let from = &record.folder;
     let folder =
         if from.is_file() { from.with_file_name(format!("{}-report", record.run.id)) } else { from.join("report") };
-    report.write_all(&folder).with_context(|| format!("writing the report to {}", folder.display()))?;
-    paths::give_to_caller(&folder)?;
+    hands.act(|| report.write_all(&folder).with_context(|| format!("writing the report to {}", folder.display())))?;
     let page = folder.join("index.html");
     output::print_document(&report.terminal(output::width(), output::in_color(), Some(&page)))
 }

@@ -10,6 +10,7 @@ use bench_workloads::{EnvironmentDefinition, parse_size};
 use nix::sys::signal::Signal;
 use tokio::io::AsyncReadExt;
 
+use crate::caller::Hands;
 use crate::conductor::environment::Environment;
 use crate::conductor::instance::{Instance, Setting};
 use crate::conductor::interrupt::Interrupts;
@@ -65,7 +66,8 @@ pub fn run(args: &RunArgs) -> Result<i32> {
         target: None,
         work: None,
         executable: tools::executable()?,
-        ledger: Ledger::open(&paths::state_dir())?,
+        ledger: Ledger::open(&paths::state_dir()?)?,
+        hands: Hands::of(None),
         started: Cell::new(0),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;

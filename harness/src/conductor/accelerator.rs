@@ -46,6 +46,5 @@ async fn probe_kvm(config: &Config, setting: &Setting, patience: Duration) -> Re
         },
     };
     bench_vm::remember(&cache, &config.qemu, &verdict);
-    paths::give_cache_to_caller(&cache)?;
     Ok(verdict)
 }

@@ -72,7 +72,7 @@ impl Options {
 pub async fn start(setting: &Setting, ground: &Ground<'_>, options: &Options) -> Result<Parts> {
     let mut binds = vec![Bind { source: setting.executable.clone(), target: PathBuf::from(BENCH), read_only: true }];
     if let Some(target) = &setting.target {
-        let source = PathBuf::from(&target.target.path);
+        let source = target.path().to_path_buf();
         binds.push(Bind { source, target: PathBuf::from(TARGET), read_only: false });
     }
     let mut scratch = "/tmp";

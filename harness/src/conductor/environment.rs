@@ -14,7 +14,6 @@ use bench_workloads::{EnvironmentDefinition, Network, Place};
 use super::instance::{Instance, Setting};
 use super::work::WorkPlan;
 use super::{accelerator, container, vm};
-use crate::host::target::Checked;
 use crate::host::{cpus, fingerprint, machine, packages};
 use crate::netlab::{self, Interface, Route, User};
 use crate::output;
@@ -343,7 +342,7 @@ pub fn route(definition: &EnvironmentDefinition, networked: bool) -> Option<Rout
 
 fn place(definition: &EnvironmentDefinition, route: Option<Route>, setting: &Setting) -> Result<Place> {
     let target = setting.target.as_ref().map(|checked| match definition.kind {
-        Kind::Native => checked.target.path.clone(),
+        Kind::Native => checked.path().display().to_string(),
         Kind::Container => container::TARGET.to_owned(),
         Kind::Vm => bench_vm::TARGET_IN_GUEST.to_owned(),
     });
@@ -396,10 +395,10 @@ async fn guest(
     );
     let has_disk = setting.target.is_some() || setting.work.is_some();
     let disk = vm::disk(definition, &qemu, has_disk);
-    let target = setting.target.as_ref().map(|Checked { target, .. }| Disk {
-        path: PathBuf::from(&target.path),
-        is_device: target.is_device,
-        size_bytes: target.size_bytes,
+    let target = setting.target.as_ref().map(|checked| Disk {
+        path: checked.path().to_path_buf(),
+        is_device: checked.target.is_device,
+        size_bytes: checked.target.size_bytes,
         ..disk.clone()
     });
     let mut config = Config {

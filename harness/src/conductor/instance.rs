@@ -1,6 +1,8 @@
 //! An instance: one fresh start of an environment. The unit of replication.
 
 use std::cell::Cell;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use super::peer::Peer;
 use super::process::Process;
 use super::work::{Work, WorkPlan};
 use super::{container, native, vm};
+use crate::caller::Hands;
 use crate::host::target::Checked;
 use crate::ledger::{Change, ChangeId, Ledger};
 use crate::netlab::Lab;
@@ -46,6 +49,8 @@ pub struct Setting {
     pub work: Option<WorkPlan>,
     /// `bench` itself, which is the agent everywhere, without symbols.
     pub executable: PathBuf,
+    /// With whose rights the run's folder is touched.
+    pub hands: Hands,
     /// Counts instances, for their names.
     pub started: Cell<u32>,
 }
@@ -245,17 +250,17 @@ impl<'a> Instance<'a> {
     }
 
     /// Keep what tells how a guest was really run: QEMU's arguments and words, its block nodes, the guest's console.
-    pub async fn keep_evidence(&mut self, folder: &Path) -> Result<()> {
+    pub async fn keep_evidence(&mut self, folder: &Path, hands: Hands) -> Result<()> {
         let Some(guest) = &mut self.guest else { return Ok(()) };
         if let Ok(nodes) = guest.block_nodes().await {
-            let path = folder.join("block-nodes.json");
             let text = serde_json::to_vec_pretty(&nodes)?;
-            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+            hands.act(|| keep(&folder.join("block-nodes.json"), &text[..]))?;
         }
         let sockets = Sockets::in_folder(&self.ground.folder);
         for from in [sockets.console, sockets.log, vm::argv_file(&self.ground.folder)] {
-            let to = folder.join(from.file_name().unwrap_or_default());
-            std::fs::copy(&from, &to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+            // Only root reads it there.
+            let open = File::open(&from).with_context(|| format!("opening {}", from.display()))?;
+            hands.act(|| keep(&folder.join(from.file_name().unwrap_or_default()), open))?;
         }
         Ok(())
     }
@@ -271,6 +276,12 @@ impl<'a> Instance<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// Write what can be read to a new file.
+fn keep(path: &Path, mut from: impl Read) -> Result<()> {
+    let kept = File::create_new(path).and_then(|mut file| std::io::copy(&mut from, &mut file));
+    kept.map(drop).with_context(|| format!("writing {}", path.display()))
 }
 
 fn facts(parts: &Parts, ground: &Ground<'_>, ready_ns: u64) -> Result<record::Instance> {

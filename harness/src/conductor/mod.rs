@@ -19,7 +19,7 @@ pub mod trial;
 pub mod vm;
 pub mod work;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use bench_agent::clock_ns;
@@ -68,7 +68,8 @@ impl<'a> Conductor<'a> {
             None => None,
         };
         let mut cost = self.prepare(&mut driver, run, folder, listener).await?;
-        let mut repeats = Repeats::left(run, folder)?;
+        let hands = self.setting.hands;
+        let mut repeats = hands.act(|| Repeats::left(run, folder))?;
         for (index, round) in rounds.iter().enumerate() {
             self.check_programs()?;
             listener(Event::Block { number: round.block, of: run.plan.profile.blocks });
@@ -78,7 +79,7 @@ impl<'a> Conductor<'a> {
             }
             if run.plan.profile.verdicts {
                 // What bench itself wrote, the last page above all, would be written in the middle of a trial.
-                sync_disk(folder.path())?;
+                hands.act(|| sync_disk(folder.path()))?;
             }
             for planned in &round.trials {
                 let mut counts = (round.attempt, 1);
@@ -97,11 +98,11 @@ impl<'a> Conductor<'a> {
             }
             for (environment, instance) in self.environments.iter().zip(instances) {
                 if let Ok(instance) = instance {
-                    stop(instance, &evidence_folder(folder, round.block, round.attempt, &environment.name)?).await?;
+                    self.stop(instance, folder, &environment.name, (round.block, round.attempt)).await?;
                 }
             }
             run.overhead = Some(cost.overhead());
-            folder.replace_run(run)?;
+            hands.act(|| Ok(folder.replace_run(run)?))?;
             listener(Event::BlockDone);
         }
         match driver {
@@ -125,16 +126,16 @@ impl<'a> Conductor<'a> {
         }
         if run.plan.profile.verdicts {
             listener(Event::Phase("looking at what others do on the machine".into()));
-            sync_disk(folder.path())?;
+            self.setting.hands.act(|| sync_disk(folder.path()))?;
             let seen = evidence::baseline(self.setting).await;
             *run.breaks.last_mut().map_or(&mut run.baseline, |last| &mut last.baseline) = Some(seen);
         }
-        let cost = Cost::begin(run, folder)?;
+        let cost = self.setting.hands.act(|| Cost::begin(run, folder))?;
         if let Some((driver, place)) = driver {
             listener(Event::Phase("driving the target until it is steady".into()));
             let settled = settle::settle(&mut driver.agent, place, run.plan.profile.settle_s).await?;
             *run.breaks.last_mut().map_or(&mut run.settle, |last| &mut last.settle) = Some(settled);
-            folder.replace_run(run)?;
+            self.setting.hands.act(|| Ok(folder.replace_run(run)?))?;
         }
         Ok(cost)
     }
@@ -191,7 +192,7 @@ impl<'a> Conductor<'a> {
             workload.with_context(|| format!("the plan names an unknown workload `{}`", planned.workload))?;
         let workload = workload.as_in(&planned.environment);
         let later = if execution > 1 { format!("-execution{execution}") } else { String::new() };
-        let raw = folder.raw(&format!("{}{later}", planned.id), attempt)?;
+        let raw = self.setting.hands.act(|| Ok(folder.raw(&format!("{}{later}", planned.id), attempt)?))?;
         let subject = trial::Subject {
             planned,
             attempt,
@@ -213,15 +214,29 @@ impl<'a> Conductor<'a> {
             // Its later trials of this block would only wait for the same silence.
             let why = format!("the instance broke in {}", planned.id);
             if let Ok(instance) = std::mem::replace(&mut instances[index], Err(why)) {
-                stop(instance, &evidence_folder(folder, planned.block, attempt, &planned.environment)?).await?;
+                self.stop(instance, folder, &planned.environment, (planned.block, attempt)).await?;
             }
         }
         Ok(outcome.trial)
     }
 
+    /// Keep the evidence of an instance, and end it.
+    async fn stop(
+        &self,
+        mut instance: Instance<'_>,
+        folder: &RunFolder,
+        environment: &str,
+        (block, attempt): (u32, u32),
+    ) -> Result<()> {
+        let hands = self.setting.hands;
+        let kept = hands.act(|| Ok(folder.raw(&format!("b{block:02}-instance-{environment}"), attempt)?))?;
+        instance.keep_evidence(&kept, hands).await?;
+        instance.stop().await
+    }
+
     fn sync_target(&self) -> Result<()> {
         match &self.setting.target {
-            Some(target) => trial::sync(Path::new(&target.target.path)),
+            Some(target) => trial::sync(target.path()),
             None => Ok(()),
         }
     }
@@ -231,16 +246,6 @@ impl<'a> Conductor<'a> {
 fn sync_disk(folder: &Path) -> Result<()> {
     let opened = std::fs::File::open(folder).and_then(|file| Ok(rustix::fs::syncfs(file)?));
     opened.with_context(|| format!("syncing the file system of {}", folder.display()))
-}
-
-/// Where the evidence of an instance is kept.
-fn evidence_folder(folder: &RunFolder, block: u32, attempt: u32, environment: &str) -> Result<PathBuf> {
-    Ok(folder.raw(&format!("b{block:02}-instance-{environment}"), attempt)?)
-}
-
-async fn stop(mut instance: Instance<'_>, evidence: &Path) -> Result<()> {
-    instance.keep_evidence(evidence).await?;
-    instance.stop().await
 }
 
 /// What the run itself costs, as far as it went.

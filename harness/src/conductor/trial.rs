@@ -87,18 +87,15 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
         Ok(Ok(executed)) => {
             trial.elapsed_ns = executed.elapsed_ns;
             guests = executed.looks.each_ref().map(Look::guest_network);
-            write_raw(
-                subject.raw,
-                "job.json",
-                &serde_json::to_vec_pretty(&describe(&jobs.measured, &executed.output))?,
-            )?;
+            let job = serde_json::to_vec_pretty(&describe(&jobs.measured, &executed.output))?;
+            setting.hands.act(|| write_raw(subject.raw, "job.json", &job))?;
             match subject.workload.measure(&executed.output) {
                 Ok(measured) => fill(&mut trial, subject, measured, &executed, instance, setting)?,
                 Err(why) => trial.failure = Some(why),
             }
             for (name, content) in [("stdout", &executed.output.stdout), ("stderr", &executed.output.stderr)] {
                 if trial.failure.is_some() && !content.0.is_empty() {
-                    write_raw(subject.raw, name, &content.0)?;
+                    setting.hands.act(|| write_raw(subject.raw, name, &content.0))?;
                 }
             }
         }
@@ -116,7 +113,7 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
     trial.failure = trial.failure.map(bounded);
     // An I/O that is still on its way would be the next trial's load: alike for all environments.
     if let Some(target) = &setting.target {
-        sync(Path::new(&target.target.path))?;
+        sync(target.path())?;
     }
     host_facts(&mut trial, subject.environment, instance);
     if let (Some(before), Ok(kills)) = (kills, instance.ground.cgroup.oom_kills()) {
@@ -233,7 +230,7 @@ fn fill(
     setting: &Setting,
 ) -> Result<()> {
     for (name, content) in &measured.raw {
-        write_raw(subject.raw, name, content)?;
+        setting.hands.act(|| write_raw(subject.raw, name, content))?;
     }
     trial.measurements = measured.measurements;
     trial.histograms = measured.histograms;
@@ -350,7 +347,7 @@ fn describe(job: &Job, output: &JobOutput) -> serde_json::Value {
 fn write_raw(folder: &Path, name: &str, content: &[u8]) -> Result<()> {
     let path = folder.join(name);
     // Synced: what waits in memory would be written during a later trial.
-    let written = fs::File::create(&path).and_then(|mut file| {
+    let written = fs::File::create_new(&path).and_then(|mut file| {
         file.write_all(content)?;
         file.sync_data()
     });

@@ -20,9 +20,12 @@ use sha2::{Digest, Sha256};
 
 use super::environment::{PATH, same_file};
 use super::instance::Instance;
+use crate::caller::Hands;
 use crate::failure::NotInside;
 use crate::host::target::FileSystem;
 use crate::ledger::{Change, ChangeId, Ledger};
+use crate::paths;
+use crate::trusted::{Folder, seen_by_descriptor};
 
 /// The size of the work folder, unless `--size` or a suite says another: nothing is written that the command does not write.
 pub const SIZE_BYTES: u64 = 1 << 30;
@@ -62,7 +65,9 @@ enum Means {
 #[derive(Debug)]
 pub struct WorkPlan {
     /// Where images and folders are made.
-    folder: PathBuf,
+    folder: Folder,
+    /// True where only root can write there: what commands execute must not be another's to change.
+    is_roots: bool,
     /// How their names begin.
     prefix: String,
     /// What every one of them holds at first.
@@ -82,9 +87,11 @@ pub struct WorkPlan {
 impl WorkPlan {
     /// Copy what comes along, and find out how the folder can be had. `folder`: where the images are to be.
     pub fn prepare(ledger: &Ledger, folder: &Path, id: &str, size_bytes: u64, staged: &[Staged]) -> Result<WorkPlan> {
-        let folder = folder.canonicalize().with_context(|| format!("finding {}", folder.display()))?;
-        let file_system = FileSystem::of(&folder)?;
-        let content = folder.join(format!(".{id}.files"));
+        let hands = Hands::in_folder(folder)?;
+        let folder = hands.folder(folder)?;
+        let file_system = FileSystem::of(&folder.path)?;
+        // It is executed as root.
+        let content = paths::state_dir()?.join(format!("{id}.files"));
         ledger.create_folder(&content)?;
         let elsewhere = stage(&content, staged)?;
         let content_bytes = bytes(&content)?;
@@ -93,6 +100,7 @@ impl WorkPlan {
         let digest = digest(&content).with_context(|| format!("reading {}", content.display()))?;
         let mut plan = WorkPlan {
             folder,
+            is_roots: hands.whose().is_none(),
             prefix: format!(".{id}.work"),
             content,
             elsewhere,
@@ -109,36 +117,45 @@ impl WorkPlan {
 
     /// Attach a small file, to see whether that can be done and goes past the page cache.
     fn try_loop(&self, ledger: &Ledger) -> Result<Means> {
-        let path = self.folder.join(format!("{}-try", self.prefix));
-        let file = ledger.create_file(&path)?;
-        let sized = fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(1 << 20));
-        sized.with_context(|| format!("making {} larger", path.display()))?;
-        let change = ledger.record(loop_change(&path)?)?;
-        let means = match LoopDevice::attach(&path, self.file_system.block_bytes()) {
+        let name = format!("{}-try", self.prefix);
+        let path = self.folder.path.join(&name);
+        let (made, file) = ledger.create_file(&self.folder, &name)?;
+        file.set_len(1 << 20).with_context(|| format!("making {} larger", path.display()))?;
+        let change = ledger.record(loop_change(&path, &file)?)?;
+        let means = match LoopDevice::attach(&seen_by_descriptor(&file), self.file_system.block_bytes()) {
             Ok(device) => Means::Loop { direct: device.is_direct },
+            Err(e) if !self.is_roots => bail!(
+                "no loop device can be had here ({e}), and {} is not root's alone: what the command executes could be changed in a \
+                 plain folder there; give --out, or a --target, in a folder of root's",
+                self.folder.path.display()
+            ),
             Err(e) => Means::Folder { why: format!("no loop device can be had here: {e}") },
         };
         ledger.undo(change)?;
-        ledger.undo(file)?;
+        ledger.undo(made)?;
         Ok(means)
     }
 
     /// A fresh one, for an instance of this kind and name.
     pub fn make<'a>(&self, ledger: &'a Ledger, name: &str, kind: Kind) -> Result<Work<'a>> {
-        let path = self.folder.join(format!("{}-{name}", self.prefix));
-        let mut work = Work { ledger, changes: Vec::new(), source: path.clone(), device: None };
+        let name = format!("{}-{name}", self.prefix);
+        let path = self.folder.path.join(&name);
+        let mut work = Work { ledger, changes: Vec::new(), source: path.clone(), device: None, image: None };
         if let (Means::Folder { .. }, Kind::Native | Kind::Container) = (&self.means, kind) {
             work.changes.push(ledger.create_folder(&path)?);
             copy(&self.content, &path)?;
             return Ok(work);
         }
-        work.changes.push(ledger.create_file(&path)?);
-        bench_vm::write_ext4(&path, &self.content, self.image_bytes, true).context("making a work folder's image")?;
-        let synced = File::open(&path).and_then(|file| file.sync_all());
-        synced.with_context(|| format!("syncing {}", path.display()))?;
+        let (made, image) = ledger.create_file(&self.folder, &name)?;
+        work.changes.push(made);
+        let image = work.image.insert(image);
+        work.source = seen_by_descriptor(&*image);
+        let written = bench_vm::write_ext4(&work.source, &self.content, self.image_bytes, true);
+        written.with_context(|| format!("making a work folder's image, {}", path.display()))?;
+        image.sync_all().with_context(|| format!("syncing {}", path.display()))?;
         if let (Means::Loop { direct }, Kind::Native | Kind::Container) = (&self.means, kind) {
-            work.changes.push(ledger.record(loop_change(&path)?)?);
-            let device = LoopDevice::attach(&path, self.file_system.block_bytes());
+            work.changes.push(ledger.record(loop_change(&path, image)?)?);
+            let device = LoopDevice::attach(&work.source, self.file_system.block_bytes());
             let device = device.with_context(|| format!("attaching a loop device to {}", path.display()))?;
             ensure!(
                 device.is_direct == *direct,
@@ -245,9 +262,9 @@ fn bind(source: &Path, target: &Path) -> Bind {
     Bind { source: source.to_path_buf(), target: target.to_path_buf(), read_only: false }
 }
 
-fn loop_change(image: &Path) -> Result<Change> {
-    let found = fs::metadata(image).with_context(|| format!("looking at {}", image.display()))?;
-    Ok(Change::LoopDevice { image: image.to_path_buf(), device: found.dev(), inode: found.ino() })
+fn loop_change(path: &Path, image: &File) -> Result<Change> {
+    let found = image.metadata().with_context(|| format!("looking at {}", path.display()))?;
+    Ok(Change::LoopDevice { image: path.to_path_buf(), device: found.dev(), inode: found.ino() })
 }
 
 /// The work folder of one instance. Dropping it undoes it: what is mounted must be gone by then, or go with killed processes.
@@ -257,6 +274,8 @@ pub struct Work<'a> {
     /// What is to be mounted: a loop device or a folder; a guest's image.
     pub source: PathBuf,
     device: Option<LoopDevice>,
+    /// Open as long as it is used: others may have made something else of its name.
+    image: Option<File>,
 }
 
 impl Drop for Work<'_> {

@@ -1,4 +1,4 @@
-//! The machine as it is: facts, checks and samples; nothing here changes it.
+//! The machine as it is: facts, checks and samples. Nothing here changes it, but for a target that is made.
 
 pub mod cpus;
 pub mod disk;

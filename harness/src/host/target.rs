@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use bench_results::record::Target;
 use nix::sys::statfs::{FsType, statfs};
+use nix::unistd::geteuid;
 
 use super::disk::Disk;
 use super::read;
+use crate::caller::Hands;
+use crate::ledger::Ledger;
+use crate::{pinned, trusted};
 
 /// Sizes are multiples of this, so that every block size fits.
 pub const GRAIN_BYTES: u64 = 1 << 20;
@@ -57,25 +61,72 @@ pub struct Checked {
     pub disk: Option<Disk>,
     /// True when the file does not exist yet and is ours to make and to remove.
     pub is_ours: bool,
+    /// With whose rights it is opened.
+    hands: Hands,
+    /// Where it is opened from then on, if not by its name.
+    pinned: Option<PathBuf>,
     /// Warnings for the report.
     pub warnings: Vec<String>,
+}
+
+impl Checked {
+    /// The path by which it is opened, on this machine.
+    pub fn path(&self) -> &Path {
+        self.pinned.as_deref().unwrap_or(Path::new(&self.target.path))
+    }
+
+    /// Make it if it is ours, an empty file of the right length, so that guests can open it; and where others could put another file
+    /// in its place, keep its path.
+    pub fn prepare(self, ledger: &Ledger) -> Result<Checked> {
+        if self.target.is_device {
+            return Ok(self);
+        }
+        let path = Path::new(&self.target.path);
+        let length = self.target.size_bytes;
+        let file = match (self.is_ours, path.parent(), path.file_name()) {
+            (true, Some(folder), Some(name)) => ledger.create_file(&self.hands.folder(folder)?, name)?.1,
+            _ => self.hands.act(|| open_existing(path))?,
+        };
+        file.metadata()
+            .and_then(|found| if found.len() < length { file.set_len(length) } else { Ok(()) })
+            .with_context(|| format!("making {} {length} bytes long", path.display()))?;
+        let pinned = self.hands.whose().map(|_| pinned::pin(&file)).transpose()?;
+        Ok(Checked { pinned, ..self })
+    }
+}
+
+/// A file, whatever was at its name when it was checked.
+fn open_existing(path: &Path) -> Result<File> {
+    let doing = || format!("opening the target {}", path.display());
+    // A pipe would keep who opens it waiting.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).with_context(doing)?;
+    ensure!(file.metadata().with_context(doing)?.is_file(), "{}: it is no file any more", doing());
+    Ok(file)
 }
 
 /// Check the target, without changing anything; `default` is where a target of our own would stand.
 pub fn check(wish: &Wish, default: &Path) -> Result<Checked> {
     let path = wish.path.as_deref().unwrap_or(default);
     let doing = || format!("checking the target {}", path.display());
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.file_type().is_block_device() => check_device(path, wish).with_context(doing),
-        Ok(metadata) if metadata.is_file() => check_existing(path, wish, metadata.len()).with_context(doing),
-        Ok(metadata) if metadata.is_dir() => bail!("{}: it is a folder; name a file in it, or a block device", doing()),
-        Ok(_) => bail!("{}: it is neither a file nor a block device", doing()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => check_new(path, wish).with_context(doing),
+    let hands = Hands::in_folder(path)?;
+    let found = hands.act(|| match fs::metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).with_context(doing),
+    })?;
+    match found {
+        Some(found) if found.file_type().is_block_device() => check_device(path, wish, hands).with_context(doing),
+        Some(found) if found.is_file() => {
+            hands.act(|| check_existing(path, wish, found.len(), hands)).with_context(doing)
+        }
+        Some(found) if found.is_dir() => bail!("{}: it is a folder; name a file in it, or a block device", doing()),
+        Some(_) => bail!("{}: it is neither a file nor a block device", doing()),
+        None => hands.act(|| check_new(path, wish, hands)).with_context(doing),
     }
 }
 
-fn check_new(path: &Path, wish: &Wish) -> Result<Checked> {
+fn check_new(path: &Path, wish: &Wish, hands: Hands) -> Result<Checked> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -83,10 +134,10 @@ fn check_new(path: &Path, wish: &Wish) -> Result<Checked> {
     ensure!(parent.is_dir(), "the folder {} does not exist; create it first", parent.display());
     let warnings = check_file_system(parent, wish.size_bytes)?;
     check_direct_io(parent)?;
-    finish(path, parent, wish.size_bytes, true, warnings)
+    finish(path, parent, wish.size_bytes, (true, hands), warnings)
 }
 
-fn check_existing(path: &Path, wish: &Wish, length: u64) -> Result<Checked> {
+fn check_existing(path: &Path, wish: &Wish, length: u64, hands: Hands) -> Result<Checked> {
     ensure!(
         wish.destroy_data,
         "this file exists and its content would be overwritten; add --destroy-data if that is what you want"
@@ -95,10 +146,18 @@ fn check_existing(path: &Path, wish: &Wish, length: u64) -> Result<Checked> {
     let warnings = check_file_system(path, missing)?;
     let direct = OpenOptions::new().read(true).custom_flags(libc_direct()).open(path);
     direct.context("opening it for direct I/O, without which the page cache would be measured")?;
-    finish(path, path, wish.size_bytes, false, warnings)
+    finish(path, path, wish.size_bytes, (false, hands), warnings)
 }
 
-fn check_device(path: &Path, wish: &Wish) -> Result<Checked> {
+fn check_device(path: &Path, wish: &Wish, hands: Hands) -> Result<Checked> {
+    // From here on by the path of its node, with root's rights.
+    let path = &hands.act(|| Ok(fs::canonicalize(path)?))?;
+    // Who may write to the node is the machine's business; who may put another in its place is not.
+    if geteuid().is_root()
+        && let Err(stranger) = trusted::way_to(path.parent().unwrap_or(path))?
+    {
+        bail!("{stranger}, so that it could become another device at any time; name the device by its node in /dev");
+    }
     let mut disk = Disk::beneath(path).context("sysfs does not know this block device")?;
     if let Some(mount) = mounted(&disk.name) {
         bail!("the device is mounted on {mount}; unmount it, or name a file on it");
@@ -121,7 +180,6 @@ fn check_device(path: &Path, wish: &Wish) -> Result<Checked> {
     let exclusive = OpenOptions::new().read(true).write(true).custom_flags(libc_direct() | libc_exclusive()).open(path);
     let exclusive = exclusive.context("opening it alone and for direct I/O (is something else using it?)")?;
     let warnings = disk.check_counting(|| exclusive.read_exact_at(&mut Sectors::new().0, 0))?.into_iter().collect();
-    let path = fs::canonicalize(path)?;
     let target = Target {
         path: path.display().to_string(),
         is_device: true,
@@ -129,10 +187,16 @@ fn check_device(path: &Path, wish: &Wish) -> Result<Checked> {
         file_system: None,
         disk: Some(disk.name.clone()),
     };
-    Ok(Checked { target, disk: Some(disk), is_ours: false, warnings })
+    Ok(Checked { target, disk: Some(disk), is_ours: false, hands, pinned: None, warnings })
 }
 
-fn finish(path: &Path, existing: &Path, size_bytes: u64, is_ours: bool, mut warnings: Vec<String>) -> Result<Checked> {
+fn finish(
+    path: &Path,
+    existing: &Path,
+    size_bytes: u64,
+    (is_ours, hands): (bool, Hands),
+    mut warnings: Vec<String>,
+) -> Result<Checked> {
     let mut disk = Disk::beneath(existing);
     match &mut disk {
         Some(disk) => warnings.extend(check_counting(disk, existing)?),
@@ -150,7 +214,7 @@ fn finish(path: &Path, existing: &Path, size_bytes: u64, is_ours: bool, mut warn
         file_system: Some(file_system_name(statfs(existing)?.filesystem_type())),
         disk: disk.as_ref().map(|disk| disk.name.clone()),
     };
-    Ok(Checked { target, disk, is_ours, warnings })
+    Ok(Checked { target, disk, is_ours, hands, pinned: None, warnings })
 }
 
 /// See whether the disk beneath a file or folder counts, by a nameless file beside it.
@@ -317,7 +381,7 @@ mod tests {
 
     #[test]
     fn an_existing_file_needs_consent() {
-        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
         let path = folder.path().join("mine");
         fs::write(&path, "precious").unwrap();
         let error = check(&wish(Some(&path)), Path::new("/")).unwrap_err();
@@ -328,14 +392,14 @@ mod tests {
 
     #[test]
     fn a_new_file_on_a_disk_is_ours() {
-        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
         let checked = check(&wish(None), &folder.path().join("target")).unwrap();
         assert!(checked.is_ours && !folder.path().join("target").exists());
     }
 
     #[test]
     fn too_much_is_refused_with_figures() {
-        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
         let wish = Wish { size_bytes: 1 << 60, ..wish(None) };
         let error = check(&wish, &folder.path().join("target")).unwrap_err();
         assert!(format!("{error:#}").contains("MiB are free"), "{error:#}");

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::caller::{Caller, Hands};
+use crate::trusted;
+
 /// One change to the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -37,6 +40,9 @@ pub enum Change {
     Folder {
         /// Absolute path.
         path: PathBuf,
+        /// With whose rights it was made, and is removed: absent for root's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Caller>,
     },
 }
 
@@ -63,7 +69,7 @@ impl std::fmt::Display for Change {
                 write!(f, "cgroup {}", paths.join(" "))
             }
             Change::File { path, .. } => write!(f, "file {}", path.display()),
-            Change::Folder { path } => write!(f, "folder {}", path.display()),
+            Change::Folder { path, .. } => write!(f, "folder {}", path.display()),
             Change::LoopDevice { image, .. } => write!(f, "loop device on {}", image.display()),
         }
     }
@@ -80,22 +86,17 @@ impl Change {
             Change::Cgroup { paths } => {
                 bench_container::remove_paths(paths).with_context(|| format!("removing {self}"))
             }
-            Change::File { path, identity } => match path.symlink_metadata() {
-                Ok(found) if identity.as_ref().map_or(found.len() == 0, |known| *known == Identity::of(&found)) => {
-                    fs::remove_file(path).with_context(|| format!("removing {}", path.display()))
-                }
-                // Gone already, or another file by now: not ours.
-                _ => Ok(()),
-            },
+            // Gone already, or another file by now: not ours.
+            Change::File { path, identity } => trusted::remove(path, |found| {
+                found.is_file() && identity.as_ref().map_or(found.len() == 0, |known| *known == Identity::of(found))
+            })
+            .with_context(|| format!("removing {}", path.display())),
             Change::LoopDevice { image, device, inode } => {
                 bench_container::detach(image, (*device, *inode)).with_context(|| format!("detaching the {self}"))
             }
-            Change::Folder { path } => match fs::remove_dir_all(path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    Err(e).with_context(|| format!("removing {}", path.display()))
-                }
-                _ => Ok(()),
-            },
+            Change::Folder { path, by } => Hands::of(*by).act(|| {
+                trusted::remove(path, std::fs::Metadata::is_dir).with_context(|| format!("removing {}", path.display()))
+            }),
         }
     }
 }

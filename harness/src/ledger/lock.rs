@@ -1,14 +1,19 @@
 //! Locks that end with their process: that of a ledger, and the machine's.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::OFlags;
 
+use crate::trusted;
+
+/// Name of the machine's lock.
+const NAME: &str = "run.lock";
 /// How long what a killed process had just forked may take to execute its program, or to die.
 const HEIRS: Duration = Duration::from_secs(2);
 
@@ -36,29 +41,33 @@ pub struct MachineLock {
 }
 
 impl MachineLock {
-    /// Take it, or say who has it.
-    pub fn take(state_dir: &Path) -> Result<MachineLock> {
-        fs::create_dir_all(state_dir).with_context(|| format!("creating {}", state_dir.display()))?;
-        let path = state_dir.join("run.lock");
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let mut file = MachineLock::locked(file.with_context(|| format!("opening {}", path.display()))?, &path)?;
+    /// Take it in the machine's own folder, or say who has it.
+    pub fn take(machine_dir: &Path) -> Result<MachineLock> {
+        let path = machine_dir.join(NAME);
+        let file = trusted::open_file(&path, OFlags::RDWR | OFlags::CREATE);
+        let mut file = MachineLock::locked(file.with_context(|| format!("opening {}", path.display()))?)?;
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         written.with_context(|| format!("writing {}", path.display()))?;
         Ok(MachineLock { _file: file })
     }
 
     /// See that nobody has it, without changing anything.
-    pub fn check(state_dir: &Path) -> Result<()> {
-        let path = state_dir.join("run.lock");
-        match File::open(&path) {
-            Ok(file) => MachineLock::locked(file, &path).map(drop),
+    pub fn check(machine_dir: &Path) -> Result<()> {
+        let path = machine_dir.join(NAME);
+        match trusted::open_file(&path, OFlags::RDONLY) {
+            Ok(file) => MachineLock::locked(file).map(drop),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(e).with_context(|| format!("opening {}", path.display())),
         }
     }
 
-    fn locked(file: File, path: &Path) -> Result<Flock<File>> {
-        let owner = || fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    fn locked(file: File) -> Result<Flock<File>> {
+        let told = file.try_clone().context("looking at the machine's lock")?;
+        let owner = || {
+            let mut text = [0; 20];
+            let length = told.read_at(&mut text, 0).unwrap_or(0);
+            String::from_utf8_lossy(&text[..length]).trim().to_owned()
+        };
         lock(file, || owner().parse().ok()).with_context(|| {
             format!(
                 "another `bench run` is measuring on this machine (process {}); two at once would falsify each other: \

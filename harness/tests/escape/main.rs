@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use attempts::{ATTEMPTS, NEEDS_OWN_NETWORK};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -172,7 +172,7 @@ fn drive() {
     // A process of its own: its mounts go with it.
     let mut command = Command::new(&itself);
     command.arg("host").arg(&folder).arg(env!("CARGO_BIN_EXE_bench"));
-    command.env("BENCH_STATE_DIR", stage.path().join("state")).stdin(Stdio::null());
+    stage.own(&mut command);
     let host = text("host", &command.output().unwrap());
     let guest = text("guest, cgroup v2", &in_guest(&stage, &itself));
     host.lines().filter(|line| line.starts_with("random starts: ")).for_each(|line| println!("{line}"));

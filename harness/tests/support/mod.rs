@@ -1,17 +1,30 @@
-//! Running the real binary with a state folder of its own.
+//! Running the real binary with state and lock of its own.
 #![allow(dead_code)]
 
 pub mod desk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+/// Where the machine's lock is, which only one run holds.
+const MACHINE: &str = "/run/bench";
+/// Where ledgers are.
+const STATE: &str = "/var/lib/bench";
+/// Root's trees and images.
+const CACHE: &str = "/var/cache/bench";
+
 /// A place for one test: state, runs, and what must be as before at the end.
 pub struct Stage {
     folder: tempfile::TempDir,
+    /// In place of the machine's folders.
+    own: tempfile::TempDir,
     before: Vec<String>,
 }
 
@@ -21,9 +34,19 @@ pub fn stage() -> Option<Stage> {
         eprintln!("skipped: it needs root (cgroups, namespaces, mounts); run `make test`");
         return None;
     }
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    [MACHINE, STATE, CACHE].into_iter().for_each(|folder| std::fs::create_dir_all(folder).unwrap());
+    let folder = tempfile::tempdir_in(disk()).unwrap();
+    let own = tempfile::tempdir_in(disk()).unwrap();
+    ["machine", "state"].into_iter().for_each(|name| std::fs::create_dir(own.path().join(name)).unwrap());
     count_by_group(folder.path());
-    Some(Stage { folder, before: mounts() })
+    Some(Stage { folder, own, before: mounts() })
+}
+
+/// A folder on a disk where what root makes is root's: below somebody else's, it would be touched with their rights.
+fn disk() -> &'static Path {
+    let here = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let is_roots = |path: &Path| path.metadata().is_ok_and(|found| found.uid() == 0 && found.mode() & 0o022 == 0);
+    if here.ancestors().all(is_roots) { here } else { Path::new("/var/tmp") }
 }
 
 /// cgroup v1 counts a disk's bytes by group only after some limit was set on it since the machine was booted.
@@ -65,9 +88,35 @@ impl Stage {
     pub fn program(&self, path: &Path, arguments: &str) -> Command {
         let mut command = Command::new(path);
         command.args(arguments.split_whitespace());
-        command.env("BENCH_STATE_DIR", self.path().join("state")).env_remove("SUDO_UID").env_remove("SUDO_GID");
-        command.current_dir(self.path()).stdin(Stdio::null());
+        self.own(&mut command);
         command
+    }
+
+    /// Let a command start in this place, and in a mount namespace where lock and ledgers are this place's own: others test at the
+    /// same time, and no variable moves the lock.
+    pub fn own(&self, command: &mut Command) {
+        command.env_remove("BENCH_STATE_DIR").env_remove("SUDO_UID").env_remove("SUDO_GID");
+        command.current_dir(self.path()).stdin(Stdio::null());
+        let own = [("machine", MACHINE), ("state", STATE)].map(|(name, of)| (self.own.path().join(name), of));
+        let enter = move || {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_SLAVE, NOTHING)?;
+            own.iter().try_for_each(|(from, to)| bind(from, to))
+        };
+        // SAFETY: system calls alone, with paths that are made already.
+        unsafe { command.pre_exec(enter) };
+    }
+
+    /// Where its ledgers are.
+    pub fn ledgers(&self) -> PathBuf {
+        self.own.path().join("state/ledgers")
+    }
+
+    /// The same with a cache of its own, for a command of this place.
+    pub fn own_cache(command: &mut Command, cache: &Path) {
+        let cache = cache.to_path_buf();
+        // SAFETY: a system call alone, with paths that are made already.
+        unsafe { command.pre_exec(move || bind(&cache, CACHE)) };
     }
 
     /// A line for a shell, which becomes its last command, where `bench` would be started.
@@ -141,8 +190,14 @@ impl Stage {
         assert_eq!(mounts(), self.before);
         let hidden = names(&self.path().join("bench-runs")).into_iter().find(|name| name.starts_with('.'));
         assert_eq!(hidden, None);
-        assert_eq!(names(&self.path().join("state/ledgers")), Vec::<String>::new());
+        assert_eq!(names(&self.ledgers()), Vec::<String>::new());
     }
+}
+
+const NOTHING: Option<&str> = None;
+
+fn bind(from: &Path, to: &str) -> std::io::Result<()> {
+    Ok(mount(Some(from), to, NOTHING, MsFlags::MS_BIND, NOTHING)?)
 }
 
 impl Drop for Stage {

@@ -205,13 +205,14 @@ fn a_tool_that_is_replaced_during_the_run_is_invalid_and_ends_it() {
 fn a_copy_that_a_container_executes_is_watched_too() {
     let Some((_alone, stage)) = stage() else { return };
     let cache = stage.path().join("cache");
+    fs::create_dir(&cache).unwrap();
     let renew = format!(
         "[ ! -e job.fio ] || for copy in {}/tree-*/root/usr/bin/fio; do cp $copy $copy.new && mv $copy.new $copy; done",
         cache.display()
     );
     let native = late_fio(&stage, "meanwhile", "native", &renew);
     let mut command = stage.bench(&format!("{} --blocks 2 --env {native},container", suite(&stage, "1s")));
-    command.env("BENCH_CACHE_DIR", &cache);
+    support::Stage::own_cache(&mut command, &cache);
     let (status, _, err) = finish(command);
     assert_eq!(status, 2, "{err}");
     assert!(err.contains("/root/usr/bin/fio changed since the run began"), "{err}");

@@ -8,7 +8,7 @@ use bench_results::compare::{Judgement, Sides, compare};
 use bench_results::policy::Policy;
 use bench_results::store::{Record, list_runs};
 
-use super::{CompareArgs, Loaded, policy_file};
+use super::{CompareArgs, Loaded, load_record, policy_file};
 
 /// Execute fresh runs until no alarm is left, or all have come back as often as the policy asks.
 pub fn confirm(args: &CompareArgs, loaded: &Loaded, policy: &Policy, judgement: &mut Judgement) -> Result<()> {
@@ -51,7 +51,7 @@ fn execute(args: &CompareArgs) -> Result<Record> {
     let status = command.status().with_context(|| format!("executing `{shown}` for a fresh run"))?;
     let new: Vec<String> = ids()?.difference(&before).cloned().collect();
     match &new[..] {
-        [id] => Ok(Record::load(&args.out.join(id))?),
+        [id] => load_record(&args.out.join(id)),
         [] => bail!(
             "`{shown}` ended with {status} and left no run in {}: let it write there (bench run --out), or name its folder with --out",
             args.out.display()

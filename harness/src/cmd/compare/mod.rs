@@ -12,6 +12,7 @@ use bench_results::policy::{KnownNames, OnInconclusive, Policy};
 use bench_results::store::{Record, find_runs};
 use bench_workloads::{Suite, Workload};
 
+use crate::caller::{Caller, Hands};
 use crate::{failure, output, paths};
 
 /// Arguments of `bench compare`.
@@ -82,6 +83,9 @@ impl Loaded {
 
 /// Compare, print, and judge.
 pub fn run(args: &CompareArgs) -> Result<i32> {
+    if args.command.is_empty() {
+        Caller::take_over()?;
+    }
     let loaded = load(args)?;
     let sides = loaded.sides(args);
     let policy = policy(args, sides.known_names())?;
@@ -115,7 +119,12 @@ fn load(args: &CompareArgs) -> Result<Loaded> {
 }
 
 fn records(out: &Path, name: &str) -> Result<Vec<Record>> {
-    Ok(find_runs(out, name)?.iter().map(|path| Record::load(path)).collect::<Result<_, _>>()?)
+    find_runs(out, name)?.iter().map(|path| load_record(path)).collect()
+}
+
+/// With the rights of whose it is.
+fn load_record(path: &Path) -> Result<Record> {
+    Hands::in_folder(path)?.act(|| Ok(Record::load(path)?))
 }
 
 fn policy_file(args: &CompareArgs) -> Option<String> {
@@ -143,9 +152,11 @@ fn policy(args: &CompareArgs, mut known: KnownNames) -> Result<Policy> {
 fn show(args: &CompareArgs, report: &CompareReport<'_>) -> Result<()> {
     let mut page = None;
     if let Some(folder) = &args.report {
-        let written =
-            report.write_all(folder).with_context(|| format!("writing the comparison to {}", folder.display()))?;
-        paths::give_to_caller(folder)?;
+        let hands = paths::create_for_caller(folder)?;
+        let written = hands.act(|| {
+            report.write_all(folder).with_context(|| format!("writing the comparison to {}", folder.display()))
+        })?;
+        paths::give_to_caller(folder, hands)?;
         page = written.into_iter().next();
     }
     output::print_document(&match args.format {

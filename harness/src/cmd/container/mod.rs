@@ -42,7 +42,7 @@ pub fn run(args: &RunArgs, starter: Option<Starter>) -> Result<i32> {
     let streams = Arranged::of(args)?;
     (spec.streams, spec.window) = (streams.streams, stdio::window());
     spec.user_map.iter().for_each(|map| streams.belong_to(map.first));
-    let ledger = Ledger::open(&paths::state_dir())?;
+    let ledger = Ledger::open(&paths::state_dir()?)?;
     let named = args.name.iter().map(|name| format!(".{name}")).collect::<String>();
     let name = format!("bench-container-{}{named}", ledger.name());
     let change = ledger.record(Change::Cgroup { paths: Cgroup::plan(&name)? })?;

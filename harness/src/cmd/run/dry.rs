@@ -43,7 +43,7 @@ pub fn run(args: &RunArgs, definition: &Definition) -> Result<i32> {
 
 fn check(args: &RunArgs, definition: &Definition, found: &mut Found) -> Result<()> {
     let programs = execution::programs(args, definition)?;
-    for_root(MachineLock::check(&paths::state_dir()), "whether another run is measuring", found)?;
+    for_root(MachineLock::check(paths::MACHINE.as_ref()), "whether another run is measuring", found)?;
     let folder = folder_for_runs(&args.out)?;
     for_root(writable(&folder), "whether the run's folder can be made", found)?;
     if definition.needs_target {
@@ -142,7 +142,7 @@ fn check_guest<'a>(option: &impl Fn(&str) -> Option<&'a str>) -> Result<()> {
     }
     if option("accel") == Some("kvm") {
         let patience = Patience::of(option("boot-timeout")).probe;
-        let remembered = || bench_vm::recall(&paths::cache_path().ok()?, &qemu, patience);
+        let remembered = || bench_vm::recall(&paths::roots_cache(), &qemu, patience);
         if let Some(verdict) = KvmVerdict::at_a_glance().or_else(remembered) {
             ensure!(verdict == KvmVerdict::Boots, "{verdict}");
         }

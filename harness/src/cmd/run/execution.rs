@@ -15,6 +15,7 @@ use super::RunArgs;
 use super::calibration::Calibration;
 use super::definition::Definition;
 use super::resume::{self, Earlier};
+use crate::caller::Hands;
 use crate::conductor::environment::Environment;
 use crate::conductor::event::Event;
 use crate::conductor::instance::{Instance, Setting};
@@ -31,8 +32,8 @@ use crate::{netlab, output, paths, tools};
 
 /// Execute a run, or the rest of an earlier one; the exit code.
 pub fn execute(args: &RunArgs, definition: &Definition, earlier: Option<&Earlier>) -> Result<i32> {
-    let state = paths::state_dir();
-    let _lock = MachineLock::take(&state)?;
+    let _lock = MachineLock::take(&paths::machine_dir()?)?;
+    let state = paths::state_dir()?;
     let cleaned = ledger::clean(&state, false).context("undoing what an earlier run left")?;
     for change in &cleaned.changes {
         output::tell(&format!("bench: an earlier run was killed; undid: {change}"));
@@ -92,7 +93,7 @@ pub(super) fn programs(args: &RunArgs, definition: &Definition) -> Result<Vec<Pa
 /// Everything that is the same for all instances.
 fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> Result<Setting> {
     let programs = programs(args, definition)?;
-    paths::create_for_caller(&args.out)?;
+    let hands = paths::create_for_caller(&args.out)?;
     let target = match definition.needs_target {
         true => Some(check_target(args, definition, id, &args.out)?),
         false => None,
@@ -105,6 +106,7 @@ fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> R
         true => None,
         false => Some(work_plan(args, definition, &ledger, id, target.as_ref())?),
     };
+    let target = target.map(|checked| checked.prepare(&ledger)).transpose()?;
     Ok(Setting {
         cpus,
         peer_cpus,
@@ -114,6 +116,7 @@ fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> R
         work,
         executable,
         ledger,
+        hands,
         started: Cell::new(0),
     })
 }
@@ -186,7 +189,6 @@ struct Prepared {
 
 /// Start and stop one instance of every environment: what cannot be had is known before anything is measured.
 async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared> {
-    create_target(setting)?;
     let mut prepared = Prepared {
         environments: Vec::new(),
         records: Vec::new(),
@@ -251,22 +253,6 @@ async fn preflight(
     Ok((environment, record))
 }
 
-/// A target of our own is an empty file of the right length first, so that guests can open it.
-fn create_target(setting: &Setting) -> Result<()> {
-    let Some(checked) = &setting.target else { return Ok(()) };
-    let path = Path::new(&checked.target.path);
-    if checked.is_ours {
-        setting.ledger.create_file(path)?;
-    }
-    if !checked.target.is_device {
-        let file = std::fs::OpenOptions::new().write(true).open(path);
-        let length = checked.target.size_bytes;
-        file.and_then(|file| if file.metadata()?.len() < length { file.set_len(length) } else { Ok(()) })
-            .with_context(|| format!("making {} {length} bytes long", path.display()))?;
-    }
-    Ok(())
-}
-
 fn describe_tools(prepared: &mut Prepared, setting: &Setting) {
     let facts = &mut prepared.fingerprint;
     if let Some(disk) = setting.target.as_ref().and_then(|target| target.disk.as_ref()) {
@@ -296,11 +282,12 @@ async fn measure(
     (earlier, interrupts): (Option<&Earlier>, &mut Interrupts),
 ) -> Result<i32> {
     let (mut run, mut folder, rounds) = match earlier {
-        Some(earlier) => earlier.go_on(&fresh)?,
+        Some(earlier) => setting.hands.act(|| earlier.go_on(&fresh))?,
         None => {
-            let path = std::path::absolute(RunFolder::half_made(&args.out, &fresh.id))?;
-            let half_made = setting.ledger.record(Change::Folder { path })?;
-            let folder = RunFolder::create(&args.out, &fresh)?;
+            let out = setting.hands.act(|| Ok(args.out.canonicalize()?)).context("finding the folder for runs")?;
+            let path = RunFolder::half_made(&out, &fresh.id);
+            let half_made = setting.ledger.record(Change::Folder { path, by: setting.hands.whose() })?;
+            let folder = setting.hands.act(|| Ok(RunFolder::create(&args.out, &fresh)?))?;
             setting.ledger.forget(half_made)?;
             let rounds = left(&fresh.plan, &[]);
             (fresh, folder, rounds)
@@ -315,7 +302,7 @@ async fn measure(
     let mut listener = |event: Event<'_>| {
         progress.borrow_mut().show(&event);
         if matches!(event, Event::BlockDone) {
-            write_page(&path);
+            write_page(&path, setting.hands);
         }
     };
     let conduct = async {
@@ -336,7 +323,7 @@ async fn measure(
     // `running` with an end: the run itself failed.
     run.state = *conducted.as_ref().unwrap_or(&State::Running);
     let ended = end(setting, &folder, &mut run);
-    let concluded = ended.as_ref().ok().map(|()| conclude(&path, run.state));
+    let concluded = ended.as_ref().ok().map(|()| conclude(&path, run.state, setting.hands));
     if run.state != State::Complete || ended.is_err() {
         resume::say_how(&path);
     }
@@ -349,7 +336,7 @@ async fn measure(
 fn end(setting: &Setting, folder: &RunFolder, run: &mut Run) -> Result<()> {
     setting.ledger.undo_all()?;
     run.ended_at = Some(now());
-    Ok(folder.replace_run(run)?)
+    setting.hands.act(|| Ok(folder.replace_run(run)?))
 }
 
 /// Native access to the target for filling and driving it, whatever the run's environments are.
@@ -371,7 +358,7 @@ fn new_run(definition: &Definition, setting: &Setting, prepared: &Prepared, id: 
         bench: record::Version {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             git_revision: option_env!("BENCH_GIT_REVISION").map(str::to_owned),
-            sha256: bench_agent::sha256(&paths::own_executable()?).context("reading bench's own executable")?,
+            sha256: bench_agent::sha256(paths::OWN_EXECUTABLE.as_ref()).context("reading bench's own executable")?,
         },
         command: repeat(given(), plan.seed),
         started_at: now(),
@@ -408,10 +395,10 @@ fn repeat(mut given: Vec<String>, seed: u64) -> Vec<String> {
 }
 
 /// The page after a block; a page that cannot be drawn must not cost the run.
-fn write_page(path: &Path) {
-    let written = Record::load(path).map_err(anyhow::Error::from).and_then(|record| {
-        bench_reports::write_page(&record, &path.join("report")).context("writing the page")?;
-        paths::give_to_caller(path)
+fn write_page(path: &Path, hands: Hands) {
+    let written = hands.act(|| {
+        let record = Record::load(path)?;
+        bench_reports::write_page(&record, &path.join("report")).context("writing the page")
     });
     if let Err(e) = written {
         output::tell(&format!("bench: {e:#}; the measurements are kept"));
@@ -419,11 +406,12 @@ fn write_page(path: &Path) {
 }
 
 /// Report what is recorded; the exit code.
-fn conclude(path: &Path, state: State) -> Result<i32> {
-    let record = Record::load(path)?;
+fn conclude(path: &Path, state: State, hands: Hands) -> Result<i32> {
+    let record = hands.act(|| Ok(Record::load(path)?))?;
     let report = bench_reports::Report::new(&record, &bench_results::analysis::analyse(&record));
-    paths::give_to_caller(path)?;
-    crate::cmd::report::write_and_print(&record, &report)?;
+    let printed = crate::cmd::report::write_and_print(&record, &report, hands);
+    paths::give_to_caller(path, hands)?;
+    printed?;
     Ok(match state {
         State::Interrupted => failure::INTERRUPTED,
         _ if record.trials.iter().any(|trial| !trial.is_valid()) => failure::TRIALS,

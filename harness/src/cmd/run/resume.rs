@@ -14,9 +14,10 @@ use clap::Parser;
 use super::RunArgs;
 use super::definition::Definition;
 use super::execution;
+use crate::caller::{Caller, Hands};
 use crate::conductor::now;
 use crate::failure::need_root;
-use crate::{output, paths};
+use crate::output;
 
 /// A run that was stopped.
 pub struct Earlier {
@@ -35,7 +36,7 @@ struct Line {
 /// Execute what is left of a run by name.
 pub fn run(name: &str) -> Result<i32> {
     let folder = find_run(Path::new("bench-runs"), name)?;
-    let record = Record::load(&folder)?;
+    let record = Hands::in_folder(&folder)?.act(|| Ok(Record::load(&folder)?))?;
     if left(&record.run.plan, &record.trials).is_empty() && record.run.state == State::Complete {
         output::print_line(&format!("{} is complete: nothing left to do", record.run.id))?;
         return Ok(0);
@@ -45,7 +46,8 @@ pub fn run(name: &str) -> Result<i32> {
     let folder = folder.canonicalize().with_context(|| format!("looking for {}", folder.display()))?;
     check_owner(&folder)?;
     // Again, now that it is known whose it is.
-    let earlier = Earlier { run: Record::load(&folder)?.run, folder };
+    let run = Hands::in_folder(&folder)?.act(|| Ok(Record::load(&folder)?.run))?;
+    let earlier = Earlier { run, folder };
     let args = earlier.arguments()?;
     let definition = Definition::resolve(&args)
         .context(
@@ -59,7 +61,7 @@ pub fn run(name: &str) -> Result<i32> {
 pub fn say_how(folder: &Path) {
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
     let own = std::env::args_os().next().unwrap_or_else(|| "bench".into());
-    let words = command(&own.to_string_lossy(), &folder.to_string_lossy(), paths::Caller::behind_sudo().is_some());
+    let words = command(&own.to_string_lossy(), &folder.to_string_lossy(), Caller::behind_sudo().is_some());
     output::tell(&format!("bench: what was measured is kept; the rest is executed by\n  {}", shell::line(&words)));
 }
 
@@ -71,7 +73,7 @@ fn command(own: &str, folder: &str, by_sudo: bool) -> Vec<String> {
 /// A record holds the commands that it executes: nobody but the one who asks, or root, may be able to write it, to put another
 /// file in its place, or another folder in that of one above it.
 fn check_owner(folder: &Path) -> Result<()> {
-    let asks = paths::Caller::behind_sudo().unwrap_or(paths::Caller { uid: 0, gid: 0 });
+    let asks = Caller::behind_sudo().unwrap_or(Caller { uid: 0, gid: 0 });
     let files = ["run.json", "trials.jsonl"].map(|name| folder.join(name));
     for path in files.iter().map(PathBuf::as_path).chain(folder.ancestors()) {
         let found = path.symlink_metadata().with_context(|| format!("looking at {}", path.display()))?;

@@ -15,7 +15,7 @@ fn kvm() -> Finding {
     const TRY: &str = "`bench doctor --kvm` boots one";
     let remembered = || {
         let qemu = packages::find("qemu-system-x86_64")?;
-        bench_vm::recall(&paths::cache_dir().ok()?, &qemu, std::time::Duration::ZERO)
+        bench_vm::recall(&paths::roots_cache(), &qemu, std::time::Duration::ZERO)
     };
     match KvmVerdict::at_a_glance().or_else(remembered) {
         Some(KvmVerdict::Boots) => finding("kvm", Level::Fine, "a guest boots under KVM", WHY, ""),
