@@ -13,7 +13,7 @@
 
 CARGO ?= cargo
 BENCH := target/release/bench
-# Only what needs root gets it; files and cache stay the caller's.
+# Only what needs root gets it; results are the caller's, and what root executes is root's (docs/SECURITY.md).
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo --preserve-env=BENCH_CACHE_DIR,BENCH_STATE_DIR,NO_COLOR")
 # As root, with the caller's Rust.
 ROOT := $(SUDO) env "PATH=$$PATH" "HOME=$$HOME" "RUSTUP_HOME=$${RUSTUP_HOME:-$$HOME/.rustup}" "CARGO_HOME=$${CARGO_HOME:-$$HOME/.cargo}"

@@ -22,7 +22,7 @@ import time
 BENCH = os.path.abspath("target/release/bench")
 WORK = tempfile.mkdtemp(prefix="bench-baselines-", dir="target")
 atexit.register(shutil.rmtree, WORK)
-ENV = dict(os.environ, BENCH_STATE_DIR=os.path.abspath(f"{WORK}/state"), NO_COLOR="1")
+ENV = dict(os.environ, NO_COLOR="1")
 PAIRS = 10
 HUGE = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 STUDENT = 2.262  # 97.5 % quantile for 9 degrees of freedom
@@ -74,7 +74,7 @@ def measured(metric, *arguments):
 def start():
     """`container run -- true` against unshare(1) and runc: whole processes, medians of 60."""
     run([BENCH, "container", "run", "--", "true"], env=ENV)
-    tree = max(glob.glob(os.path.expanduser("~/.cache/bench/tree-*/root")), key=os.path.getmtime)
+    tree = max(glob.glob("/var/cache/bench/tree-*/root"), key=os.path.getmtime)
     run(["runc", "spec", "-b", WORK])
     with open(f"{WORK}/config.json") as file:
         config = json.load(file)
@@ -98,7 +98,7 @@ def start():
 
 def guest():
     """Start to agent-ready against QEMU's start to the first line of userspace of a bare busybox initramfs."""
-    kernel = glob.glob(os.path.expanduser("~/.cache/bench/kernel/**/vmlinuz*"), recursive=True)[0]
+    kernel = glob.glob("/var/cache/bench/kernel/**/vmlinuz*", recursive=True)[0]
     root = f"{WORK}/initramfs"
     os.makedirs(f"{root}/bin")
     os.makedirs(f"{root}/dev")
