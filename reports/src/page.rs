@@ -204,7 +204,7 @@ fn escaped(text: &str) -> String {
             // Lists, rules, headings and quotations begin so.
             '-' | '+' | '=' if before.is_empty() => out.extend(['\\', c]),
             '.' | ')' if is_number(before) && !after.starts_with(|next: char| !next.is_whitespace()) => {
-                out.extend(['\\', c])
+                out.extend(['\\', c]);
             }
             c => out.push(c),
         }

@@ -12,8 +12,11 @@ use crate::world::{COMMAND, SECRET, SECRET_BYTES, Stopped, World, give, reached}
 /// A run of fio that ends soon.
 const FIO: &str = "run --suite io --only rand-read --profile smoke --env native --no-control --size 16MiB";
 
+/// Tries something in a world, and says whether it was stopped.
+type Attempt = fn(&World) -> Stopped;
+
 /// Every attempt by name.
-pub const ATTEMPTS: &[(&str, fn(&World) -> Stopped)] = &[
+pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("a program in ~/.cache/bench", |world| a_program_in_the_cache(world, ".cache/bench", false)),
     ("a program in BENCH_CACHE_DIR", |world| a_program_in_the_cache(world, "cache", true)),
     ("a forged tools tree", a_forged_tools_tree),

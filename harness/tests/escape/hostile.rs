@@ -20,11 +20,16 @@ pub enum Expected {
     Either,
 }
 
+/// Changes a root folder.
+type Change = Box<dyn Fn(&Ground) -> io::Result<()>>;
+/// Makes something at a path.
+type Maker = fn(&Path) -> io::Result<()>;
+
 /// One attempt on the starter.
 pub struct Start {
     pub name: String,
     /// Make the root folder hostile.
-    pub make: Box<dyn Fn(&Ground) -> io::Result<()>>,
+    pub make: Change,
     /// What another thread does all the while.
     pub race: Option<fn(&Ground)>,
     /// Arguments of `container run`, each a start of its own.
@@ -95,7 +100,7 @@ fn special_places() -> Vec<Start> {
             let make = move |ground: &Ground| replace_by_link(ground, name, to);
             all.push(Start::new(format!("/{name} is a link to {what}"), make).refused("is a symbolic link"));
         }
-        let kinds: [(&str, fn(&Path) -> io::Result<()>); 4] =
+        let kinds: [(&str, Maker); 4] =
             [("a file", file), ("a socket", socket), ("a pipe", pipe), ("a device", device)];
         for (what, make) in kinds {
             let replace = move |ground: &Ground| {
