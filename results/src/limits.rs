@@ -14,17 +14,17 @@ pub const RUN_BYTES: u64 = 64 << 20;
 /// Most values in `run.json`: what is read takes up to a hundred bytes for each, however short it is written.
 pub const RUN_VALUES: u64 = 2 << 20;
 /// Most bytes of `trials.jsonl`.
-pub const TRIALS_BYTES: u64 = 512 << 20;
+pub const TRIALS_BYTES: u64 = 2 << 30;
 /// Most bytes of one line of `trials.jsonl`.
 pub const TRIAL_BYTES: u64 = 32 << 20;
 /// Most values in one line of `trials.jsonl`.
 pub const TRIAL_VALUES: u64 = 1 << 20;
 /// Most values in all of `trials.jsonl`.
-pub const TRIALS_VALUES: u64 = 16 << 20;
+pub const TRIALS_VALUES: u64 = 64 << 20;
 /// Most facts of a trial.
 pub const FACTS: usize = 1_000;
 /// Most trials that a run plans.
-pub const TRIALS: usize = 100_000;
+pub const TRIALS: usize = 1_000_000;
 /// Most workloads of a run or suite.
 pub const WORKLOADS: usize = 1_000;
 /// Most rows of a run: workloads × environments.
