@@ -180,8 +180,15 @@ pub fn copy_busybox(folder: &Path) -> io::Result<()> {
 pub struct Effort {
     /// Starts while another thread exchanges parts of the root folder.
     pub races: usize,
-    /// Of starts that differ in a number only, each how many-th.
+    /// Each how many-th start, and of those that differ in a number only each how many-th again.
     pub every: usize,
+}
+
+impl Effort {
+    /// How many lines come of it.
+    pub fn lines(&self) -> usize {
+        VARIANTS.len() * starts().len().div_ceil(self.every) + 1
+    }
 }
 
 /// Start everything, in a folder of its own each; a line for each.
@@ -191,7 +198,7 @@ pub fn all(folder: &Path, bench: &Path, effort: &Effort) -> io::Result<()> {
     let before = settings();
     for variant in VARIANTS {
         println!("## start {variant}");
-        for (number, start) in starts().iter().enumerate() {
+        for (number, start) in starts().iter().step_by(effort.every).enumerate() {
             let place = folder.join(format!("{}{number}", variant.trim_start_matches('-')));
             fs::create_dir(&place)?;
             let (verdict, text) = tried(start, &Ground::make(&place)?, bench, variant, effort);
