@@ -1,7 +1,7 @@
 # make run    install what is missing, build, measure, report
 # make test   everything that is tested, in the real environments (as root, or with sudo)
-# make test-hosts  the real program on stock Debians with KVM, in QEMU (half an hour, two hosts at a time; HOSTS=debian12,debian13,kernels and
-#                  PARTS=kvm,io,... choose: harness/tests/hosts/main.rs)
+# make test-hosts  the real program on stock Debians with KVM, in QEMU (about 40 minutes, two hosts at a time; HOSTS=debian12,kernels
+#                  and PARTS=kvm,io,... choose: harness/tests/hosts/main.rs)
 # make calibrate   error rates of the verdicts on this machine, from how its blocks scatter (15 minutes, and an hour with
 #                  PROFILE=standard; nothing else may run)
 # make planted     differences that are known by design, and equal sides, measured for real (20 minutes; nothing else may run)

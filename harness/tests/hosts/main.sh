@@ -19,7 +19,7 @@ once() {
 # The status of a run in which a trial failed or is invalid.
 SPOILED=3
 
-# A stall of an emulated machine spoils a trial; and emulated SVM reset one of 17 guests before it said a word (and none of 60 since
+# A stall of an emulated machine spoils a trial; and emulated SVM reset one of 17 guests before it said a word (and none of more than 50 since
 # they boot on one CPU). Then the part is done again, twice at most.
 while read -r part words; do
 	for again in 1 2 0; do
