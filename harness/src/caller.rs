@@ -87,8 +87,10 @@ struct Back {
 
 impl Back {
     fn after(caller: Caller) -> io::Result<Back> {
-        let back = Back { group: rustix::process::getegid(), groups: rustix::process::getgroups()? };
+        let (group, groups) = (rustix::process::getegid(), rustix::process::getgroups()?);
+        // Where this is refused (no CAP_SETGID), nothing has changed yet and nothing is to be taken back.
         set_thread_groups(&caller.groups())?;
+        let back = Back { group, groups };
         set_thread_res_gid(None, Some(caller.group()), None)?;
         set_thread_res_uid(None, Some(caller.owner()), None)?;
         Ok(back)

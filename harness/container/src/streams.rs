@@ -151,7 +151,7 @@ pub fn resize(outer: impl AsFd, window: Size) -> io::Result<()> {
     Ok(tcsetwinsize(outer, size)?)
 }
 
-/// Lead a session of one's own: no signal to the group, and no key, reaches the starter, nor its this process.
+/// Lead a session of one's own: no signal to its group and no key of its terminal reaches the starter, nor the other way around.
 pub(crate) fn lead_session() -> Result<(), Failure> {
     match setsid() {
         // It leads a group already, which nobody outside is in.

@@ -178,7 +178,7 @@ fn set_affinity(thread: i32, mask: &[libc::c_ulong; MASK_WORDS]) -> io::Result<(
     }
 }
 
-/// Open a folder of cgroup2.
+/// True for a folder of cgroup2.
 pub(crate) fn is_cgroup2(path: &Path) -> bool {
     nix::sys::statfs::statfs(path).is_ok_and(|stat| stat.filesystem_type() == nix::sys::statfs::CGROUP2_SUPER_MAGIC)
 }

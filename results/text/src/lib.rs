@@ -65,26 +65,43 @@ pub fn lines(text: &str) -> Cow<'_, str> {
 /// beginning of a line, behind white space as well, and `##[name]` anywhere in it; Azure Pipelines `##[name]` and `##vso[...]`,
 /// TeamCity `##teamcity[...]`.
 pub fn without_commands(line: &str) -> Cow<'_, str> {
-    let at_start = line.trim_start().starts_with("::").then(|| line.len() - line.trim_start().len());
-    let breaks = |at: usize| Some(at) == at_start || is_hash_command(&line[at..]);
-    if at_start.is_none() && !line.match_indices("##").any(|(at, _)| is_hash_command(&line[at..])) {
+    let mut breaks = hash_commands(line);
+    let blank = line.len() - line.trim_start().len();
+    if line[blank..].starts_with("::") {
+        breaks.push(blank);
+    }
+    if breaks.is_empty() {
         return Cow::Borrowed(line);
     }
-    let mut out = String::with_capacity(line.len() + 8);
-    for (at, c) in line.char_indices() {
-        out.push(c);
-        if breaks(at) {
-            out.push(' ');
-        }
+    let mut out = String::with_capacity(line.len() + breaks.len());
+    let mut from = 0;
+    for at in breaks.into_iter().rev() {
+        out.push_str(&line[from..=at]);
+        out.push(' ');
+        from = at + 1;
     }
+    out.push_str(&line[from..]);
     Cow::Owned(out)
 }
 
-/// True for `##[`, `##name[`, and more of `#`.
-fn is_hash_command(text: &str) -> bool {
-    let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let name = |rest: &str| rest.trim_start_matches('#').trim_start_matches(is_of_name).starts_with('[');
-    text.strip_prefix("##").is_some_and(name)
+/// Where `##[`, `##name[`, or more of `#` before one of them begin, the last first: in one pass from the end, since a text may be
+/// megabytes of `#`.
+fn hash_commands(line: &str) -> Vec<usize> {
+    let bytes = line.as_bytes();
+    let (mut found, mut is_name, mut is_rest) = (Vec::new(), false, false);
+    for (at, &byte) in bytes.iter().enumerate().rev() {
+        if byte == b'#' {
+            if is_rest && bytes.get(at + 1) == Some(&b'#') {
+                found.push(at);
+            }
+            is_name = false;
+            continue;
+        }
+        // What a name and its bracket, or the bracket alone, begin with.
+        is_name = byte == b'[' || is_name && (byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        is_rest = is_name;
+    }
+    found
 }
 
 /// A JSON document that says the same and shows nothing hidden: such characters, and what begins a command to a CI system, are
@@ -123,6 +140,15 @@ mod tests {
         );
         assert_eq!(lines("a\tb\n\rc\u{9b}5n\u{1b}[1m"), "a\tb\n\u{fffd}c\u{fffd}5n\u{fffd}[1m");
         assert!(matches!(lines("as it is\n"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn megabytes_of_what_may_begin_a_command_take_no_time() {
+        let began = std::time::Instant::now();
+        for text in ["#".repeat(4 << 20), "##a".repeat(1 << 20), format!("{}[", "#".repeat(4 << 20))] {
+            assert!(line(&text).len() >= text.len());
+        }
+        assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
     }
 
     #[test]

@@ -323,13 +323,16 @@ async fn measure(
     // `running` with an end: the run itself failed.
     run.state = *conducted.as_ref().unwrap_or(&State::Running);
     let ended = end(setting, &folder, &mut run);
-    let concluded = ended.as_ref().ok().map(|()| conclude(&path, run.state, setting.hands));
+    let concluded = match &ended {
+        Ok(()) => conclude(&path, run.state, setting.hands),
+        Err(_) => paths::give_to_caller(&path, setting.hands).map(|()| failure::USAGE),
+    };
     if run.state != State::Complete || ended.is_err() {
         resume::say_how(&path);
     }
     conducted?;
     ended?;
-    concluded.unwrap_or(Ok(failure::USAGE))
+    concluded
 }
 
 /// Undo, and write down how it ended.
