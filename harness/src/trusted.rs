@@ -168,7 +168,8 @@ pub fn seen_by_descriptor(open: impl AsFd) -> PathBuf {
     PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), open.as_fd().as_raw_fd()))
 }
 
-/// The folder that holds a path, open, and the path's name in it. Root's own links are followed on the way, nobody else's.
+/// The folder that holds a path, open, and the path's name in it. Where root alone could write on the way, links are followed; else none
+/// is, root's neither.
 fn holder(path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL.into()) };
     let folder = way_to(folder)?.unwrap_or_else(|_| folder.to_path_buf());

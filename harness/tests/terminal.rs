@@ -28,17 +28,7 @@ fn somebody_at_a_terminal_has_one_inside_and_theirs_is_as_before_afterwards() {
         !desk.modes().local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG),
         "every key goes inside"
     );
-    // A line with two corrections, as the terminal inside edits it.
-    desk.keys("wrong\u{15}rightt\u{7f}\r");
-    desk.see("got right");
-    desk.keys("\u{3}");
-    desk.see("interrupted");
-    let window = rustix::termios::Winsize { ws_row: 50, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
-    rustix::termios::tcsetwinsize(&desk.terminal, window).unwrap();
-    desk.keys("\r");
-    desk.see("50 120");
-    desk.keys("end\r");
-    assert_eq!(desk.end(), Some(7), "{:?}", desk.shown);
+    desk.converse("50 120");
     assert_eq!(desk.modes(), before, "line editing is back");
     stage.assert_clean(pid);
 }

@@ -46,20 +46,6 @@ const HOSTILE: [&str; 20] = [
 const ALLOWED: [&str; 11] =
     ["cpu", "kernel", "device", "fio", "qemu", "guest-kernel", "tools", "profile", "limits", "environment", "workload"];
 
-/// Pointers to all texts of a JSON value.
-fn texts(value: &Value, at: &str, found: &mut Vec<String>) {
-    match value {
-        Value::String(_) => found.push(at.to_owned()),
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, item)| texts(item, &format!("{at}/{index}"), found));
-        }
-        Value::Object(fields) => fields.iter().for_each(|(name, field)| {
-            texts(field, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), found);
-        }),
-        _ => {}
-    }
-}
-
 /// A record as JSON, some texts of which may be anything.
 struct Sample {
     run: Value,
@@ -105,12 +91,12 @@ impl Sample {
 
     fn find_free(&mut self) {
         let mut pointers = Vec::new();
-        texts(&self.run, "", &mut pointers);
+        testing::texts(&self.run, "", &mut pointers);
         pointers.retain(|pointer| !pointer.starts_with("/plan/trials/"));
         let mut places: Vec<(Option<usize>, String)> = pointers.into_iter().map(|pointer| (None, pointer)).collect();
         for index in 0..4 {
             let mut pointers = Vec::new();
-            texts(&self.trials[index], "", &mut pointers);
+            testing::texts(&self.trials[index], "", &mut pointers);
             // Without what was measured nothing would be left to show.
             pointers.retain(|pointer| index == 3 || !pointer.starts_with("/measurements"));
             places.extend(pointers.into_iter().map(|pointer| (Some(index), pointer)));

@@ -27,20 +27,6 @@ fn below(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Pointers to all texts of a JSON value.
-fn texts(value: &Value, at: &str, found: &mut Vec<String>) {
-    match value {
-        Value::String(_) => found.push(at.to_owned()),
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, item)| texts(item, &format!("{at}/{index}"), found));
-        }
-        Value::Object(fields) => fields.iter().for_each(|(name, field)| {
-            texts(field, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), found);
-        }),
-        _ => {}
-    }
-}
-
 fn parse(run: &Value, trials: &[Value]) -> Option<Record> {
     let lines: Vec<String> = trials.iter().map(|trial| format!("{trial}\n")).collect();
     Record::parse(Path::new("run"), run.to_string().as_bytes(), lines.concat().as_bytes()).ok()
@@ -57,7 +43,7 @@ fn no_text_of_a_record_becomes_a_path() {
     let mut trials: Vec<Value> = record.trials.iter().map(|trial| serde_json::to_value(trial).unwrap()).collect();
     // Every text is replaced where the record is accepted with it; in the end all of these at once.
     let mut pointers = Vec::new();
-    texts(&run, "", &mut pointers);
+    testing::texts(&run, "", &mut pointers);
     pointers.retain(|pointer| !pointer.starts_with("/plan/trials/") || pointer.starts_with("/plan/trials/0/"));
     let hostile = [outside.join("file").display().to_string(), "../../outside/file".to_owned()];
     let mut accepted = 0;
@@ -71,7 +57,7 @@ fn no_text_of_a_record_becomes_a_path() {
         }
     }
     let mut pointers = Vec::new();
-    texts(&trials[0], "", &mut pointers);
+    testing::texts(&trials[0], "", &mut pointers);
     for pointer in pointers {
         let before = trials[0].pointer_mut(&pointer).unwrap().take();
         *trials[0].pointer_mut(&pointer).unwrap() = Value::String(hostile[0].clone());

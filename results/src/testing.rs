@@ -282,3 +282,17 @@ pub fn peak_kib() -> u64 {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says it");
     peak.trim().trim_end_matches(" kB").parse().expect("a number")
 }
+
+/// Pointers to all texts of a JSON value.
+pub fn texts(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(_) => found.push(at.to_owned()),
+        serde_json::Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| texts(item, &format!("{at}/{index}"), found));
+        }
+        serde_json::Value::Object(fields) => fields.iter().for_each(|(name, field)| {
+            texts(field, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), found);
+        }),
+        _ => {}
+    }
+}

@@ -13,6 +13,18 @@ use crate::init::{Doing, Failure};
 /// How often a path is tried again that others rename meanwhile (openat2(2), EAGAIN).
 const TRIES: usize = 100;
 
+/// Links lead where they would lead inside, and those of `/proc` to open files lead nowhere.
+const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+
+/// Whether links on a path are followed.
+#[derive(Clone, Copy)]
+pub(crate) enum Links {
+    /// No.
+    Refused,
+    /// Yes, without leaving the root.
+    Inside,
+}
+
 /// A path of the host.
 pub(crate) fn open_path(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
@@ -20,16 +32,25 @@ pub(crate) fn open_path(path: &Path) -> io::Result<OwnedFd> {
 
 /// A path inside a root: its links lead where they would lead inside, and those of `/proc` to open files lead nowhere.
 pub(crate) fn open_in(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
-    resolve(root, path, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+    resolve(root, path, OFlags::PATH, IN_ROOT)
 }
 
 /// A path in this process's own root. Links of `/proc` to open files lead nowhere.
 pub(crate) fn open_here(path: &Path) -> io::Result<OwnedFd> {
-    resolve(CWD, path, ResolveFlags::NO_MAGICLINKS)
+    resolve(CWD, path, OFlags::PATH, ResolveFlags::NO_MAGICLINKS)
 }
 
-fn resolve(root: impl rustix::fd::AsFd, path: &Path, how: ResolveFlags) -> io::Result<OwnedFd> {
-    let open = || openat2(&root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), how);
+/// A path below this process's own root, for reading or writing; through no link at all, or as [`open_in`] follows them.
+pub(crate) fn open_below(path: &str, flags: OFlags, links: Links) -> io::Result<OwnedFd> {
+    let how = match links {
+        Links::Refused => ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH,
+        Links::Inside => IN_ROOT,
+    };
+    resolve(open_path(Path::new("/"))?, Path::new(path), flags | OFlags::NOCTTY, how)
+}
+
+fn resolve(root: impl rustix::fd::AsFd, path: &Path, flags: OFlags, how: ResolveFlags) -> io::Result<OwnedFd> {
+    let open = || openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), how);
     let mut opened = open();
     for _ in 0..TRIES {
         match opened {

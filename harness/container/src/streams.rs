@@ -4,7 +4,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, makedev, openat2};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -17,6 +17,7 @@ use rustix::termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr
 use serde::{Deserialize, Serialize};
 
 use crate::init::{Doing, Failure};
+use crate::inside::{Links, is_device, open_below};
 use crate::spec::Spec;
 
 /// What a standard stream of the program is.
@@ -123,11 +124,8 @@ fn replace(spec: &Spec, kind: Stream, with: &OwnedFd) -> Result<(), Failure> {
 
 /// Open a device of the container's own by its path below `/` (the new root is the root by now).
 fn device(path: &str, number: (u32, u32), flags: OFlags) -> io::Result<OwnedFd> {
-    let root = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let flags = flags | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = openat2(&root, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH)?;
-    let stat = fstat(&opened)?;
-    match FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == makedev(number.0, number.1) {
+    let opened = open_below(path, flags, Links::Refused)?;
+    match is_device(&opened, number)? {
         true => Ok(opened),
         false => Err(io::Error::other(format!("/{path} is not the device {}:{}", number.0, number.1))),
     }

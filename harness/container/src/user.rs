@@ -5,10 +5,10 @@ use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 
 use nix::unistd::{Gid, Uid};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
-use rustix::io::Errno;
+use rustix::fs::OFlags;
 
 use crate::init::{Doing, Failure};
+use crate::inside::{Links, kind_of, open_below};
 use crate::spec::Spec;
 
 /// Most that is read of a file of users or groups.
@@ -41,15 +41,14 @@ pub(crate) fn become_user(wanted: &str, spec: &Spec) -> Result<Spec, Failure> {
 
 /// A text file of the root; empty where there is none.
 fn read_in_root(path: &str) -> io::Result<String> {
-    let root = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     // A FIFO would be waited for.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let file = match openat2(&root, path, flags, Mode::empty(), within) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
+    let file = match open_below(path, OFlags::RDONLY | OFlags::NONBLOCK, Links::Inside) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(String::new());
+        }
         opened => opened?,
     };
-    if !FileType::from_raw_mode(fstat(&file)?.st_mode).is_file() {
+    if !kind_of(&file)?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut text = Vec::new();

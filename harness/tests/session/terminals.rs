@@ -40,16 +40,7 @@ fn keys_lines_sizes_and_job_control_are_those_of_a_terminal() {
         desk.see("ready");
         let keys = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
         eventually("every key goes inside", || !desk.modes().local_flags.intersects(keys));
-        desk.keys("wrong\u{15}rightt\u{7f}\r");
-        desk.see("got right");
-        desk.keys("\u{3}");
-        desk.see("interrupted");
-        let window = rustix::termios::Winsize { ws_row: 50, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
-        rustix::termios::tcsetwinsize(&desk.terminal, window).unwrap();
-        desk.keys("\r");
-        desk.see("size 50 120");
-        desk.keys("end\r");
-        assert_eq!(desk.end(), Some(7), "{arguments}: {}", desk.shown);
+        desk.converse("size 50 120");
         assert_eq!(desk.modes(), before, "{arguments}: line editing is back");
     }
     // Ctrl-Z stops what a shell inside has in front, and not bench.

@@ -79,6 +79,20 @@ impl Desk {
         self.screen.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Edit a line twice, interrupt, and make the window 120 characters wide, before a script that answers each and gives 7 after the
+    /// line `end`; `size` is how it says the new size.
+    pub fn converse(&mut self, size: &str) {
+        self.keys("wrong\u{15}rightt\u{7f}\r");
+        self.see("got right");
+        self.keys("\u{3}");
+        self.see("interrupted");
+        tcsetwinsize(&self.terminal, Winsize { ws_row: 50, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        self.keys("\r");
+        self.see(size);
+        self.keys("end\r");
+        assert_eq!(self.end(), Some(7), "{:?}", self.shown);
+    }
+
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
