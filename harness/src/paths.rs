@@ -87,12 +87,12 @@ pub fn machine_dir() -> Result<PathBuf> {
 /// The folder that a variable names, or the usual one, if the check lets it pass.
 fn roots(variable: &str, usual: &str, check: impl Fn(&Path) -> Result<PathBuf, NotRoots>) -> Result<PathBuf> {
     let (path, otherwise) = match set(variable) {
-        Some(path) => (path, format!("name another, or leave {variable} out, which is {usual} then")),
+        Some(path) => (path, format!("choose another folder, or unset {variable} to use {usual}")),
         None => (PathBuf::from(usual), refusal(usual)),
     };
     check(&path).map_err(|e| match e {
         NotRoots::Stranger(_) => anyhow::Error::from(e).context(format!(
-            "{}: root believes and executes what is there, so that it and all above it must be root's and written by nobody else; {otherwise}",
+            "{}: root trusts its contents, so it and every folder above it must belong to root and be writable by root alone; {otherwise}",
             path.display()
         )),
         NotRoots::Io(..) => e.into(),
@@ -100,7 +100,7 @@ fn roots(variable: &str, usual: &str, check: impl Fn(&Path) -> Result<PathBuf, N
 }
 
 fn refusal(usual: &str) -> String {
-    format!("`chown root` and `chmod go-w` what is not, and remove {usual} unless you trust what is in it")
+    format!("fix that with `chown root` and `chmod go-w`, and remove {usual} unless you trust its contents")
 }
 
 /// A place in memory for sockets and the tools' temporary files: `/run/bench-NAME`, else below `/dev/shm`. On a disk they would be
