@@ -110,11 +110,13 @@ pub(crate) fn read_only_executable() -> io::Result<OwnedFd> {
     mount.and_then(|mount| restrict(&mount, libc::MOUNT_ATTR_RDONLY, false).map(|()| mount)).or_else(|_| sealed_copy())
 }
 
+/// Future writes are sealed off, as there are no mappings yet. `F_SEAL_WRITE` would add nothing and fails with EBUSY while the kernel
+/// holds a page for some reason of its own (reclaim, compaction, DAMON).
 fn sealed_copy() -> io::Result<OwnedFd> {
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
     let mut copy = File::from(memfd_create("bench", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
     io::copy(&mut File::open("/proc/self/exe")?, &mut copy)?;
-    fcntl_add_seals(&copy, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    fcntl_add_seals(&copy, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE)?;
     Ok(copy.into())
 }
 
@@ -181,4 +183,32 @@ fn set_affinity(thread: i32, mask: &[libc::c_ulong; MASK_WORDS]) -> io::Result<(
 /// True for a folder of cgroup2.
 pub(crate) fn is_cgroup2(path: &Path) -> bool {
     nix::sys::statfs::statfs(path).is_ok_and(|stat| stat.filesystem_type() == nix::sys::statfs::CGROUP2_SUPER_MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_writes_to_the_copy_of_the_executable() {
+        let copy = sealed_copy().unwrap();
+        let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+        // To open it is allowed to root; every way to change it is not.
+        let mut file = File::options().write(true).open(&path).unwrap();
+        let refused = |result: io::Result<()>| assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EPERM));
+        refused(std::io::Write::write_all(&mut file, b"!"));
+        refused(file.set_len(0));
+        refused(
+            rustix::fs::fallocate(
+                &file,
+                rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE,
+                0,
+                4096,
+            )
+            .map_err(io::Error::from),
+        );
+        drop(file);
+        let ran = std::process::Command::new(&path).arg("--list").output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+    }
 }
