@@ -251,7 +251,7 @@ fn what_froze_itself_is_killed_all_the_same() {
     let script = "if mount -t cgroup -o freezer none /tmp 2>/dev/null; then F=freezer.state S=FROZEN; \
         else mount -t cgroup2 none /tmp; F=cgroup.freeze S=1; fi; \
         mkdir /tmp/x && echo $$ >/tmp/x/cgroup.procs && echo $S >/tmp/x/$F";
-    let mut command = stage.bench("container run --rootfs / -- unshare -UrmC sh -c");
+    let mut command = stage.bench("container run --seccomp unconfined --rootfs / -- unshare -UrmC sh -c");
     let mut child = command.arg(script).spawn().unwrap();
     let pid = child.id();
     let is_frozen = |group: &PathBuf| {
@@ -321,4 +321,30 @@ fn a_shell_on_a_terminal_has_job_control() {
     assert_eq!(child.wait().unwrap().code(), Some(4), "{seen}");
     assert!(seen.contains("still 23 here") && began.elapsed().as_secs() < 20, "{seen}");
     assert!(!seen.contains("job control turned off"), "{seen}");
+}
+
+#[test]
+fn a_filter_of_system_calls_holds_process_one_and_what_it_starts() {
+    let Some(stage) = stage() else { return };
+    // A user namespace is what anybody may make, and a filter refuses.
+    let script = "for pid in 1 self; do grep ^Seccomp: /proc/$pid/status | tr -d '\\t'; done; unshare -U true 2>/dev/null && echo made";
+    for (arguments, expected) in [
+        ("", "Seccomp:2\nSeccomp:2\n"),
+        ("--init", "Seccomp:2\nSeccomp:2\n"),
+        ("--userns -u 65534", "Seccomp:2\nSeccomp:2\n"),
+        ("--security-opt no-new-privileges", "Seccomp:2\nSeccomp:2\n"),
+        ("--cap-add SYS_ADMIN", "Seccomp:2\nSeccomp:2\nmade\n"),
+        ("--seccomp unconfined", "Seccomp:0\nSeccomp:0\nmade\n"),
+        ("--security-opt seccomp=unconfined", "Seccomp:0\nSeccomp:0\nmade\n"),
+    ] {
+        let (_, out, err) = stage.container(arguments, script);
+        assert_eq!(out, expected, "{arguments}: {err}");
+    }
+    for (arguments, words) in [
+        ("--seccomp profile.json", "docker, unconfined"),
+        ("--security-opt apparmor=unconfined", "--seccomp unconfined"),
+    ] {
+        let (status, _, err) = stage.container(arguments, "true");
+        assert!(status == 125 && err.contains(words), "{arguments}: {status} {err}");
+    }
 }

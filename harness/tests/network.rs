@@ -109,7 +109,8 @@ fn paced_alike(trials: &[serde_json::Value], run: &serde_json::Value) {
 fn two_suites_are_one_run_and_one_report() {
     let Some(stage) = stage() else { return };
     let _alone = alone();
-    let line = "run --suite io,network --profile smoke --only rand-read,tcp-rr --env native,container:net=nat";
+    let line =
+        "run --suite io,network --profile smoke --only rand-read,tcp-rr --env native,container:net=nat:seccomp=docker";
     let (status, out, err) = stage.run(line);
     assert_eq!(status, 0, "{err}");
     assert!(out.contains("rand-read") && out.contains("tcp-rr"), "{out}");

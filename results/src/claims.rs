@@ -49,8 +49,12 @@ pub struct ClaimResult {
     pub evidence: String,
 }
 
-/// What every claim about Docker must add.
-const OURS: &str = "tested with bench's own container: no seccomp, no overlay";
+/// Something that every claim about Docker must add: which container it was.
+fn which_container(environment: &Environment) -> String {
+    let is_filtered = environment.definition.split(':').any(|option| option == "seccomp=docker");
+    let filter = if is_filtered { "Docker's seccomp profile" } else { "no seccomp" };
+    format!("tested with bench's own container: {filter}, no overlay")
+}
 
 pub(crate) fn judge_claims(record: &Record, values: &Values<'_>) -> Vec<ClaimResult> {
     let relevant = |claim: &&Claim| match &claim.predicate {
@@ -126,11 +130,15 @@ fn on_emulated_machine(record: &Record) -> Option<(Outcome, String)> {
 }
 
 fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outcome, String) {
-    let mut names = Vec::new();
+    let (mut names, mut container) = (Vec::new(), None);
     for side in about.sides {
         match named(record, side) {
             Some(environment) if environment.is_emulated() => {
                 return (Outcome::NotTested("guest was emulated".to_owned()), String::new());
+            }
+            Some(environment) if environment.kind == Kind::Container => {
+                names.push(environment.name.as_str());
+                container = container.or(Some(environment));
             }
             Some(environment) => names.push(environment.name.as_str()),
             None => return (Outcome::NotTested(format!("no {side} in this run")), String::new()),
@@ -159,9 +167,7 @@ fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outc
             _ => Outcome::Inconclusive,
         };
     }
-    if about.sides.iter().any(|side| side.starts_with("container")) {
-        evidence.push(OURS.to_owned());
-    }
+    evidence.extend(container.map(which_container));
     (outcome, evidence.join("; "))
 }
 

@@ -72,6 +72,7 @@ fn options(kind: Kind) -> &'static [(&'static str, Values)] {
         Kind::Container => &[
             ("fio", Values::Path),
             ("userns", YES_NO),
+            ("seccomp", Values::OneOf(&["docker", "unconfined"])),
             ("net", Values::OneOf(&["none", "host", "bridge", "routed", "hook", "nat"])),
             ("read_iops", Values::Count),
             ("write_iops", Values::Count),

@@ -94,17 +94,26 @@ pub(crate) fn limit(more: &[String]) -> Result<(), Failure> {
 }
 
 /// The default and `more`, which may name what is there already.
-fn kept(more: &[String]) -> Result<CapabilitySet, Failure> {
+pub(crate) fn kept(more: &[String]) -> Result<CapabilitySet, Failure> {
     DEFAULT.into_iter().chain(more.iter().map(String::as_str)).try_fold(CapabilitySet::empty(), |kept, name| {
-        let number = number(name).ok_or_else(|| Failure::own(format!("there is no capability `{name}`"), None))?;
-        Ok(kept | CapabilitySet::from_bits_retain(1 << number))
+        let one = set(name).ok_or_else(|| Failure::own(format!("there is no capability `{name}`"), None))?;
+        Ok(kept | one)
     })
 }
 
-fn number(name: &str) -> Option<usize> {
+/// The default and `more` as the OCI runtime specification has them (`CAP_KILL`); without those that there are not.
+pub fn names(more: &[String]) -> Vec<String> {
+    let all = DEFAULT.into_iter().chain(more.iter().map(String::as_str));
+    let kept = all.filter_map(set).fold(CapabilitySet::empty(), |kept, one| kept | one);
+    let is_kept = |name: &&str| set(name).is_some_and(|one| kept.contains(one));
+    NAMES.iter().filter(|name| is_kept(name)).map(|name| format!("CAP_{name}")).collect()
+}
+
+/// One capability, by a name with or without `CAP_`, in capitals or not.
+pub(crate) fn set(name: &str) -> Option<CapabilitySet> {
     let name = name.to_ascii_uppercase();
     let name = name.strip_prefix("CAP_").unwrap_or(&name);
-    NAMES.iter().position(|known| *known == name)
+    NAMES.iter().position(|known| *known == name).map(|number| CapabilitySet::from_bits_retain(1 << number))
 }
 
 #[cfg(test)]
@@ -114,9 +123,9 @@ mod tests {
     #[test]
     fn names_have_the_kernels_numbers() {
         for (name, expected) in [("CHOWN", 0), ("sys_admin", 21), ("CAP_SYS_TIME", 25), ("MKNOD", 27), ("BPF", 39)] {
-            assert_eq!(number(name), Some(expected), "{name}");
+            assert_eq!(set(name).map(|one| one.bits()), Some(1 << expected), "{name}");
         }
-        assert_eq!(number("FLY"), None);
+        assert_eq!(set("FLY"), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use crate::reaper::{reap, stand_for};
 use crate::spec::{Namespace, Spec};
 use crate::sys::{self, Fork};
-use crate::{capabilities, image_name, mounts, program, signals, streams, user, work};
+use crate::{capabilities, image_name, mounts, program, seccomp, signals, streams, user, work};
 
 /// Our own failure.
 pub(crate) const OWN: i32 = 125;
@@ -103,7 +103,7 @@ fn argument(at: usize) -> Result<i32, Failure> {
 
 /// No namespaces: join the group and be the program.
 fn become_program(spec: &Spec) -> Result<i32, Failure> {
-    die_with_parent(spec)?;
+    die_with_parent(spec, Signal::KILL)?;
     enter_network(spec)?;
     join_v1(spec)?;
     if let Some(group) = unified(spec).filter(|group| limits_or_counts(group, spec)) {
@@ -129,16 +129,23 @@ fn enter_network(spec: &Spec) -> Result<(), Failure> {
     nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).doing(doing())
 }
 
-fn die_with_parent(spec: &Spec) -> Result<(), Failure> {
+/// The starter whose end is this process' end, if any.
+fn die_with_parent(spec: &Spec, by: Signal) -> Result<Option<i32>, Failure> {
     if !spec.parent_death_signal {
-        return Ok(());
+        return Ok(None);
     }
-    set_parent_process_death_signal(Some(Signal::KILL)).doing("asking to end with the starter")?;
+    set_parent_process_death_signal(Some(by)).doing("asking to end with the starter")?;
+    let starter = argument(3)?;
     // It may have ended before it was asked for.
-    if nix::unistd::getppid().as_raw() != argument(3)? {
+    if is_orphan(starter) {
         std::process::exit(OWN);
     }
-    Ok(())
+    Ok(Some(starter))
+}
+
+/// True when the starter is no more.
+pub(crate) fn is_orphan(starter: i32) -> bool {
+    nix::unistd::getppid().as_raw() != starter
 }
 
 /// Join the v1 groups as a process with one thread: their `tasks` takes 0.2 ms, `cgroup.procs` 10 ms.
@@ -174,7 +181,8 @@ fn unified(spec: &Spec) -> Option<&PathBuf> {
 
 /// Make what has to be made from outside, start process 1, and wait for it.
 fn contain(spec: &Spec) -> Result<i32, Failure> {
-    die_with_parent(spec)?;
+    // It lives on to end process 1, which can make the kernel forget that it is to end with anybody.
+    let starter = die_with_parent(spec, Signal::TERM)?;
     // From here on signals are for the program, and those of the starter's group and terminal are not for this process.
     signals::block_all().doing("blocking signals")?;
     streams::lead_session()?;
@@ -208,7 +216,7 @@ fn contain(spec: &Spec) -> Result<i32, Failure> {
             drop((go_in, done_out, group));
             if let Err(failure) = map_ids(spec, pid) {
                 drop(go_out);
-                drop(stand_for(pid));
+                drop(stand_for(pid, starter));
                 return Err(failure);
             }
             go_out.write_all(b"g").doing("letting process 1 go on")?;
@@ -217,7 +225,7 @@ fn contain(spec: &Spec) -> Result<i32, Failure> {
                 drop(done_in.read(&mut [0]));
                 announce(spec, pid);
             }
-            stand_for(pid)
+            stand_for(pid, starter)
         }
     }
 }
@@ -287,7 +295,12 @@ fn process_one(spec: &Spec, done: &PipeWriter) -> Result<i32, Failure> {
             end_with_starter(done)?;
             go_on(&spec)
         }
-        None => go_on(spec),
+        None => {
+            if spec.root.is_some() {
+                nix::unistd::setgroups(&[]).doing("dropping the starter's groups")?;
+            }
+            go_on(spec)
+        }
     }
 }
 
@@ -316,6 +329,11 @@ fn become_root_inside() -> Result<(), Failure> {
     nix::unistd::setresuid(uid, uid, uid).doing("becoming user 0 of the user namespace")
 }
 
+/// The last thing before the program: it need not allow anything that is done up to here.
+pub(crate) fn filter_calls(spec: &Spec) -> Result<(), Failure> {
+    if spec.seccomp { seccomp::install(&spec.capabilities) } else { Ok(()) }
+}
+
 /// Be the program. Only returns when that fails.
 pub(crate) fn execute(spec: &Spec) -> Result<i32, Failure> {
     program::enter_working_directory(spec)?;
@@ -327,6 +345,7 @@ pub(crate) fn execute(spec: &Spec) -> Result<i32, Failure> {
     signals::default_actions();
     signals::unblock_all().doing("unblocking signals")?;
     sys::close_on_exec().doing("closing descriptors")?;
+    filter_calls(spec)?;
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from).doing("passing the program on")?;
     let Err(errno) = nix::unistd::execve(&path, &argv, &env);
     if errno == nix::errno::Errno::ENOENT && !Path::new(program).exists() {

@@ -3,6 +3,7 @@
 //! What is below a group was perhaps made by a program inside, as deep as it liked: no path is as long. So everything is reached from
 //! the folder above, by descriptors.
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use crate::cgroup::CgroupError;
 
@@ -106,15 +107,28 @@ fn stop(group: &OwnedFd) {
         return;
     }
     // cgroup v1, Linux before 5.14, and threaded groups.
-    let listed = read_in(group, "cgroup.procs").or_else(|_| read_in(group, "cgroup.threads")).unwrap_or_default();
+    let processes = || read_in(group, "cgroup.procs").or_else(|_| read_in(group, "cgroup.threads")).unwrap_or_default();
+    let numbers = |text: &str| -> BTreeSet<i32> { text.lines().filter_map(|line| line.parse().ok()).collect() };
     let own = std::process::id() as i32;
-    let processes =
-        listed.lines().filter_map(|line| line.parse().ok()).filter(|&process: &i32| process > 0 && process != own);
-    for process in processes.filter_map(Pid::from_raw) {
-        // One that is gone already is as good as killed.
-        let _ = kill_process(process, Signal::KILL);
+    let listed: Vec<i32> = numbers(&processes()).into_iter().filter(|&pid| pid > 0 && pid != own).collect();
+    for some in listed.chunks(AT_ONCE) {
+        // The number of one that ends may become a stranger's: what is held, and still listed afterwards, is the one that was meant.
+        let held = some.iter().filter_map(|&pid| Pid::from_raw(pid));
+        let held: Vec<_> = held.map(|pid| (pid, pidfd_open(pid, PidfdFlags::empty()))).collect();
+        let still = numbers(&processes());
+        for (pid, process) in held.iter().filter(|(pid, _)| still.contains(&pid.as_raw_nonzero().get())) {
+            // One that is gone already is as good as killed.
+            let _ = match process {
+                Ok(process) => pidfd_send_signal(process, Signal::KILL),
+                // A thread of a threaded group has none.
+                Err(_) => kill_process(*pid, Signal::KILL),
+            };
+        }
     }
 }
+
+/// Processes that are held by a descriptor at the same time.
+const AT_ONCE: usize = 256;
 
 fn write_in(group: &OwnedFd, file: &str, text: &str) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

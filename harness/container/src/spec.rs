@@ -158,6 +158,8 @@ pub struct Spec {
     pub work: Option<Work>,
     /// Capabilities besides the default (Docker's but MKNOD, NET_RAW and AUDIT_WRITE), by name: `SYS_TIME`.
     pub capabilities: Vec<String>,
+    /// Docker's default filter of system calls ([`crate::SECCOMP_PROFILE`]), as it is for these capabilities; only with a new root.
+    pub seccomp: bool,
     /// Host name inside ([`Namespace::Uts`]).
     pub hostname: Option<String>,
     /// Seconds that boot and monotonic clocks are ahead inside ([`Namespace::Time`]).

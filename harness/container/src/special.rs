@@ -15,10 +15,11 @@ use crate::spec::Namespace;
 /// Where a container has file systems of its own, as a guest has: what the host has there is not seen.
 pub const SPECIAL: [&str; 4] = ["/proc", "/sys", "/dev", "/tmp"];
 
-/// What Docker hides of `/proc`, and what else tells of the kernel's memory ...
-const MASKED_IN_PROC: [&str; 17] = [
+/// What Docker hides of `/proc`, what else tells of the kernel's memory, and the switches of its debug messages, which any root has ...
+const MASKED_IN_PROC: [&str; 18] = [
     "asound",
     "acpi",
+    "dynamic_debug",
     "interrupts",
     "kcore",
     "keys",

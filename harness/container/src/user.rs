@@ -63,9 +63,9 @@ fn resolve(wanted: &str, passwd: &str, group: &str) -> Result<User, String> {
     };
     let users: Vec<Vec<&str>> = entries(passwd, 6);
     let groups: Vec<Vec<&str>> = entries(group, 3);
-    let entry = |key: &str| users.iter().find(|user| user[0] == key);
+    // A number is an id, whatever the root's maker calls by it.
     let number = id(name)?;
-    let known = entry(name).or_else(|| users.iter().find(|user| number.is_some() && id(user[2]) == Ok(number)));
+    let known = users.iter().find(|user| if number.is_some() { id(user[2]) == Ok(number) } else { user[0] == name });
     let uid = match (known, number) {
         (Some(user), _) => id(user[2])?.ok_or_else(|| "its entry in /etc/passwd has no id".to_owned())?,
         (None, Some(uid)) => uid,
@@ -86,8 +86,10 @@ fn resolve(wanted: &str, passwd: &str, group: &str) -> Result<User, String> {
 }
 
 fn group_id(wanted: &str, groups: &[Vec<&str>]) -> Result<u32, String> {
-    let known = groups.iter().find(|group| group[0] == wanted).map(|group| id(group[2]));
-    let number = known.unwrap_or_else(|| id(wanted))?;
+    let number = match id(wanted)? {
+        Some(number) => Some(number),
+        None => groups.iter().find(|group| group[0] == wanted).map(|group| id(group[2])).transpose()?.flatten(),
+    };
     number.ok_or_else(|| format!("there is no group `{wanted}` in the root's /etc/group"))
 }
 
@@ -143,8 +145,9 @@ mod tests {
     use super::*;
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n# a remark\nweb:x:33:34:web server:/srv/web:/bin/false\n\
-        1234:x:77:78::/odd:\nbroken:x\nnohome:x:44:45:::/bin/sh\nworse:x:many:1::/:\n";
-    const GROUP: &str = "root:x:0:\nwww:x:34:\nlog:x:4:syslog,web\nssl:x:101:web\nodd:x\n";
+        1234:x:0:0::/odd:\nodd:x:77:78::/odd:\nbroken:x\nnohome:x:44:45:::/bin/sh\nworse:x:many:1::/:\n\
+        large:x:4294967296:0::/:\nminus:x:-1:0::/:\n";
+    const GROUP: &str = "root:x:0:\nwww:x:34:\nlog:x:4:syslog,web\nssl:x:101:web\n1234:x:0:\nodd:x\n";
 
     fn ids(wanted: &str) -> Result<(u32, u32, Vec<u32>), String> {
         resolve(wanted, PASSWD, GROUP).map(|user| (user.uid, user.gid, user.groups))
@@ -162,8 +165,10 @@ mod tests {
             ("1000", (1000, 0, vec![])),
             ("1000:1001", (1000, 1001, vec![])),
             ("1000:ssl", (1000, 101, vec![])),
-            // A name, though it looks like a number.
-            ("1234", (77, 78, vec![])),
+            // Names that look like ids, of root, are not taken for names.
+            ("1234", (1234, 0, vec![])),
+            ("1234:1234", (1234, 1234, vec![])),
+            ("77", (77, 78, vec![])),
             ("2147483647:2147483647", (2_147_483_647, 2_147_483_647, vec![])),
         ] {
             assert_eq!(ids(wanted), Ok(expected), "{wanted}");
@@ -174,9 +179,21 @@ mod tests {
 
     #[test]
     fn who_is_unknown_is_nobody_and_never_root() {
-        for wanted in
-            ["nosuch", "web:nosuch", "", ":", "web:", ":34", "-1", "4294967295", "0:4294967295", "1:2:3", "worse"]
-        {
+        for wanted in [
+            "nosuch",
+            "web:nosuch",
+            "",
+            ":",
+            "web:",
+            ":34",
+            "-1",
+            "4294967295",
+            "0:4294967295",
+            "1:2:3",
+            "worse",
+            "large",
+            "minus",
+        ] {
             assert!(ids(wanted).is_err(), "{wanted}");
         }
         assert_eq!(resolve("1000", "", "").map(|user| user.uid), Ok(1000), "numbers need no file");

@@ -27,6 +27,8 @@ pub struct Options {
     pub user: bool,
     /// The host's network namespace instead of one of its own.
     pub host_network: bool,
+    /// Docker's filter of system calls.
+    pub seccomp: bool,
     /// Throttle of the target's disk.
     pub io: Option<IoLimit>,
 }
@@ -47,7 +49,8 @@ impl Options {
             }
         };
         let user = definition.options.get("userns").is_some_and(|value| value == "yes");
-        Ok(Options { user, host_network: route == Some(Route::Direct), io })
+        let seccomp = definition.options.get("seccomp").is_some_and(|value| value == "docker");
+        Ok(Options { user, host_network: route == Some(Route::Direct), seccomp, io })
     }
 
     /// The throttle in words, for the sameness table.
@@ -55,6 +58,20 @@ impl Options {
         let said = |rate: Option<u64>, what| rate.map(|rate| format!(", at most {rate} {what} a second"));
         let Some(io) = self.io else { return String::new() };
         [said(io.read_iops, "reads"), said(io.write_iops, "writes")].into_iter().flatten().collect()
+    }
+
+    /// What holds it, for the sameness table.
+    pub fn isolation(self) -> String {
+        let names: Vec<_> = self.namespaces().iter().map(ToString::to_string).collect();
+        let filter = if self.seccomp {
+            format!("Docker's seccomp filter (moby {})", bench_container::SECCOMP_PROFILE)
+        } else {
+            "no seccomp filter".to_owned()
+        };
+        format!(
+            "cgroup; {} namespaces; read-only root; Docker's default capabilities but MKNOD, NET_RAW and AUDIT_WRITE; no_new_privs; {filter}",
+            names.join(", ")
+        )
     }
 
     /// The namespaces of its own that the container has.
@@ -89,6 +106,7 @@ pub async fn start(setting: &Setting, ground: &Ground<'_>, options: &Options) ->
         namespaces: options.namespaces().into_iter().filter(|kind| *kind != Namespace::Net || is_alone).collect(),
         root: Some(Root { tree: setting.tree.path.clone(), binds }),
         work,
+        seccomp: options.seccomp,
         hostname: Some("container".to_owned()),
         user_map: options.user.then_some(HOST_IDS),
         parent_death_signal: true,

@@ -158,12 +158,14 @@ impl Environment {
         if let Some(route) = self.route {
             self.network_rows(route, instance, setting, &mut rows).await?;
         }
+        let filters = self.filters(instance).await?;
         let mut row = |axis: &str, value: String| drop(rows.insert(axis.to_owned(), printable(&value, ROW_LIMIT)));
         row("kernel", instance.greeting.kernel_release.clone());
         row("cpus", format!("{} ({})", instance.greeting.cpus, cpus::format(&setting.cpus)));
         row("clock source", instance.greeting.clock_source.clone().unwrap_or_else(|| "unknown".into()));
         row("memory", self.memory(setting));
         row("isolation", self.isolation(setting));
+        row("seccomp filters", filters.to_string());
         if let Some(plan) = &setting.work {
             row("work folder", plan.row(self.work_disk()));
         }
@@ -172,6 +174,23 @@ impl Environment {
             row("I/O scheduler", self.scheduler(instance, setting).await?);
         }
         Ok(rows)
+    }
+
+    /// Filters of system calls that hold programs inside, read back; refuses another number than it should have.
+    async fn filters(&self, instance: &mut Instance<'_>) -> Result<u64> {
+        const STATUS: &str = "/proc/self/status";
+        let inside = instance.agent.texts(vec![STATUS.to_owned()]).await?.into_iter().next().flatten();
+        let found = machine::seccomp_filters(&inside.unwrap_or_default())
+            .context("reading which filters of system calls are inside")?;
+        let own = std::fs::read_to_string(STATUS).context("reading /proc/self/status")?;
+        let outside = machine::seccomp_filters(&own).unwrap_or_default();
+        let expected = match self.start {
+            Start::Vm(_) => 0,
+            Start::Native => outside,
+            Start::Container(options) => outside + u64::from(options.seccomp),
+        };
+        ensure!(found == expected, "{found} filters of system calls (seccomp) hold programs inside, not {expected}");
+        Ok(found)
     }
 
     /// The measured tools: name, path inside, path outside. Our own executable is one where it is the probe.
@@ -248,13 +267,7 @@ impl Environment {
         match &self.start {
             Start::Native if setting.work.is_some() => "cgroup; mount namespace for the work folder".to_owned(),
             Start::Native => "cgroup only".to_owned(),
-            Start::Container(options) => {
-                let names: Vec<_> = options.namespaces().iter().map(ToString::to_string).collect();
-                format!(
-                    "cgroup; {} namespaces; read-only root; Docker's default capabilities but MKNOD, NET_RAW and AUDIT_WRITE; no_new_privs; no seccomp filter",
-                    names.join(", ")
-                )
-            }
+            Start::Container(options) => options.isolation(),
             Start::Vm(machine) => format!("its own kernel on QEMU ({})", machine.config.accelerator),
         }
     }

@@ -46,6 +46,15 @@ pub fn is_emulated() -> bool {
     hypervisor().is_some_and(|name| name == EMULATION) || cpu("model name").is_some_and(|m| m.contains(EMULATED_MODEL))
 }
 
+/// How many filters of system calls hold a process, from its `/proc/PID/status`; before Linux 5.9, whether any does.
+pub fn seccomp_filters(status: &str) -> Option<u64> {
+    let value = |key: &str| -> Option<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        line.trim().parse().ok()
+    };
+    value("Seccomp_filters").or_else(|| value("Seccomp").map(|mode| mode.min(1)))
+}
+
 /// `machine.virtualised`, `machine.hypervisor` and `machine.emulated`, and, in a build for tests that judges on an emulated machine
 /// all the same, the mark of it.
 pub(super) fn facts(facts: &mut Fingerprint) {
@@ -72,6 +81,17 @@ mod tests {
     fn a_signature_is_text() {
         assert_eq!(signature([0x786f_4256, 0x786f_4256, 0x786f_4256]), "VBoxVBoxVBox");
         assert_eq!(signature([0; 3]), "an unknown hypervisor");
+    }
+
+    #[test]
+    fn filters_of_system_calls_are_counted() {
+        assert_eq!(
+            seccomp_filters("Seccomp:\t2\nSeccomp_filters:\t3\nSpeculation_Store_Bypass:\tthread vulnerable\n"),
+            Some(3)
+        );
+        assert_eq!(seccomp_filters("NoNewPrivs:\t1\nSeccomp:\t2\n"), Some(1));
+        assert_eq!(seccomp_filters("Seccomp:\t0\nSeccomp_filters:\t0\n"), Some(0));
+        assert_eq!(seccomp_filters(""), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::outside::{Outside, VOLUME};
 use crate::reach::{
     by_handle, enter_namespaces, fresh, hosts_device, leaked, leave_root, list, make_device, marker_below,
     more_capabilities, mount, mount_v1, on_process, one, only_privilege, open_disk, open_write, open_write_below,
-    opened, read, see_process, setuid_program, starter_is_writable, strangers_by_cgroup, unmount,
+    open_write_in_proc, opened, read, see_process, setuid_program, starter_is_writable, strangers_by_cgroup, unmount,
 };
 use crate::system::{call, call_path, in_new_namespaces, text};
 
@@ -68,6 +68,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     ("open the path of modprobe", |_| open_write("/proc/sys/kernel/modprobe")),
     ("open /proc/sys/vm/drop_caches", |_| open_write("/proc/sys/vm/drop_caches")),
     ("open the affinity of interrupts", |_| open_write("/proc/irq/default_smp_affinity")),
+    ("open any file of /proc that belongs to no process", |_| open_write_in_proc()),
     ("open a device on the PCI bus", |_| open_write_below("/proc/bus/pci")),
     ("open the path of the hotplug helper", |_| open_write("/sys/kernel/uevent_helper")),
     ("open settings of a block device", |_| open_write_below("/sys/block")),
@@ -203,6 +204,27 @@ pub const ATTEMPTS: &[Attempt] = &[
     }),
     ("hide from the out-of-memory killer", |_| {
         fs::write("/proc/self/oom_score_adj", "-1000").map(|()| "oom_score_adj -1000".to_owned())
+    }),
+    // What the kernel offers to anybody, and had faults in.
+    ("make a user namespace", |_| in_new_namespaces(libc::CLONE_NEWUSER).map(|()| "root in it".to_owned())),
+    ("make an io_uring", |_| {
+        let parameters = [0_u8; 120];
+        call(libc::SYS_io_uring_setup, [1, parameters.as_ptr() as usize, 0, 0, 0, 0]).map(|_| "a ring".to_owned())
+    }),
+    ("keep a key in the kernel", |outside| {
+        let (kind, name) = (text("user")?, text(&format!("kept-{}", outside.token))?);
+        const PROCESS: isize = -2;
+        let pointers = [&kind, &name].map(|text| text.as_ptr() as usize);
+        call(libc::SYS_add_key, [pointers[0], pointers[1], pointers[1], 1, PROCESS as usize, 0])
+            .map(|id| format!("key {id}"))
+    }),
+    ("handle its own page faults", |_| {
+        const USER_MODE_ONLY: usize = 1;
+        call(libc::SYS_userfaultfd, [USER_MODE_ONLY, 0, 0, 0, 0, 0]).map(|_| "userfaultfd".to_owned())
+    }),
+    ("call a guest or the hypervisor", |_| {
+        let arguments = [libc::AF_VSOCK as usize, libc::SOCK_STREAM as usize, 0, 0, 0, 0];
+        call(libc::SYS_socket, arguments).map(|_| "a socket".to_owned())
     }),
     // Limits.
     ("write to its cgroup", |_| open_write_below("/sys/fs/cgroup")),

@@ -151,6 +151,9 @@ impl Draw {
                 all.push(option.to_owned());
             }
         }
+        if !self.one_in(3) {
+            all.push("--seccomp=unconfined".to_owned());
+        }
         if self.one_in(3) {
             all.push(format!("-w={}", self.path(ground)));
         }

@@ -159,6 +159,9 @@ fn working_directories() -> Vec<Start> {
         all.push(Start::new(format!("it is a link to {what}"), link(to)).with("-w /work").either());
     }
     all.push(Start::new("it is a link to the host's folder", link("{outside}")).with("-w /work").refused("/work"));
+    all.push(
+        Start::new("it is to be made below the host's folder", link("{outside}")).with("-w /work/new").refused("/work"),
+    );
     all.push(Start::new("it is a link that climbs there", link("{climbing}")).with("-w /work").refused("/work"));
     all.push(Start::new("it is a link to itself", link("work")).with("-w /work").refused("/work"));
     all.push(
@@ -207,6 +210,17 @@ fn programs() -> Vec<Start> {
         let name = format!("the program is a link to {what}");
         all.push(Start::new(name, make).executing(&["trap", "/proc/self/status"]).refused("trap"));
     }
+    // The same descriptors by their other names.
+    for folder in ["/dev/fd", "/proc/thread-self/fd", "/proc/1/fd"] {
+        for number in [0, 3, 5, 7] {
+            let interpreter = move |ground: &Ground| {
+                let line = format!("#!{folder}/{number}/{}/cat\nREACHED by an interpreter\n", ground.climbing());
+                program(&ground.root.join("bin/trap"), &line)
+            };
+            let name = format!("the program's interpreter is above {folder}/{number}");
+            all.push(Start::new(name, interpreter).executing(&["/bin/trap"]).refused("/bin/trap"));
+        }
+    }
     all.push(
         Start::new("the folder of programs is above any descriptor", |ground| {
             let links = (0..=20).map(|number| (number, format!("/proc/self/fd/{number}/{}", ground.climbing())));
@@ -239,6 +253,24 @@ fn volumes() -> Vec<Start> {
         Start::new("its place is in /proc", plain).with("-v {given}:/proc/sys").refused("/proc"),
         Start::new("its place is /proc", plain).with("-v {given}:/proc").refused("/proc"),
         Start::new("its place is a link to /dev", link("/dev")).with("-v {file}:/vol/x"),
+        Start::new("a volume lies over /dev, and its null is a link to the host's file", covering("null", "{outside}/marker"))
+            .with("-v {given}:/dev")
+            .either(),
+        Start::new("the same by a link to /dev, and null is the core pattern", covering("null", "/proc/sys/kernel/core_pattern"))
+            .with("-v {given}:/vol")
+            .either(),
+        Start::new("the same, and null is a pipe", |ground| {
+            symlink("/dev", ground.root.join("vol"))?;
+            pipe(&ground.given.join("null"))
+        })
+        .with("-v {given}:/vol")
+        .either(),
+        Start::new("a volume lies over the terminals, and ptmx is a link", covering("ptmx", "{outside}/marker"))
+            .with("-t -v {given}:/dev/pts")
+            .either(),
+        Start::new("a volume lies over the terminals, and ptmx is a pipe", |ground| pipe(&ground.given.join("ptmx")))
+            .with("-t -v {given}:/dev/pts")
+            .either(),
         Start::new("its place climbs", plain).with("-v {given}:/../../../vol"),
         Start::new("a folder is to lie on a file", at("vol", file)).with("-v {given}:/vol").refused("/vol of the root folder"),
         Start::new("a folder is to lie on a socket", at("vol", socket)).with("-v {given}:/vol").refused("a socket"),
@@ -258,6 +290,14 @@ fn volumes() -> Vec<Start> {
         .with("-v {read-only}:/mnt/in:ro -v {given}:/mnt")
         .executing(&["/bin/sh", "-c", "(echo x >/mnt/in/x) 2>/dev/null && echo REACHED; cat=$(busybox cat /mnt/in/kept); [ $cat = kept ] && echo WELL"]),
     ]
+}
+
+/// A link in the volume that is to be seen, and `/vol` as another name of `/dev`.
+fn covering(name: &'static str, to: &'static str) -> impl Fn(&Ground) -> io::Result<()> {
+    move |ground: &Ground| {
+        symlink("/dev", ground.root.join("vol"))?;
+        symlink(ground.fill_link(to), ground.given.join(name))
+    }
 }
 
 /// Another process exchanges what the starter is about to use.
@@ -300,6 +340,12 @@ fn races() -> Vec<Start> {
         Start::new("a volume's place is exchanged for a link", beside("mnt", "{outside}"))
             .with("-v {given}:/mnt")
             .racing(|g| exchange(&g.root, "mnt", "mnt-other")),
+        Start::new("the parent of a volume's place that is yet to be made is exchanged for a link", |ground| {
+            fs::create_dir(ground.given.join("a"))?;
+            symlink(&ground.outside, ground.given.join("a-other"))
+        })
+        .with("-v {given}:/mnt -v {file}:/mnt/a/new")
+        .racing(|g| exchange(&g.given, "a", "a-other")),
         Start::new("the place of a read-only volume in a volume is exchanged", nested)
             .with("-v {given}:/mnt -v {read-only}:/mnt/in:ro")
             .executing(&["/bin/sh", "-c", "for in in /mnt/*; do (echo x >$in/kept) 2>/dev/null; done; echo WELL"])

@@ -26,15 +26,36 @@ pub fn open_write(path: &str) -> Tried {
 
 /// The first file below that can be opened for writing.
 pub fn open_write_below(folder: &str) -> Tried {
+    open_write_below_but(folder, |_| false)
+}
+
+/// Of processes, and of what asks for more when it is written to, there is no saying.
+pub fn open_write_in_proc() -> Tried {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    open_write_below_but("/proc", |path| {
+        let name = path.strip_prefix("/proc").ok().and_then(|rest| rest.iter().next()).unwrap_or_default();
+        let name = name.to_string_lossy();
+        let is_left_out = |found: fs::Metadata| {
+            // What is hidden is /dev/null; and root opens also what no write is made for.
+            let is_for_nothing = found.is_file() && found.permissions().mode() & 0o222 == 0;
+            found.file_type().is_char_device() || is_for_nothing
+        };
+        let is_of_processes = name.parse::<u32>().is_ok() || path.is_symlink();
+        is_of_processes || ["pressure", "mtrr"].contains(&&*name) || fs::metadata(path).is_ok_and(is_left_out)
+    })
+}
+
+fn open_write_below_but(folder: &str, is_left_out: fn(&Path) -> bool) -> Tried {
     let mut folders = vec![PathBuf::from(folder)];
     let mut refused = io::Error::from(ErrorKind::NotFound);
     for _ in 0..200 {
         let Some(folder) = folders.pop() else { break };
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            match fs::metadata(entry.path()) {
-                Ok(metadata) if metadata.is_dir() => folders.insert(0, entry.path()),
-                Ok(_) => match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(entry.path()) {
-                    Ok(_) => return Ok(entry.path().display().to_string()),
+        let paths = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        for path in paths.filter(|path| !is_left_out(path)) {
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => folders.insert(0, path),
+                Ok(_) => match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path) {
+                    Ok(_) => return Ok(path.display().to_string()),
                     Err(e) => refused = e,
                 },
                 Err(_) => {}
@@ -145,8 +166,9 @@ pub fn starter_is_writable() -> Tried {
     if fstatvfs(&executable)?.flags().contains(FsFlags::ST_RDONLY) {
         return Err(nix::Error::EROFS.into());
     }
-    let seals = fcntl(&executable, FcntlArg::F_GET_SEALS).map_or(SealFlag::empty(), SealFlag::from_bits_truncate);
-    if seals.contains(SealFlag::F_SEAL_WRITE) {
+    let seals = fcntl(&executable, FcntlArg::F_GET_SEALS).map_or(SealFlag::empty(), SealFlag::from_bits_retain);
+    let no_writes = SealFlag::F_SEAL_WRITE | SealFlag::from_bits_retain(libc::F_SEAL_FUTURE_WRITE);
+    if seals.intersects(no_writes) {
         return Err(nix::Error::EPERM.into());
     }
     Ok(fs::read_link("/proc/1/exe")?.display().to_string())

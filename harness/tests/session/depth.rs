@@ -23,7 +23,8 @@ const KINDS: [(&str, &str, &str); 2] =
 /// A container that has dived, who reads it, and how deep it is; absent where the machine has no such hierarchy.
 fn dive(stage: &Stage, (mount, file, text): (&str, &str, &str)) -> Option<(Child, BufReader<ChildStdout>, u32)> {
     let script = format!("mount {mount} none /tmp && exec perl -e '{DIVE}' {file} {text}");
-    let mut command = stage.bench("container run --stop-timeout 0 --rootfs / -- unshare -UrmC sh -c");
+    let mut command =
+        stage.bench("container run --seccomp unconfined --stop-timeout 0 --rootfs / -- unshare -UrmC sh -c");
     let mut child = command.arg(&script).stdout(Stdio::piped()).spawn().unwrap();
     let (mut out, mut said) = (BufReader::new(child.stdout.take().unwrap()), String::new());
     out.read_line(&mut said).unwrap();
@@ -83,7 +84,8 @@ fn a_process_in_a_threaded_group_is_killed() {
     let Some(stage) = stage() else { return };
     let script = "mount -t cgroup2 none /tmp && mkdir /tmp/a /tmp/a/b && echo threaded > /tmp/a/cgroup.type && \
         echo threaded > /tmp/a/b/cgroup.type && echo $$ > /tmp/a/b/cgroup.threads && echo 1 > /tmp/a/cgroup.freeze; echo gave up";
-    let mut command = stage.bench("container run --stop-timeout 0 --rootfs / -- unshare -UrmC sh -c");
+    let mut command =
+        stage.bench("container run --seccomp unconfined --stop-timeout 0 --rootfs / -- unshare -UrmC sh -c");
     let mut child = command.arg(script).spawn().unwrap();
     let pid = child.id();
     let is_frozen = |group: &std::path::PathBuf| {

@@ -243,6 +243,33 @@ fn process_one_leads_a_session_that_bench_is_not_in() {
     started.end(&stage);
 }
 
+/// The kernel forgets whose end is a process' own when its user changes, and when it asks for it.
+#[test]
+fn who_changes_its_user_ends_with_bench_all_the_same() {
+    let Some(stage) = stage() else { return };
+    for arguments in ["", "--init", "--userns"] {
+        let mut command = stage.bench(&format!("container run {arguments} --rootfs / -- setpriv"));
+        command.args(["--reuid", "33", "--clear-groups", "--pdeathsig", "clear", "sleep", "60"]);
+        let mut child = command.spawn().unwrap();
+        let pid = child.id();
+        let all = || crate::support::cgroups(pid).iter().flat_map(|group| processes(group)).collect::<Vec<_>>();
+        let is_sleeping = |process: &String| {
+            std::fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.trim() == "sleep")
+        };
+        eventually("the sleep", || all().iter().any(is_sleeping));
+        send(pid as i32, libc::SIGKILL);
+        child.wait().unwrap();
+        eventually("the end of the container", || all().is_empty());
+        assert_eq!(stage.run("clean").0, 0, "{arguments}");
+        stage.assert_clean(pid);
+    }
+}
+
+fn processes(group: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
 /// A process group is killed by who times out; what it started goes along.
 #[test]
 fn who_kills_the_callers_group_takes_the_container_along() {
@@ -253,11 +280,8 @@ fn who_kills_the_callers_group_takes_the_container_along() {
     let pid = started.child.id();
     send(-(pid as i32), libc::SIGKILL);
     started.child.wait().unwrap();
-    let procs = || {
-        let read = |group: &std::path::PathBuf| std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-        crate::support::cgroups(pid).iter().map(read).collect::<String>()
-    };
-    eventually("the end of the container", || procs().is_empty());
+    let all = || crate::support::cgroups(pid).iter().flat_map(|group| processes(group)).collect::<Vec<_>>();
+    eventually("the end of the container", || all().is_empty());
     assert_eq!(stage.run("clean").0, 0);
     stage.assert_clean(pid);
 }

@@ -86,6 +86,8 @@ fn usage_errors_have_dockers_status() {
         "--cpus 0 true",
         "--net moon true",
         "--name a/b true",
+        "--name .. true",
+        "--name . true",
         "--pids 0 true",
         "--stop-timeout soon true",
         "-e =x true",
@@ -135,6 +137,66 @@ fn a_user_is_one_without_capabilities() {
     let (_, out, err) = stage.container("--init -u 1000", "grep -E 'Uid|CapEff|CapPrm' /proc/1/status");
     assert_eq!(out.matches("0000000000000000").count(), 2, "{out}{err}");
     assert!(out.contains("1000"), "{out}");
+}
+
+/// Rights that the caller would hand on: inheritable and ambient capabilities, and further groups.
+#[test]
+fn no_rights_of_the_caller_go_in() {
+    let Some(stage) = stage() else { return };
+    let script = "grep -hE 'CapInh|CapAmb' /proc/self/status /proc/1/status | grep -vc 0000000000000000; echo $(id -G)";
+    for (arguments, groups) in [
+        ("", "0"),
+        ("--init", "0"),
+        ("--seccomp unconfined", "0"),
+        ("--userns", "0"),
+        ("-u 1000", "0"),
+        ("-u 1000:7 --init", "7"),
+    ] {
+        let mut command = stage.program(
+            std::path::Path::new("setpriv"),
+            "--inh-caps +chown,+net_raw,+sys_admin --ambient-caps +chown,+net_raw,+sys_admin --groups 4,27",
+        );
+        command.arg(env!("CARGO_BIN_EXE_bench")).args(["container", "run"]).args(arguments.split_whitespace());
+        let (status, out, err) = finish({
+            command.args(["--", "sh", "-c", script]);
+            command
+        });
+        assert_eq!((status, out.as_str()), (0, format!("0\n{groups}\n").as_str()), "{arguments}: {err}");
+    }
+}
+
+/// Programs and libraries that a starter might execute or load, were it careless, each of which would say so.
+#[test]
+fn nothing_of_the_root_is_executed_but_the_program() {
+    let Some(stage) = stage() else { return };
+    let root = busybox_root(&stage);
+    let trap = "#!/bin/sh\necho sprung >> /traps/sprung\n";
+    for name in ["mount", "newuidmap", "newgidmap", "xz", "unpigz", "modprobe", "ldconfig", "login", "getent"] {
+        for folder in ["bin", "sbin", "usr/bin", "usr/sbin"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+            crate::support::write_program(&root.join(folder).join(name), trap);
+        }
+    }
+    fs::create_dir_all(root.join("lib/x86_64-linux-gnu")).unwrap();
+    for library in ["libnss_files.so.2", "libnss_trap.so.2", "libc.so.6", "ld-linux-x86-64.so.2"] {
+        fs::write(root.join("lib/x86_64-linux-gnu").join(library), "no library").unwrap();
+    }
+    fs::write(root.join("etc/nsswitch.conf"), "passwd: trap\ngroup: trap\n").unwrap();
+    fs::write(root.join("etc/ld.so.preload"), "/lib/x86_64-linux-gnu/libnss_trap.so.2\n").unwrap();
+    fs::write(root.join("etc/passwd"), "web:x:33:34::/:/bin/sh\n").unwrap();
+    let traps = stage.path().join("traps");
+    fs::create_dir(&traps).unwrap();
+    fs::set_permissions(&traps, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    for arguments in ["", "-u web", "--userns -u web --init"] {
+        let options = format!("--rootfs {} -v {}:/traps {arguments}", root.display(), traps.display());
+        let (status, out, err) = stage.container(&options, "echo here");
+        assert_eq!((status, out.as_str()), (0, "here\n"), "{arguments}: {err}");
+        assert!(!traps.join("sprung").exists(), "{arguments}");
+    }
+    // The traps work.
+    let options = format!("--rootfs {} -v {}:/traps", root.display(), traps.display());
+    assert_eq!(stage.container(&options, "/usr/bin/xz").0, 0);
+    assert!(traps.join("sprung").exists());
 }
 
 /// The files that say who is who are the root's own.

@@ -83,6 +83,9 @@ pub struct RunArgs {
     /// A capability besides the default ones, such as NET_RAW
     #[arg(long, value_name = "NAME")]
     pub cap_add: Vec<String>,
+    /// The filter of system calls
+    #[arg(long, value_enum, default_value = "docker")]
+    seccomp: Seccomp,
     /// Nothing of a container is ever kept: taken because docker has it
     #[arg(long)]
     pub rm: bool,
@@ -93,6 +96,8 @@ pub struct RunArgs {
     publish: Vec<String>,
     #[arg(short, long, hide = true)]
     detach: bool,
+    #[arg(long, hide = true, value_name = "OPTION")]
+    security_opt: Vec<String>,
     /// The command and its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     pub command: Vec<String>,
@@ -127,7 +132,26 @@ pub enum Pids {
     Unlimited,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Seccomp {
+    /// Docker's default profile
+    Docker,
+    /// None
+    Unconfined,
+}
+
+/// As docker has it: what can be switched off by `--security-opt`, and what is always on here.
+const UNCONFINED: [&str; 2] = ["seccomp=unconfined", "seccomp:unconfined"];
+const ALWAYS_ON: [&str; 4] =
+    ["no-new-privileges", "no-new-privileges=true", "no-new-privileges:true", "seccomp=builtin"];
+
 impl RunArgs {
+    /// Whether Docker's filter of system calls is to hold it.
+    pub fn is_filtered(&self) -> bool {
+        let is_off = |option: &String| UNCONFINED.contains(&option.as_str());
+        self.seccomp == Seccomp::Docker && !self.security_opt.iter().any(is_off)
+    }
+
     /// Refuse what docker has and this has not.
     pub fn check(&self) -> Result<()> {
         if let Some(ports) = self.publish.first() {
@@ -139,6 +163,12 @@ impl RunArgs {
             !self.detach,
             "-d: a container lives as long as bench does; put bench itself into the background, with `&`"
         );
+        let is_known = |option: &&String| UNCONFINED.iter().chain(&ALWAYS_ON).any(|known| known == option);
+        if let Some(option) = self.security_opt.iter().find(|option| !is_known(option)) {
+            bail!(
+                "--security-opt {option}: of docker's options there is seccomp=unconfined here (--seccomp unconfined)"
+            );
+        }
         Ok(())
     }
 }

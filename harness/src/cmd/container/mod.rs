@@ -39,6 +39,11 @@ pub fn run(args: &RunArgs, starter: Option<Starter>) -> Result<i32> {
             "bench: without --userns, root in this root folder is the host's root: be sure that you trust its maker"
         );
     }
+    if args.cap_add.iter().any(|name| name.to_ascii_uppercase().ends_with("MKNOD")) {
+        eprintln!(
+            "bench: with MKNOD, root inside can use every device of the host: there is no list of allowed devices, as docker has one"
+        );
+    }
     let streams = Arranged::of(args)?;
     (spec.streams, spec.window) = (streams.streams, stdio::window());
     spec.user_map.iter().for_each(|map| streams.belong_to(map.first));
@@ -99,6 +104,7 @@ fn start_peer(lab: &Lab, ledger: &Ledger, cpuset: Option<&str>) -> Result<Change
     let cgroup = Cgroup::create(&name, &Limits::default())
         .or_else(|e| if cpus.cpus.is_some() { Cgroup::create(&name, &cpus) } else { Err(e) })?;
     let mut spec = netlab::peer_spec(netlab::peer_server()?, tools::tree()?, Vec::new());
+    spec.seccomp = true;
     spec.network = Some(lab.peer());
     spec.join(&cgroup);
     let mut command = bench_container::command(&spec).context("preparing the peer")?;

@@ -44,6 +44,7 @@ pub fn spec(args: &RunArgs) -> Result<Spec> {
         namespaces,
         root: Some(Root { tree, binds }),
         capabilities: capabilities(args),
+        seccomp: args.is_filtered(),
         hostname: Some(args.hostname.clone()),
         time_offset_s: args.time_offset.unwrap_or(0.0).round() as i64,
         user_map: args.userns.then_some(SHIFTED),
