@@ -12,6 +12,8 @@
 # make fuzz   every parser of foreign bytes, SECONDS each (needs a nightly compiler)
 
 CARGO ?= cargo
+# A user's PATH may lack the folders of what root starts: debootstrap, runc, losetup.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 BENCH := target/release/bench
 # Only what needs root gets it; results are the caller's, and what root executes is root's (docs/SECURITY.md).
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo --preserve-env=BENCH_CACHE_DIR,BENCH_STATE_DIR,NO_COLOR")

@@ -124,10 +124,19 @@ pub enum NotRoots {
     Io(PathBuf, #[source] io::Error),
 }
 
-/// The same folder without links on the way, if it is root's alone with all above it; it may be missing.
+/// The same folder without links on the way, if it is root's alone with all above it; it may be missing. Above it there may be sticky
+/// folders such as `/tmp`; in the folder itself nobody else may make anything.
 pub fn check_roots_own(folder: &Path) -> Result<PathBuf, NotRoots> {
-    let way = way_to(folder).map_err(|e| NotRoots::Io(folder.to_path_buf(), e))?;
-    way.map_err(NotRoots::Stranger)
+    let failed = |e| NotRoots::Io(folder.to_path_buf(), e);
+    let path = way_to(folder).map_err(failed)?.map_err(NotRoots::Stranger)?;
+    match rustix::fs::lstat(&path) {
+        Ok(found) if found.st_mode & 0o022 != 0 => {
+            let owner = Caller { uid: found.st_uid, gid: found.st_gid };
+            Err(NotRoots::Stranger(Stranger { path, owner, mode: found.st_mode }))
+        }
+        Ok(_) | Err(Errno::NOENT) => Ok(path),
+        Err(e) => Err(failed(e.into())),
+    }
 }
 
 /// The same, made with what is missing above it.
@@ -322,6 +331,9 @@ mod tests {
             assert!(said(&own).contains(&format!("/own can be written by others (mode {open:o})")), "{}", said(&own));
         }
         mode(0o1777);
+        let refused = roots_own(&folder.path().join("own")).unwrap_err().to_string();
+        assert!(refused.contains("/own can be written by others (mode 1777)"), "{refused}");
+        assert_eq!(roots_own(&own).unwrap(), own, "sticky folders may be above");
         assert_eq!(way_to(&own).unwrap().unwrap(), own, "nobody takes root's folder out of a sticky one");
         symlink("inner", folder.path().join("own/made")).unwrap();
         assert!(said(&folder.path().join("own/made")).contains("is a link where others can make one"));

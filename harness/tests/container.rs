@@ -343,6 +343,8 @@ fn a_filter_of_system_calls_holds_process_one_and_what_it_starts() {
     for (arguments, words) in [
         ("--seccomp profile.json", "docker, unconfined"),
         ("--security-opt apparmor=unconfined", "--seccomp unconfined"),
+        ("--seccomp docker --security-opt seccomp=unconfined", "give one of them"),
+        ("--seccomp unconfined --security-opt seccomp=builtin", "give one of them"),
     ] {
         let (status, _, err) = stage.container(arguments, "true");
         assert!(status == 125 && err.contains(words), "{arguments}: {status} {err}");

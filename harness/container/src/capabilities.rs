@@ -101,7 +101,7 @@ pub(crate) fn kept(more: &[String]) -> Result<CapabilitySet, Failure> {
     })
 }
 
-/// The default and `more` as the OCI runtime specification has them (`CAP_KILL`); without those that there are not.
+/// The default and `more` as the OCI runtime specification has them (`CAP_KILL`). Unknown names are left out.
 pub fn names(more: &[String]) -> Vec<String> {
     let all = DEFAULT.into_iter().chain(more.iter().map(String::as_str));
     let kept = all.filter_map(set).fold(CapabilitySet::empty(), |kept, one| kept | one);

@@ -2,11 +2,12 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, PipeWriter, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
@@ -181,7 +182,7 @@ fn unified(spec: &Spec) -> Option<&PathBuf> {
 
 /// Make what has to be made from outside, start process 1, and wait for it.
 fn contain(spec: &Spec) -> Result<i32, Failure> {
-    // It lives on to end process 1, which can make the kernel forget that it is to end with anybody.
+    // It lives on to kill process 1, whose own death signal the kernel forgets with a change of user.
     let starter = die_with_parent(spec, Signal::TERM)?;
     // From here on signals are for the program, and those of the starter's group and terminal are not for this process.
     signals::block_all().doing("blocking signals")?;
@@ -193,7 +194,7 @@ fn contain(spec: &Spec) -> Result<i32, Failure> {
     }
     // Written or closed: process 1 may go on. Closed by its exec: it has become the program.
     let (mut go_in, mut go_out) = io::pipe().doing("making a pipe")?;
-    let (mut done_in, done_out) = io::pipe().doing("making a pipe")?;
+    let (done_in, done_out) = io::pipe().doing("making a pipe")?;
     let group = unified(spec);
     let group = group.map(|group| File::open(group).doing(format!("opening {}", group.display()))).transpose()?;
     let later = [Namespace::Time, Namespace::Cgroup];
@@ -222,10 +223,20 @@ fn contain(spec: &Spec) -> Result<i32, Failure> {
             go_out.write_all(b"g").doing("letting process 1 go on")?;
             drop(go_out);
             if spec.announce {
-                drop(done_in.read(&mut [0]));
+                wait_for_program(&done_in, starter, pid);
                 announce(spec, pid);
             }
             stand_for(pid, starter)
+        }
+    }
+}
+
+/// Until process 1 has become the program, or has failed. That may take as long as a file system does, and the starter may end meanwhile.
+fn wait_for_program(done: &PipeReader, starter: Option<i32>, pid: i32) {
+    const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+    while poll(&mut [PollFd::new(done, PollFlags::IN)], Some(&LOOK_EVERY)) == Ok(0) {
+        if starter.is_some_and(is_orphan) {
+            let _ = signals::send(pid, libc::SIGKILL);
         }
     }
 }

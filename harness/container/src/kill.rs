@@ -60,7 +60,7 @@ fn remove(group: &Path) -> rustix::io::Result<()> {
 }
 
 /// Kill all that is in a group and in those below it, from the top down, and remove on the way back what is empty below it. However
-/// deep it goes, only two descriptors are open at a time.
+/// deep it goes, two descriptors of groups are open at a time, and those of up to [`AT_ONCE`] processes.
 fn kill(group: &Path) -> rustix::io::Result<()> {
     let mut here = openat(CWD, group, FOLDER, Mode::empty())?;
     stop(&here);
@@ -112,7 +112,7 @@ fn stop(group: &OwnedFd) {
     let own = std::process::id() as i32;
     let listed: Vec<i32> = numbers(&processes()).into_iter().filter(|&pid| pid > 0 && pid != own).collect();
     for some in listed.chunks(AT_ONCE) {
-        // The number of one that ends may become a stranger's: what is held, and still listed afterwards, is the one that was meant.
+        // The number of a process that ends may become another's. One that is held, and still listed afterwards, is in this group.
         let held = some.iter().filter_map(|&pid| Pid::from_raw(pid));
         let held: Vec<_> = held.map(|pid| (pid, pidfd_open(pid, PidfdFlags::empty()))).collect();
         let still = numbers(&processes());
@@ -120,7 +120,7 @@ fn stop(group: &OwnedFd) {
             // One that is gone already is as good as killed.
             let _ = match process {
                 Ok(process) => pidfd_send_signal(process, Signal::KILL),
-                // A thread of a threaded group has none.
+                // A thread of a threaded group, or too many open files.
                 Err(_) => kill_process(*pid, Signal::KILL),
             };
         }

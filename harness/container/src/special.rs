@@ -1,10 +1,11 @@
 //! `/proc`, `/sys`, `/dev` and `/tmp` of a container's own, as Docker has them, with what is hidden there and read-only.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, mkdirat, mknodat, openat, symlinkat};
+use rustix::fs::{Dir, FileType, Mode, OFlags, mkdirat, mknodat, openat, symlinkat};
 use rustix::mount::MountAttrFlags as Attributes;
 
 use crate::detached::Mount;
@@ -15,7 +16,7 @@ use crate::spec::Namespace;
 /// Where a container has file systems of its own, as a guest has: what the host has there is not seen.
 pub const SPECIAL: [&str; 4] = ["/proc", "/sys", "/dev", "/tmp"];
 
-/// What Docker hides of `/proc`, what else tells of the kernel's memory, and the switches of its debug messages, which any root has ...
+/// What Docker hides of `/proc`, what else tells of the kernel's memory, and the switches of its debug messages, which ask for no capability ...
 const MASKED_IN_PROC: [&str; 18] = [
     "asound",
     "acpi",
@@ -38,6 +39,8 @@ const MASKED_IN_PROC: [&str; 18] = [
 ];
 /// ... and of `/sys` ...
 const MASKED_IN_SYS: [&str; 2] = ["firmware", "devices/virtual/powercap"];
+/// (and of each CPU here how often it was too hot, which tells of other programs) ...
+const CPUS: &str = "devices/system/cpu";
 /// ... and what only the host's own `/sys` has: file systems that are mounted there.
 const MASKED_IN_HOSTS_SYS: [&str; 6] =
     ["fs/bpf", "fs/pstore", "kernel/config", "kernel/debug", "kernel/security", "kernel/tracing"];
@@ -126,6 +129,10 @@ impl Special<'_> {
         }
         MASKED_IN_PROC.iter().try_for_each(|path| hide(&proc, "/proc", path, &null))?;
         MASKED_IN_SYS.iter().try_for_each(|path| hide(&sys, "/sys", path, &null))?;
+        cpus_in(&sys)
+            .doing("listing the CPUs in /sys")?
+            .iter()
+            .try_for_each(|cpu| hide(&sys, "/sys", &format!("{CPUS}/{cpu}/thermal_throttle"), &null))?;
         if is_hosts_sys {
             MASKED_IN_HOSTS_SYS.iter().try_for_each(|path| hide(&sys, "/sys", path, &null))?;
         }
@@ -203,6 +210,16 @@ impl Special<'_> {
             .iter()
             .try_for_each(|name| mkdirat(dev, *name, Mode::from_raw_mode(0o755)).doing(format!("making /dev/{name}")))
     }
+}
+
+/// Names of the folders of single CPUs.
+fn cpus_in(sys: &Mount) -> io::Result<Vec<String>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = openat(sys.fd(), CPUS, flags, Mode::empty())?;
+    let names = Dir::read_from(&folder)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let is_cpu =
+        |name: &String| name.strip_prefix("cpu").is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()));
+    Ok(names.filter(is_cpu).collect())
 }
 
 /// statvfs(3)'s access times as attributes.

@@ -46,13 +46,15 @@ pub fn is_emulated() -> bool {
     hypervisor().is_some_and(|name| name == EMULATION) || cpu("model name").is_some_and(|m| m.contains(EMULATED_MODEL))
 }
 
-/// How many filters of system calls hold a process, from its `/proc/PID/status`; before Linux 5.9, whether any does.
+/// How many filters of system calls hold a process, from its `/proc/PID/status`; before Linux 5.9, whether any does. A kernel without
+/// filters says nothing of them. Absent where there is no status.
 pub fn seccomp_filters(status: &str) -> Option<u64> {
     let value = |key: &str| -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
         line.trim().parse().ok()
     };
-    value("Seccomp_filters").or_else(|| value("Seccomp").map(|mode| mode.min(1)))
+    let told = value("Seccomp_filters").or_else(|| value("Seccomp").map(|mode| mode.min(1)));
+    (!status.is_empty()).then(|| told.unwrap_or(0))
 }
 
 /// `machine.virtualised`, `machine.hypervisor` and `machine.emulated`, and, in a build for tests that judges on an emulated machine
@@ -91,6 +93,7 @@ mod tests {
         );
         assert_eq!(seccomp_filters("NoNewPrivs:\t1\nSeccomp:\t2\n"), Some(1));
         assert_eq!(seccomp_filters("Seccomp:\t0\nSeccomp_filters:\t0\n"), Some(0));
+        assert_eq!(seccomp_filters("Name:\tbench\n"), Some(0));
         assert_eq!(seccomp_filters(""), None);
     }
 

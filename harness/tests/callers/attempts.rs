@@ -28,6 +28,16 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("container run: half-made in BENCH_CACHE_DIR is a link", |world| {
         a_link_for_what_is_half_made(world, "container run -- true", true)
     }),
+    ("a forged tools tree in a sticky BENCH_CACHE_DIR", |world| {
+        in_a_sticky_folder(world, "BENCH_CACHE_DIR", forge_the_tools_tree, |out| out.contains("forged"))
+    }),
+    ("ledgers of somebody else in a sticky BENCH_STATE_DIR", |world| {
+        let make = |_: &World, folder: &Path| {
+            fs::create_dir(folder.join("ledgers")).unwrap();
+            give(&folder.join("ledgers"));
+        };
+        in_a_sticky_folder(world, "BENCH_STATE_DIR", make, |out| out.contains("ran"))
+    }),
     ("the cache lies behind a link", the_cache_lies_behind_a_link),
     ("the cache is a link", the_cache_is_a_link),
     ("the cache's lock is a link", the_caches_lock_is_a_link),
@@ -205,6 +215,34 @@ fn a_forged_tools_tree(world: &World) -> Stopped {
     }
     let (_, out, _) = finish(world.container());
     reached(out.contains("forged"), "a container's root was the caller's")
+}
+
+/// Root's folder, in which everybody can make what is not there yet.
+fn in_a_sticky_folder(world: &World, variable: &str, make: fn(&World, &Path), is_reached: fn(&str) -> bool) -> Stopped {
+    let folder = world.roots("sticky");
+    fs::create_dir(&folder).unwrap();
+    make(world, &folder);
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777)).unwrap();
+    let mut command = world.bench("container run -- echo ran");
+    let (_, out, _) = finish({
+        command.env(variable, &folder);
+        command
+    });
+    reached(is_reached(&out), "what somebody else made in it was used")
+}
+
+/// Copies of the real ones, under their names: the program that is asked for says another thing.
+fn forge_the_tools_tree(world: &World, folder: &Path) {
+    finish(world.container());
+    let cache = Path::new("/var/cache/bench");
+    for tree in names(cache).iter().filter(|name| name.starts_with("tree-")) {
+        let copied = Command::new("cp").arg("-a").arg(cache.join(tree)).arg(folder).status().unwrap();
+        assert!(copied.success());
+        let program = folder.join(tree).join("root/usr/bin/echo");
+        fs::remove_file(&program).unwrap();
+        write_program(&program, "#!/bin/sh\nprintf 'forged\\n'\n");
+        chown_all(&folder.join(tree), crate::world::MALLORY);
+    }
 }
 
 /// `bench` reads what is behind these names where the caller may not.

@@ -205,7 +205,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     ("hide from the out-of-memory killer", |_| {
         fs::write("/proc/self/oom_score_adj", "-1000").map(|()| "oom_score_adj -1000".to_owned())
     }),
-    // What the kernel offers to anybody, and had faults in.
+    // Interfaces of the kernel for everybody, which had faults.
     ("make a user namespace", |_| in_new_namespaces(libc::CLONE_NEWUSER).map(|()| "root in it".to_owned())),
     ("make an io_uring", |_| {
         let parameters = [0_u8; 120];

@@ -62,7 +62,7 @@ const NOT_IN_A_GUEST: [&str; 21] = [
     "open a file by its handle in a user namespace",
     "lift its limits by a cgroup mount in a user namespace",
 ];
-/// What a program can do without the filter, and the documentation says so (docs/SECURITY.md): not counted there.
+/// Allowed without the filter, as the documentation says (docs/SECURITY.md): not counted there.
 const NEEDS_FILTER: [&str; 5] = [
     "make a user namespace",
     "make an io_uring",
@@ -70,7 +70,7 @@ const NEEDS_FILTER: [&str; 5] = [
     "handle its own page faults",
     "call a guest or the hypervisor",
 ];
-/// What needs the filter or a user namespace to be stopped.
+/// Stopped by the filter or by a user namespace.
 const NEEDS_EITHER: [&str; 1] = ["lift its limits by a cgroup mount in a user namespace"];
 const HERE: Effort = Effort { races: 20, every: 1 };
 const IN_A_GUEST: Effort = Effort { races: 2, every: 5 };

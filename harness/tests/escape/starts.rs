@@ -121,7 +121,8 @@ fn names(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 fn look_below(folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
     for path in names(folder) {
         let Ok(metadata) = path.symlink_metadata() else { continue };
-        let content = if metadata.len() < 4096 { fs::read(&path).unwrap_or_default() } else { Vec::new() };
+        let is_read = metadata.is_file() && metadata.len() < 4096;
+        let content = if is_read { fs::read(&path).unwrap_or_default() } else { Vec::new() };
         let (mode, owner, length) = (metadata.mode(), metadata.uid(), metadata.len());
         found.insert(path.clone(), format!("{mode:o} {owner} {length} {}", String::from_utf8_lossy(&content)));
         if metadata.is_dir() {

@@ -243,9 +243,9 @@ fn process_one_leads_a_session_that_bench_is_not_in() {
     started.end(&stage);
 }
 
-/// The kernel forgets whose end is a process' own when its user changes, and when it asks for it.
+/// The kernel clears a death signal when the process changes its user, and when it asks for that.
 #[test]
-fn who_changes_its_user_ends_with_bench_all_the_same() {
+fn a_container_whose_program_cleared_its_death_signal_ends_with_bench() {
     let Some(stage) = stage() else { return };
     for arguments in ["", "--init", "--userns"] {
         let mut command = stage.bench(&format!("container run {arguments} --rootfs / -- setpriv"));

@@ -183,11 +183,13 @@ fn a_container_ends_when_nobody_reads_it() {
 }
 
 #[test]
-fn a_socket_is_passed_on_as_it_is() {
+fn a_socket_is_copied_and_stays_outside() {
     let Some(stage) = stage() else { return };
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     let mut bench = stage.bench("container run -- sh -c");
-    bench.arg("read line; echo \"got $line\"").stdin(std::os::fd::OwnedFd::from(theirs.try_clone().unwrap()));
+    bench
+        .arg("read line; echo \"got $line\"; for fd in 0 1; do readlink /proc/self/fd/$fd | grep -o socket; done; true")
+        .stdin(std::os::fd::OwnedFd::from(theirs.try_clone().unwrap()));
     let mut child = bench.stdout(std::os::fd::OwnedFd::from(theirs)).spawn().unwrap();
     drop(bench);
     (&ours).write_all(b"hello\n").unwrap();

@@ -1,7 +1,7 @@
 //! The rules of Docker's default profile, by the names of system calls, as far as they matter on x86: those of moby 29.7.2
 //! (`vendor/github.com/moby/profiles/seccomp/default.json` there), which answers for kernels up to Linux 6.13.
 
-/// Allowed to everybody, whatever the arguments. Names that are no calls of x86 stay away from it.
+/// Allowed to everybody, whatever the arguments. Names of other architectures do nothing.
 pub const ALWAYS: &str = "
     accept accept4 access adjtimex alarm bind brk cachestat capget capset chdir chmod chown chown32 clock_adjtime clock_adjtime64
     clock_getres clock_getres_time64 clock_gettime clock_gettime64 clock_nanosleep clock_nanosleep_time64 close close_range connect
@@ -37,7 +37,7 @@ pub const ALWAYS: &str = "
     arch_prctl modify_ldt process_vm_readv process_vm_writev ptrace
 ";
 
-/// Allowed to who holds a capability.
+/// Allowed to holders of a capability.
 pub const BY_CAPABILITY: [(&str, &str); 14] = [
     ("BPF", "bpf"),
     ("DAC_READ_SEARCH", "open_by_handle_at"),

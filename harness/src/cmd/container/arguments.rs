@@ -83,9 +83,9 @@ pub struct RunArgs {
     /// A capability besides the default ones, such as NET_RAW
     #[arg(long, value_name = "NAME")]
     pub cap_add: Vec<String>,
-    /// The filter of system calls
-    #[arg(long, value_enum, default_value = "docker")]
-    seccomp: Seccomp,
+    /// The filter of system calls [default: docker]
+    #[arg(long, value_enum)]
+    seccomp: Option<Seccomp>,
     /// Nothing of a container is ever kept: taken because docker has it
     #[arg(long)]
     pub rm: bool,
@@ -140,16 +140,19 @@ enum Seccomp {
     Unconfined,
 }
 
-/// As docker has it: what can be switched off by `--security-opt`, and what is always on here.
+/// Docker's words after `--security-opt`: for no filter, for the filter, and for what is always so here.
 const UNCONFINED: [&str; 2] = ["seccomp=unconfined", "seccomp:unconfined"];
-const ALWAYS_ON: [&str; 4] =
-    ["no-new-privileges", "no-new-privileges=true", "no-new-privileges:true", "seccomp=builtin"];
+const CONFINED: [&str; 2] = ["seccomp=builtin", "seccomp:builtin"];
+const ALWAYS_ON: [&str; 3] = ["no-new-privileges", "no-new-privileges=true", "no-new-privileges:true"];
 
 impl RunArgs {
     /// Whether Docker's filter of system calls is to hold it.
     pub fn is_filtered(&self) -> bool {
-        let is_off = |option: &String| UNCONFINED.contains(&option.as_str());
-        self.seccomp == Seccomp::Docker && !self.security_opt.iter().any(is_off)
+        self.seccomp != Some(Seccomp::Unconfined) && !self.has_option(&UNCONFINED)
+    }
+
+    fn has_option(&self, wanted: &[&str]) -> bool {
+        self.security_opt.iter().any(|option| wanted.contains(&option.as_str()))
     }
 
     /// Refuse what docker has and this has not.
@@ -163,7 +166,14 @@ impl RunArgs {
             !self.detach,
             "-d: a container lives as long as bench does; put bench itself into the background, with `&`"
         );
-        let is_known = |option: &&String| UNCONFINED.iter().chain(&ALWAYS_ON).any(|known| known == option);
+        let is_off = self.seccomp == Some(Seccomp::Unconfined) || self.has_option(&UNCONFINED);
+        let is_on = self.seccomp == Some(Seccomp::Docker) || self.has_option(&CONFINED);
+        ensure!(
+            !(is_on && is_off),
+            "--seccomp and --security-opt ask for the filter of system calls and for none: give one of them"
+        );
+        let known = || UNCONFINED.iter().chain(&CONFINED).chain(&ALWAYS_ON);
+        let is_known = |option: &&String| known().any(|known| known == option);
         if let Some(option) = self.security_opt.iter().find(|option| !is_known(option)) {
             bail!(
                 "--security-opt {option}: of docker's options there is seccomp=unconfined here (--seccomp unconfined)"

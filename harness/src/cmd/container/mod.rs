@@ -39,7 +39,8 @@ pub fn run(args: &RunArgs, starter: Option<Starter>) -> Result<i32> {
             "bench: without --userns, root in this root folder is the host's root: be sure that you trust its maker"
         );
     }
-    if args.cap_add.iter().any(|name| name.to_ascii_uppercase().ends_with("MKNOD")) {
+    let may_make_devices = bench_container::capability_names(&args.cap_add).iter().any(|name| name == "CAP_MKNOD");
+    if may_make_devices && !args.userns {
         eprintln!(
             "bench: with MKNOD, root inside can use every device of the host: there is no list of allowed devices, as docker has one"
         );

@@ -1,6 +1,7 @@
-//! The standard streams of a container. Pipes without a name and sockets are handed in as they are. A file, a device or a terminal of the
-//! host never is: inside, it could be opened once more through `/proc/self/fd`, with other rights, and changed. A terminal inside is the
-//! container's own, and all else is copied through pipes.
+//! The standard streams of a container. Pipes without a name are handed in as they are. A file, a device or a terminal of the host never
+//! is: inside, it could be opened once more through `/proc/self/fd`, with other rights, and changed. Nor is a socket: it would stay in the
+//! host's network, where it can be connected to another address, and descriptors can come through it. A terminal inside is the container's
+//! own, and all else is copied through pipes.
 
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -53,9 +54,9 @@ impl Theirs<'_> {
         FileType::from_raw_mode(self.stat.st_mode)
     }
 
-    /// True for what is no file of the host.
+    /// True where it can do nothing but be read or written.
     fn may_go_in(&self) -> bool {
-        self.kind().is_socket() || is_pipe(self.fd)
+        is_pipe(self.fd)
     }
 
     fn is_null(&self) -> bool {
@@ -150,7 +151,7 @@ fn from(theirs: &Theirs<'_>, interactive: bool, plans: &mut Vec<Plan>) -> Result
     }
     let (reader, writer) = io::pipe().context("making a pipe")?;
     // A loop that reads lines of a file and starts a container for each wants to read the next line itself.
-    if theirs.is_null() || !(interactive || theirs.kind().is_fifo()) {
+    if theirs.is_null() || !(interactive || theirs.has_other_end()) {
         return Ok((Stream::Null, reader.into()));
     }
     let (what, from, to) = (INPUT, theirs.duplicate()?, writer.into());
