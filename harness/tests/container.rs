@@ -350,3 +350,40 @@ fn a_filter_of_system_calls_holds_process_one_and_what_it_starts() {
         assert!(status == 125 && err.contains(words), "{arguments}: {status} {err}");
     }
 }
+
+#[test]
+fn the_peer_of_a_lab_is_filtered_as_well() {
+    let Some(stage) = stage() else { return };
+    let mut child = stage.bench("container run --net bridge -- sleep 60").stderr(Stdio::null()).spawn().unwrap();
+    let filters = || {
+        let groups = cgroups(child.id()).into_iter().filter(|group| group.to_string_lossy().contains("-peer"));
+        let read = |group: PathBuf| fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        let processes: String = groups.map(read).collect();
+        let status = |pid: &str| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let is_server = |status: &String| status.starts_with("Name:\tiperf3\n");
+        processes.lines().map(status).filter(is_server).map(|status| status.contains("\nSeccomp:\t2\n")).collect()
+    };
+    let mut seen: Vec<bool> = Vec::new();
+    eventually("the peer", || {
+        seen = filters();
+        !seen.is_empty()
+    });
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+    child.wait().unwrap();
+    assert!(seen.iter().all(|is_filtered| *is_filtered), "{seen:?}");
+}
+
+#[test]
+fn a_container_that_can_use_every_device_says_so() {
+    let Some(stage) = stage() else { return };
+    for (arguments, says_so) in [
+        ("", false),
+        ("--cap-add MKNOD", true),
+        ("--cap-add cap_mknod", true),
+        ("--cap-add NET_RAW", false),
+        ("--cap-add MKNOD --userns", false),
+    ] {
+        let (status, _, err) = stage.container(arguments, "true");
+        assert_eq!((status, err.contains("every device of the host")), (0, says_so), "{arguments}: {err}");
+    }
+}

@@ -20,7 +20,7 @@ pub struct RunArgs {
     /// The network: nothing but a loopback device, the host's, or a lab of its own with a peer to talk to
     #[arg(long, visible_alias = "network", value_enum, default_value = "none")]
     pub net: Network,
-    /// CPU time per time: 1.5 is one and a half CPUs
+    /// Number of CPUs that it may use at a time: 1.5 is one and a half
     #[arg(long, value_name = "NUMBER", value_parser = cpu_time, allow_hyphen_values = true)]
     pub cpus: Option<f64>,
     /// CPUs that it may use, such as 0-1,4
@@ -47,13 +47,13 @@ pub struct RunArgs {
     /// Host name inside
     #[arg(long, value_name = "NAME", default_value = "container")]
     pub hostname: String,
-    /// A name that the container's cgroup has in it, for ps and systemd-cgtop; nothing else knows it by that
+    /// A part of the cgroup's name, for ps and systemd-cgtop; no command takes it
     #[arg(long, value_parser = name)]
     pub name: Option<String>,
-    /// A time namespace whose clocks of boot and monotonic time are ahead by this, such as 1d
+    /// A time namespace whose boot and monotonic clocks are shifted by this, such as 1d or -1h
     #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
     pub time_offset: Option<f64>,
-    /// A user namespace: root inside is nobody outside
+    /// A user namespace: root inside is user 100000 outside
     #[arg(long)]
     pub userns: bool,
     /// Whom to be inside: a name of the root's /etc/passwd or a number, with a group if you like
@@ -71,7 +71,7 @@ pub struct RunArgs {
     /// How long CMD may take to end after SIGTERM, SIGINT, SIGHUP or SIGQUIT before it is killed, in seconds or as 500ms, 1min
     #[arg(long, value_name = "TIME", value_parser = stop_timeout, allow_hyphen_values = true, default_value = "10s")]
     pub stop_timeout: Duration,
-    /// A file or folder of the host to be seen inside
+    /// A file or folder of the host to be seen inside; a device is writable whatever `ro` says
     #[arg(short, long = "volume", value_name = "SRC:DST[:ro]")]
     pub volume: Vec<String>,
     /// A variable of the environment; without a value, yours
