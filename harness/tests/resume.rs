@@ -4,11 +4,12 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{eventually, names, stage, wait};
+use support::{Stage, eventually, names, stage, wait};
 
 /// The command after "the rest is executed by", as a person would paste it.
 fn pasted(err: &str) -> String {
@@ -75,24 +76,8 @@ settle = "0s"
 size = "64MiB"
 "#;
 
-#[test]
-fn an_interrupted_run_goes_on_only_where_it_was_begun() {
-    let Some(stage) = stage() else { return };
-    stage.write_suite("turns", "iodepth = 16\njobs = 2", PROFILE);
-    // No trial is judged by what disturbs it, and none executed again.
-    let suite = stage.path().join("turns.toml");
-    fs::write(&suite, fs::read_to_string(&suite).unwrap().replace("verdicts = true", "verdicts = false")).unwrap();
-    let child = stage.spawn(RUN);
-    let pid = child.id();
-    let runs = stage.path().join("bench-runs");
-    let recorded = || {
-        let run = names(&runs).into_iter().find(|name| !name.starts_with('.')).unwrap_or_default();
-        fs::read_to_string(runs.join(run).join("trials.jsonl")).unwrap_or_default().lines().count()
-    };
-    eventually("the first turn of the second block", || recorded() == 6);
-    kill(Pid::from_raw(pid as i32), Signal::SIGINT).unwrap();
-    assert_eq!(wait(child).0, 130);
-    let run = stage.only_run();
+/// Where anything differs, or somebody else could have changed it.
+fn is_refused_elsewhere(stage: &Stage, run: &Path) {
     let file = run.join("run.json");
     let original = fs::read_to_string(&file).unwrap();
     let trials = fs::read_to_string(run.join("trials.jsonl")).unwrap();
@@ -113,18 +98,18 @@ fn an_interrupted_run_goes_on_only_where_it_was_begun() {
     assert!(status == 2 && err.contains("--nonsense"), "{err}");
     fs::write(&file, &original).unwrap();
 
-    chown(&run, Some(12345), None).unwrap();
+    chown(run, Some(12345), None).unwrap();
     let (status, _, err) = stage.run("run --resume last");
     assert!(status == 2 && err.contains("belongs to user 12345"), "{err}");
-    chown(&run, Some(0), None).unwrap();
+    chown(run, Some(0), None).unwrap();
     chown(&file, Some(12345), None).unwrap();
     let (status, _, err) = stage.run("run --resume last");
     assert!(status == 2 && err.contains("run.json belongs to user 12345"), "{err}");
     chown(&file, Some(0), None).unwrap();
-    fs::set_permissions(&run, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(run, fs::Permissions::from_mode(0o777)).unwrap();
     let (status, _, err) = stage.run("run --resume last");
     assert!(status == 2 && err.contains("can be written by others"), "{err}");
-    fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(run, fs::Permissions::from_mode(0o755)).unwrap();
     let elsewhere = stage.path().join("elsewhere.json");
     fs::rename(&file, &elsewhere).unwrap();
     symlink(&elsewhere, &file).unwrap();
@@ -134,7 +119,27 @@ fn an_interrupted_run_goes_on_only_where_it_was_begun() {
     let (status, _, err) = stage.run("run --resume last --blocks 2");
     assert!(status == 2 && err.contains("--resume"), "{err}");
     assert_eq!(fs::read_to_string(run.join("trials.jsonl")).unwrap(), trials, "what was refused changed nothing");
+}
 
+#[test]
+fn an_interrupted_run_goes_on_only_where_it_was_begun() {
+    let Some(stage) = stage() else { return };
+    stage.write_suite("turns", "iodepth = 16\njobs = 2", PROFILE);
+    // No trial is judged by what disturbs it, and none executed again.
+    let suite = stage.path().join("turns.toml");
+    fs::write(&suite, fs::read_to_string(&suite).unwrap().replace("verdicts = true", "verdicts = false")).unwrap();
+    let child = stage.spawn(RUN);
+    let pid = child.id();
+    let runs = stage.path().join("bench-runs");
+    let recorded = || {
+        let run = names(&runs).into_iter().find(|name| !name.starts_with('.')).unwrap_or_default();
+        fs::read_to_string(runs.join(run).join("trials.jsonl")).unwrap_or_default().lines().count()
+    };
+    eventually("the first turn of the second block", || recorded() == 6);
+    kill(Pid::from_raw(pid as i32), Signal::SIGINT).unwrap();
+    assert_eq!(wait(child).0, 130);
+    let run = stage.only_run();
+    is_refused_elsewhere(&stage, &run);
     let (status, out, err) = stage.run(&format!("run --resume {}", run.display()));
     assert_eq!(status, 0, "{out}{err}");
     let words = out.split_whitespace().collect::<Vec<_>>().join(" ");

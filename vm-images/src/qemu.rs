@@ -132,16 +132,12 @@ pub fn argv(config: &Config) -> Vec<String> {
     option("no-reboot", String::new());
     option("display", "none".into());
     option("machine", "q35,memory-backend=ram,hpet=off,smm=off,vmport=off".into());
-    match config.accelerator {
-        Accelerator::Kvm => {
-            option("accel", "kvm".into());
-            option("cpu", "host".into());
-        }
-        Accelerator::Tcg => {
-            option("accel", "tcg,thread=multi".into());
-            option("cpu", "max".into());
-        }
-    }
+    let (accelerator, cpu) = match config.accelerator {
+        Accelerator::Kvm => ("kvm", "host"),
+        Accelerator::Tcg => ("tcg,thread=multi", "max"),
+    };
+    option("accel", accelerator.into());
+    option("cpu", cpu.into());
     option("smp", config.cpus.to_string());
     option("m", format!("{}M", config.memory_bytes >> 20));
     // Shared memory is accounted as such: the guest's RAM can be told from QEMU's own memory.

@@ -295,10 +295,9 @@ async fn measure(
     };
     let path = folder.path().to_path_buf();
     let progress = RefCell::new(Progress::new());
-    let page = path.join("report/index.html");
     let trials = rounds.iter().map(|round| round.trials.len()).sum();
     let planned_s = run.plan.planned_s * trials as f64 / run.plan.trials.len().max(1) as f64;
-    progress.borrow_mut().show(&Event::Started { page, trials, planned_s });
+    progress.borrow_mut().show(&Event::Started { page: path.join("report/index.html"), trials, planned_s });
     let mut listener = |event: Event<'_>| {
         progress.borrow_mut().show(&event);
         if matches!(event, Event::BlockDone) {
