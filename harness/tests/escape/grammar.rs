@@ -79,6 +79,12 @@ fn run(ground: &Ground, bench: &Path, arguments: &[String]) -> io::Result<Output
     child.wait_with_output()
 }
 
+/// False where a link that was made before leads elsewhere: who draws the tree must not write to the host either.
+fn lies_in(root: &Path, path: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    path.parent().and_then(real).zip(real(root)).is_some_and(|(folder, root)| folder.starts_with(root))
+}
+
 /// The grammar, with its source of chance.
 struct Draw(ChaCha8Rng);
 
@@ -95,7 +101,7 @@ impl Draw {
     fn tree(&mut self, ground: &Ground) -> io::Result<()> {
         for _ in 0..self.0.random_range(0..4) {
             let path = ground.root.join(self.of(&NAMES));
-            if !path.starts_with(ground.root.join("bin")) || self.one_in(4) {
+            if (!path.starts_with(ground.root.join("bin")) || self.one_in(4)) && lies_in(&ground.root, &path) {
                 drop(fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)));
                 self.entry(ground, &path);
             }
@@ -106,9 +112,12 @@ impl Draw {
         Ok(())
     }
 
-    /// Anything that a folder may have. What cannot be made (its folder is gone) is not there.
+    /// Anything that a folder may have. What cannot be made (its folder is gone, or is a link out of the root folder by now) is not there.
     fn entry(&mut self, ground: &Ground, path: &Path) {
         let target = self.target(ground);
+        if !lies_in(&ground.root, path) {
+            return;
+        }
         drop(match self.0.random_range(0..9) {
             0 => Ok(()),
             1 => fs::create_dir(path),
