@@ -6,6 +6,7 @@
 
 pub mod analysis;
 pub mod archive;
+pub mod between;
 pub mod calibration;
 pub mod claims;
 pub mod compare;

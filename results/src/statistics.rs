@@ -53,7 +53,7 @@ pub fn logs(ratios: &[f64]) -> Option<Vec<f64>> {
 }
 
 /// Mean and standard deviation (n - 1) of at least two finite values.
-fn moments(values: &[f64]) -> Option<(f64, f64)> {
+pub(crate) fn moments(values: &[f64]) -> Option<(f64, f64)> {
     if values.len() < 2 || values.iter().any(|value| !value.is_finite()) {
         return None;
     }

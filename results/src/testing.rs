@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
+use crate::compare::{CompareError, History, Judgement, Sides, compare, compare_with};
 use crate::histogram::Histogram;
 use crate::metric;
+use crate::policy::Policy;
 use crate::record::*;
 use crate::store::Record;
 
@@ -231,6 +234,23 @@ pub fn another(seed: u64, blocks: u32, emulated: bool) -> Record {
     let mut record = record(seed, blocks, emulated);
     record.run.id = format!("20260102T000000Z-io-{seed:06x}");
     record
+}
+
+/// Earlier runs of the same plan, as `bench compare --history` reads them: eight that differ by their blocks alone.
+pub fn history(base: &Record, new: &Record) -> History {
+    static EARLIER: OnceLock<Vec<Record>> = OnceLock::new();
+    let mut history = History::new(base, new);
+    let earlier = EARLIER.get_or_init(|| (0..8).map(|number| another(0x0e_0000 + number, 8, false)).collect());
+    earlier.iter().for_each(|record| history.add(record));
+    history
+}
+
+/// [`compare`] of two runs with such a history.
+pub fn compare_in_series(sides: Sides<'_>, policy: &Policy) -> Result<Judgement, CompareError> {
+    match (sides.base_runs(), sides.new_runs()) {
+        ([base], [new]) => compare_with(sides, policy, None, Some(&history(base, new))),
+        _ => compare(sides, policy, None),
+    }
 }
 
 /// Multiply all rates of a workload in an environment by `factor`, and divide its times by it.

@@ -6,12 +6,12 @@ use bench_results::compare::{Judged, Judgement, Outcome, Part, Quantity, Sides, 
 use bench_results::policy::{KnownNames, Policy};
 use bench_results::record::{LeftOut, State, Trial};
 use bench_results::store::Record;
-use bench_results::testing::{another, in_two_turns, record, speed_up};
+use bench_results::testing::{another, compare_in_series, in_two_turns, record, speed_up};
 use bench_results::verdict::Verdict;
 use jiff::civil::Date;
 
 fn judge_with(base: &[Record], new: &[Record], policy: &Policy) -> Judgement {
-    compare(Sides::Runs { base, new, allowed: &BTreeSet::new() }, policy, None).unwrap()
+    compare_in_series(Sides::Runs { base, new, allowed: &BTreeSet::new() }, policy).unwrap()
 }
 
 fn judge(base: &Record, new: &Record) -> Judgement {
@@ -70,7 +70,7 @@ fn too_few_valid_blocks_of_failed_trials_fail_on_either_side() {
     let found = row(&judgement, "rand-read", "vm", Quantity::Overhead);
     assert_eq!((judgement.outcome, found.part, found.verdict), (Outcome::Fail, Part::Broken, None));
     assert!(found.p.is_none() && judgement.tests == 13, "it is in no family of tests");
-    let said = "2 valid blocks in NEW of the 3 that a verdict needs: 6 of 8 trials in vm failed or are invalid (the first: \
+    let said = "2 valid blocks in NEW of the 6 that a verdict needs: 6 of 8 trials in vm failed or are invalid (the first: \
                 the guest did not come up)";
     assert!(found.sentence.contains(said), "{}", found.sentence);
     assert_eq!(judgement.headline, "1 of 14 comparisons broken: rand-read in vm");
@@ -85,8 +85,10 @@ fn too_few_valid_blocks_of_failed_trials_fail_on_either_side() {
 #[test]
 fn enough_valid_blocks_are_judged_and_too_few_executed_ones_are_not_told() {
     let mut some = new();
-    fail(&mut some, "vm", 1..=5);
-    assert_eq!(judge(&base(), &some).outcome, Outcome::Pass, "3 blocks are left");
+    fail(&mut some, "vm", 1..=2);
+    assert_eq!(judge(&base(), &some).outcome, Outcome::Pass, "6 blocks are left");
+    fail(&mut some, "vm", 3..=3);
+    assert_eq!(judge(&base(), &some).outcome, Outcome::Fail, "and 5 are too few between two runs");
     let mut short = another(2, 2, false);
     fail(&mut short, "vm", 1..=1);
     assert_eq!(judge(&base(), &short).outcome, Outcome::Inconclusive, "2 blocks would have been too few anyway");
@@ -222,14 +224,14 @@ fn what_new_never_executed_fails_and_an_interruption_alone_does_not() {
 #[test]
 fn a_metric_that_only_base_bears_fails_where_it_decides() {
     let mut slow = new();
-    for trial in slow.trials.iter_mut().filter(|trial| trial.planned.block > 2) {
+    for trial in slow.trials.iter_mut().filter(|trial| trial.planned.block > 5) {
         trial.measurements.retain(|m| m.metric != "read_latency_p99_ns");
     }
     let decides = policy("[[metric]]\nname = \"read_latency_p99_ns\"\nworkloads = [\"rand-read\"]\ndecides = true");
     let judgement = judge_with(&[base()], &[slow.clone()], &decides);
     let broken: Vec<&Judged> = judgement.deciding().filter(|row| row.part == Part::Broken).collect();
     assert_eq!((judgement.outcome, broken.len()), (Outcome::Fail, 2));
-    assert!(broken[0].sentence.ends_with("NEW has a value of it in 2 of 8 blocks, and a verdict needs 3"));
+    assert!(broken[0].sentence.ends_with("NEW has a value of it in 5 of 8 blocks, and a verdict needs 6"));
     assert_eq!(judge(&base(), &slow).outcome, Outcome::Pass, "what informs fails nothing");
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{Difference, Sides};
 use crate::analysis::loss;
+use crate::between::Spread;
 use crate::metric::{Direction, Unit};
 use crate::policy::{Ignored, OnInconclusive, Policy};
 use crate::record::State;
@@ -63,7 +64,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Two runs: Welch's test on the logarithms of the blocks' ratios.
+    /// Two runs: the logarithms of the blocks' ratios, with the between-run spread.
     Blocks,
     /// Sets of runs: Welch's test, one value for each run.
     Runs,
@@ -236,8 +237,11 @@ pub struct Judged {
     pub ratio: Option<f64>,
     /// Its 95 % interval.
     pub interval: Option<Interval>,
-    /// Degrees of freedom of the interval, after Welch and Satterthwaite where nothing is paired.
+    /// Degrees of freedom of the interval; where nothing is paired after Welch and Satterthwaite, between two runs at most the
+    /// smaller side's blocks less one.
     pub degrees_of_freedom: Option<f64>,
+    /// How far runs lie apart beyond their blocks: a part of the interval between two runs, and absent elsewhere.
+    pub between: Option<Spread>,
     /// The smallest relative difference that the user cares about.
     pub margin: f64,
     /// One-sided p of "not beyond the margin", on the side on which the ratio is.
@@ -252,6 +256,8 @@ pub struct Judged {
     pub verdict: Option<Verdict>,
     /// Verdicts of fresh runs that an alarm was to come back in.
     pub confirmations: Vec<Option<Verdict>>,
+    /// What was compared of each fresh run, as `new_values`.
+    pub fresh_values: Vec<Vec<f64>>,
     /// Why it is ignored, where it is.
     pub ignored: Option<Ignored>,
     /// The same in words.
@@ -324,14 +330,7 @@ impl Judgement {
 
     /// Outcome and headline from the rows.
     pub(super) fn conclude(&mut self) {
-        let count = |part| self.rows.iter().filter(|row| row.part == part).count();
-        let decides = self.rows.iter().any(Judged::decides);
-        self.outcome = match (count(Part::Fails) + count(Part::Broken), count(Part::Undecided)) {
-            _ if self.rows.iter().all(|row| row.ratio.is_none()) => Outcome::Incomparable,
-            (0, 0) if decides => Outcome::Pass,
-            (0, _) => Outcome::Inconclusive,
-            _ => Outcome::Fail,
-        };
+        self.outcome = outcome(&self.rows);
         self.headline = headline(self);
     }
 
@@ -343,6 +342,17 @@ impl Judgement {
     /// Deciding rows.
     pub fn deciding(&self) -> impl Iterator<Item = &Judged> {
         self.rows.iter().filter(|row| row.decides())
+    }
+}
+
+/// How a gate ends that has these rows.
+pub(crate) fn outcome(rows: &[Judged]) -> Outcome {
+    let count = |part| rows.iter().filter(|row| row.part == part).count();
+    match (count(Part::Fails) + count(Part::Broken), count(Part::Undecided)) {
+        _ if rows.iter().all(|row| row.ratio.is_none()) => Outcome::Incomparable,
+        (0, 0) if rows.iter().any(Judged::decides) => Outcome::Pass,
+        (0, _) => Outcome::Inconclusive,
+        _ => Outcome::Fail,
     }
 }
 

@@ -7,7 +7,6 @@ use super::Sides;
 use super::partners::About;
 use super::rows::{Case, Side};
 use super::sample::{Measured, Sample};
-use crate::analysis::LEAST_BLOCKS;
 use crate::record::Trial;
 
 impl Case<'_> {
@@ -17,7 +16,7 @@ impl Case<'_> {
             return about.lacking.clone();
         }
         let environment = about.environment;
-        let (unit, by_run) = self.unit(about.quantity);
+        let ((unit, by_run), least) = (self.unit(about.quantity), self.least(about.quantity));
         let executed = |side, of: &Side<'_>, environments: &[&str], values| {
             Executed::of(side, (&of.runs, by_run), (&about.workload.name, environments), values)
         };
@@ -28,14 +27,15 @@ impl Case<'_> {
                 |run: &&Measured<'_>, name| !run.values.get(&about.workload.name, name, about.metric.name).is_empty();
             let alone =
                 |name| executed(None, &self.base, &[name], self.base.runs.iter().filter(|run| has(run, name)).count());
-            let lacks = || alone(environment).lacks(&alone(base), unit, false);
-            return both.too_few(unit, verdicts).or_else(lacks);
+            let lacks = || alone(environment).lacks(&alone(base), (unit, least), false);
+            return both.too_few((unit, least), verdicts).or_else(lacks);
         }
         let environments: Vec<&str> = [Some(environment), self.divisor(about.quantity)].into_iter().flatten().collect();
         let base = executed(Some("BASE"), &self.base, &environments, sample.base.len());
         let new = executed(Some("NEW"), self.new_side(), &environments, sample.new.len());
-        let too_few = new.too_few(unit, verdicts).or_else(|| base.too_few(unit, verdicts));
-        too_few.or_else(|| new.lacks(&base, unit, verdicts))
+        let needed = (unit, least);
+        let too_few = new.too_few(needed, verdicts).or_else(|| base.too_few(needed, verdicts));
+        too_few.or_else(|| new.lacks(&base, needed, verdicts))
     }
 }
 
@@ -79,30 +79,29 @@ impl Executed {
         }
     }
 
-    /// Why there are too few values, where that is because trials failed or are invalid. `unit`: `block` or `run`.
-    fn too_few(&self, unit: &str, verdicts: bool) -> Option<String> {
+    /// Why there are too few values, where that is because trials failed or are invalid. `unit`: `block` or `run`, and how many of
+    /// them a verdict needs.
+    fn too_few(&self, (unit, least): (&str, usize), verdicts: bool) -> Option<String> {
         let broken = self.broken.as_ref()?;
         let side = self.side.map_or(String::new(), |side| format!(" in {side}"));
         match self.values {
             0 => Some(format!("no valid {unit}{side}: {broken}")),
             // A profile without verdicts has no least number, and with fewer executed nothing was lost by failing.
-            values if verdicts && values < LEAST_BLOCKS && self.units >= LEAST_BLOCKS => {
-                Some(format!("{values} valid {unit}s{side} of the {LEAST_BLOCKS} that a verdict needs: {broken}"))
+            values if verdicts && values < least && self.units >= least => {
+                Some(format!("{values} valid {unit}s{side} of the {least} that a verdict needs: {broken}"))
             }
             _ => None,
         }
     }
 
     /// Why NEW, which this is, has too few values where BASE has enough, and no trial of it failed.
-    fn lacks(&self, base: &Executed, unit: &str, verdicts: bool) -> Option<String> {
+    fn lacks(&self, base: &Executed, (unit, least): (&str, usize), verdicts: bool) -> Option<String> {
         match (self.values, base.values) {
             (0, 1..) if self.trials == 0 => Some("NEW executed none of its trials, and BASE did".to_owned()),
             (0, 1..) => Some("NEW has no value of it, and BASE has".to_owned()),
-            (values, LEAST_BLOCKS..) if verdicts && values < LEAST_BLOCKS && self.possible >= LEAST_BLOCKS => {
+            (values, of_base) if verdicts && values < least && of_base >= least && self.possible >= least => {
                 let possible = self.possible;
-                Some(format!(
-                    "NEW has a value of it in {values} of {possible} {unit}s, and a verdict needs {LEAST_BLOCKS}"
-                ))
+                Some(format!("NEW has a value of it in {values} of {possible} {unit}s, and a verdict needs {least}"))
             }
             _ => None,
         }

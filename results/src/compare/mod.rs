@@ -1,15 +1,20 @@
 //! NEW against BASE: two runs, two sets of runs, or two environments of one run; judged by a policy.
 //!
-//! Between runs nothing is paired: the blocks' log-ratios of environment to reference are compared by Welch's test. Within
-//! one run the two environments are paired by block, which is the better method where both sides are at hand.
+//! Between runs nothing is paired: the log-ratios of environment to reference are compared, of two runs with the between-run
+//! spread that their blocks do not show, of sets of runs by Welch's test. Within one run the two environments are paired by block,
+//! which is the better method where both sides are at hand.
 
 mod confirm;
 mod difference;
+mod family;
+mod history;
 mod judgement;
 mod missing;
 mod partners;
 mod rows;
 mod sample;
+pub mod simulated;
+mod spread;
 
 use std::collections::BTreeSet;
 
@@ -19,6 +24,7 @@ use crate::record::{Accelerator, Run, State};
 use crate::store::Record;
 
 pub use difference::{Aspect, Difference, differences};
+pub use history::History;
 pub use judgement::{
     COMPARE_SCHEMA_VERSION, Judged, Judgement, Method, Outcome, Part, PolicyFacts, Quantity, RunFacts, Unmatched,
 };
@@ -142,8 +148,18 @@ impl<'a> Sides<'a> {
     }
 }
 
-/// Compare and judge. `policy_file`: where the policy is from.
+/// Compare and judge without a history. `policy_file`: where the policy is from.
 pub fn compare(sides: Sides<'_>, policy: &Policy, policy_file: Option<&str>) -> Result<Judgement, CompareError> {
+    compare_with(sides, policy, policy_file, None)
+}
+
+/// Compare and judge. `history`: earlier runs of the series; it says something of two single runs only.
+pub fn compare_with(
+    sides: Sides<'_>,
+    policy: &Policy,
+    policy_file: Option<&str>,
+    history: Option<&History>,
+) -> Result<Judgement, CompareError> {
     let differences = match sides {
         Sides::Runs { base, new, allowed } => check_runs(base, new, allowed)?,
         Sides::Environments { runs, base, new } => {
@@ -151,12 +167,13 @@ pub fn compare(sides: Sides<'_>, policy: &Policy, policy_file: Option<&str>) -> 
             Vec::new()
         }
     };
-    let (rows, unmatched) = rows::judge(sides, policy);
+    let (rows, unmatched) = rows::judge(sides, policy, history);
     if rows.is_empty() {
         return Err(CompareError::NothingMatches(unmatched));
     }
     let policy = PolicyFacts::of(policy, policy_file);
-    Ok(Judgement::new(sides, policy, (differences, unmatched, notes(sides)), rows))
+    let notes = [notes(sides), spread::notes(&rows, history)].concat();
+    Ok(Judgement::new(sides, policy, (differences, unmatched, notes), rows))
 }
 
 fn check_runs(base: &[Record], new: &[Record], allowed: &BTreeSet<Aspect>) -> Result<Vec<Difference>, CompareError> {

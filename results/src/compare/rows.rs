@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use super::family::{adjust, first_verdict};
 use super::partners::About;
 use super::sample::{self, Measured, Sample};
-use super::{Judged, LEAST_RUNS_FOR_ABSOLUTES, Method, Part, Quantity, Sides, Unmatched, accelerator};
-use crate::analysis::{self, Distribution, LEAST_BLOCKS, loss};
+use super::spread::Spreads;
+use super::{History, Judged, LEAST_RUNS_FOR_ABSOLUTES, Method, Part, Quantity, Sides, Unmatched, accelerator};
+use crate::analysis::{self, Distribution, LEAST_BLOCKS};
+use crate::between::{self, LEAST_BLOCKS_A_RUN, RunMean, Spread};
 use crate::host;
-use crate::metric::{self, Direction, Metric};
+use crate::metric::{self, Metric};
 use crate::policy::Policy;
 use crate::record::{Accelerator, Profile, Workload};
-use crate::sentence;
-use crate::statistics::{Effect, Interval, TAIL, geometric_mean, holm, logs};
-use crate::verdict::{Verdict, decide, edges};
+use crate::statistics::{Effect, Interval, geometric_mean, logs};
 
 /// One side with what is shown of it.
 pub(super) struct Side<'a> {
@@ -84,15 +85,22 @@ pub(super) struct Case<'a> {
     pub(super) base: Side<'a>,
     /// Absent for two environments of the same runs.
     new: Option<Side<'a>>,
+    /// Between two runs; absent where the run or the pair is what is replicated.
+    spreads: Option<Spreads<'a>>,
 }
 
 /// All rows, and what has no partner; no row where nothing has one.
-pub(super) fn judge(sides: Sides<'_>, policy: &Policy) -> (Vec<Judged>, Vec<Unmatched>) {
+pub(super) fn judge(sides: Sides<'_>, policy: &Policy, history: Option<&History>) -> (Vec<Judged>, Vec<Unmatched>) {
+    let base = Side::of(sides.base_runs());
     let new = match sides {
         Sides::Runs { new, .. } => Some(Side::of(new)),
         Sides::Environments { .. } => None,
     };
-    let case = Case { sides, policy, base: Side::of(sides.base_runs()), new };
+    let spreads = match (&base.runs[..], new.as_ref().map(|new| &new.runs[..])) {
+        ([base], Some([new])) => Some(Spreads::of(base, new, history)),
+        _ => None,
+    };
+    let case = Case { sides, policy, base, new, spreads };
     let (abouts, unmatched) = case.abouts();
     if abouts.iter().all(|about| about.lacking.is_some()) {
         return (Vec::new(), unmatched);
@@ -123,11 +131,18 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn effect(&self, sample: &Sample) -> Option<Effect> {
-        match self.sides {
+    /// NEW over BASE of a sample of an environment, and the between-run spread that is in its error.
+    fn effect(&self, about: &About<'_>, environment: &str, sample: &Sample) -> (Option<Effect>, Option<Spread>) {
+        let spreads = self.spreads.as_ref().filter(|_| about.quantity == Quantity::Overhead);
+        if let Some(spread) = spreads.map(|spreads| spreads.of_row(about.workload, environment, about.metric.name)) {
+            let sides = RunMean::of(&sample.new).zip(RunMean::of(&sample.base));
+            return (sides.and_then(|(new, base)| between::effect(&[new], &[base], &spread)), Some(spread));
+        }
+        let effect = match self.sides {
             Sides::Environments { .. } => Effect::paired(&sample.new),
             Sides::Runs { .. } => Effect::welch(&sample.new, &sample.base),
-        }
+        };
+        (effect, None)
     }
 
     /// The control's change: what no change looks like. Within one run, the control against the reference.
@@ -142,7 +157,7 @@ impl<'a> Case<'a> {
                 let what = (about.workload.name.as_str(), about.metric.name);
                 Effect::paired(&sample::paired(&self.base.runs, what, (&plan.reference, control)))?.interval()
             }
-            Sides::Runs { .. } => self.effect(&self.sample(about, control))?.interval(),
+            Sides::Runs { .. } => self.effect(about, control, &self.sample(about, control)).0?.interval(),
         }
     }
 
@@ -152,7 +167,6 @@ impl<'a> Case<'a> {
         if about.lacking.is_some() {
             sample.new.clear();
         }
-        let effect = self.effect(&sample).filter(|effect| effect.interval().is_some());
         let by_profile = self.profiles().next().map_or(0.1, |profile| profile.margin);
         let margin = self.policy.margin(&workload.name, metric.name, by_profile);
         let base_environment = match self.sides {
@@ -183,21 +197,25 @@ impl<'a> Case<'a> {
             emulated,
             base_mean,
             new_mean,
-            ratio: effect.map(|effect| effect.ratio).or_else(|| ratio(&sample, self.sides)),
-            interval: effect.and_then(|effect| effect.interval()),
-            degrees_of_freedom: effect.map(|effect| effect.freedom),
+            ratio: ratio(&sample, self.sides),
+            interval: None,
+            degrees_of_freedom: None,
+            between: None,
             margin,
-            p: effect.and_then(|effect| p_beyond(&effect, margin)),
+            p: None,
             p_holm: None,
             smallest_alarm: None,
             noise_floor: self.noise_floor(about),
             verdict: None,
             confirmations: Vec::new(),
+            fresh_values: Vec::new(),
             ignored: self.policy.ignored(&workload.name, environment, metric.name).filter(|_| decides).cloned(),
             sentence: String::new(),
             base_values: sample.base.clone(),
             new_values: sample.new.clone(),
         };
+        let (effect, spread) = self.effect(about, environment, &sample);
+        row.measure(effect, spread);
         let why_not = broken.or_else(|| self.why_not(&row, &sample));
         first_verdict(&mut row, why_not, metric);
         row
@@ -228,6 +246,14 @@ impl<'a> Case<'a> {
     pub(super) fn unit(&self, quantity: Quantity) -> (&'static str, bool) {
         let unit = if quantity == Quantity::Absolute { "run" } else { Method::of(self.sides).unit() };
         (unit, unit == "run")
+    }
+
+    /// How many of them a side a verdict needs.
+    pub(super) fn least(&self, quantity: Quantity) -> usize {
+        match &self.spreads {
+            Some(_) if quantity == Quantity::Overhead => LEAST_BLOCKS_A_RUN,
+            _ => LEAST_BLOCKS,
+        }
     }
 
     /// The profiles of all runs.
@@ -286,25 +312,9 @@ impl<'a> Case<'a> {
         if count == 0 {
             return Some("no valid value on a side".to_owned());
         }
-        let (unit, _) = self.unit(row.quantity);
-        let too_few = format!("{count} of the {LEAST_BLOCKS} {unit}s a side that a verdict needs");
-        (count < LEAST_BLOCKS || row.interval.is_none()).then_some(too_few)
+        let ((unit, _), least) = (self.unit(row.quantity), self.least(row.quantity));
+        row.too_few(count, (unit, least))
     }
-}
-
-/// The verdict before any adjustment, and its sentence; `why_not`: why there is none.
-fn first_verdict(row: &mut Judged, why_not: Option<String>, metric: &Metric) {
-    let by = row.ratio.map(|ratio| sentence::by(ratio, metric));
-    if why_not.is_some() {
-        row.p = None;
-        row.verdict = (row.decides() && row.part != Part::Broken).then_some(Verdict::Inconclusive);
-    } else if let (Some(ratio), Some(interval)) = (row.ratio, row.interval) {
-        let verdict = decide(interval, row.margin, row.better);
-        row.verdict = Some(verdict);
-        row.sentence = sentence::judged(ratio, interval, verdict, row.margin, metric);
-        return;
-    }
-    row.sentence = [by, why_not].into_iter().flatten().collect::<Vec<_>>().join("; ");
 }
 
 /// The ratio where there are too few values for an interval.
@@ -314,61 +324,4 @@ fn ratio(sample: &Sample, sides: Sides<'_>) -> Option<f64> {
         Sides::Environments { .. } => Some(new),
         Sides::Runs { .. } => Some(new / geometric_mean(&sample.base)?),
     }
-}
-
-/// One-sided p of "not beyond the margin", on the side on which the ratio is.
-fn p_beyond(effect: &Effect, margin: f64) -> Option<f64> {
-    let edges = edges(margin);
-    if effect.ratio >= 1.0 { effect.p_above(edges.high) } else { effect.p_below(edges.low) }
-}
-
-/// Holm over all deciding rows that could be tested, and what each does to the outcome.
-///
-/// Only alarms are adjusted: one false `worse` among many tests fails the gate, so that the family counts. `equivalent` needs
-/// no adjustment, since the gate passes only if every row passes.
-fn adjust(rows: &mut [Judged], policy: &Policy) {
-    let is_tested = |row: &Judged| row.decides() && row.ignored.is_none() && row.p.is_some();
-    let tested: Vec<usize> = (0..rows.len()).filter(|&at| is_tested(&rows[at])).collect();
-    let p: Vec<f64> = tested.iter().filter_map(|&at| rows[at].p).collect();
-    for (&at, adjusted) in tested.iter().zip(holm(&p)) {
-        let row = &mut rows[at];
-        row.p_holm = Some(adjusted);
-        row.smallest_alarm = smallest_alarm(row, tested.len());
-        let is_alarm = matches!(row.verdict, Some(Verdict::Worse | Verdict::Better));
-        if is_alarm && adjusted >= TAIL {
-            row.verdict = Some(Verdict::Inconclusive);
-            let by = row.ratio.zip(metric::find(&row.metric)).map(|(ratio, metric)| sentence::by(ratio, metric));
-            row.sentence = format!(
-                "{}; beyond the margin by itself, not as one of {} tests",
-                by.unwrap_or_default(),
-                tested.len()
-            );
-        }
-        if let (Some(Verdict::Inconclusive), Some(alarm)) = (row.verdict, row.smallest_alarm) {
-            row.sentence.push_str(&format!("; an alarm would have needed {}", sentence::percent(alarm)));
-        }
-    }
-    for row in rows.iter_mut().filter(|row| row.decides()) {
-        row.part = match row.verdict {
-            _ if row.ignored.is_some() => Part::Ignored,
-            _ if row.part == Part::Broken => Part::Broken,
-            Some(verdict) if policy.fail_on.contains(&verdict) => Part::Fails,
-            Some(Verdict::Inconclusive) | None => Part::Undecided,
-            Some(_) => Part::Passes,
-        };
-    }
-}
-
-/// The smallest loss that would have been called `worse`, were all tests but this one far from any alarm.
-fn smallest_alarm(row: &Judged, tests: usize) -> Option<f64> {
-    // The interval is symmetric on the log scale: its half is the standard error times its quantile.
-    let (interval, freedom) = (row.interval?, row.degrees_of_freedom?);
-    let error_reach = (interval.high / interval.low).ln() / 2.0;
-    let unit = Effect { ratio: 1.0, error: 1.0, freedom };
-    let reach = error_reach / unit.reach(TAIL)? * unit.reach(TAIL / tests as f64)?;
-    let ratio = (1.0 + row.margin) * reach.exp();
-    Some(match row.better {
-        Direction::Higher => loss(1.0 / ratio, row.better),
-        Direction::Lower => loss(ratio, row.better),
-    })
 }

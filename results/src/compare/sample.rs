@@ -12,7 +12,11 @@ pub(super) struct Measured<'a> {
 
 impl<'a> Measured<'a> {
     pub(super) fn all(records: &'a [Record]) -> Vec<Measured<'a>> {
-        records.iter().map(|record| Measured { record, values: Values::of(record) }).collect()
+        records.iter().map(Measured::of).collect()
+    }
+
+    pub(super) fn of(record: &'a Record) -> Measured<'a> {
+        Measured { record, values: Values::of(record) }
     }
 
     /// Environment ÷ other environment, block by block.
@@ -21,7 +25,7 @@ impl<'a> Measured<'a> {
     }
 
     /// Environment ÷ this run's reference, block by block.
-    fn overhead(&self, workload: &str, metric: &str, environment: &str) -> Vec<f64> {
+    pub(super) fn overhead(&self, workload: &str, metric: &str, environment: &str) -> Vec<f64> {
         self.ratios(workload, metric, environment, &self.record.run.plan.reference)
     }
 

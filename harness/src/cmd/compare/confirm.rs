@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use bench_results::compare::{Judgement, Sides, compare};
+use bench_results::compare::{Judgement, Sides};
 use bench_results::policy::Policy;
 use bench_results::store::{Record, list_runs};
 
-use super::{CompareArgs, Loaded, load_record, policy_file};
+use super::{CompareArgs, Loaded, load_record};
 
 /// Execute fresh runs until no alarm is left, or all have come back as often as the policy asks.
 pub fn confirm(args: &CompareArgs, loaded: &Loaded, policy: &Policy, judgement: &mut Judgement) -> Result<()> {
@@ -32,7 +32,8 @@ pub fn confirm(args: &CompareArgs, loaded: &Loaded, policy: &Policy, judgement: 
             Sides::Runs { base, allowed, .. } => Sides::Runs { base, new: &fresh, allowed },
             Sides::Environments { base, new, .. } => Sides::Environments { runs: &fresh, base, new },
         };
-        let again = compare(sides, policy, policy_file(args).as_deref())
+        let again = loaded
+            .judge(args, sides, policy)
             .with_context(|| format!("comparing the fresh run {}", fresh[0].run.id))?;
         judgement.confirm(&again);
         judgement.notes.push(format!("fresh run {number} to confirm an alarm: {}", fresh[0].run.id));

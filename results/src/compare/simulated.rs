@@ -1,0 +1,219 @@
+//! Comparisons of made-up runs, judged by the code that judges real ones: what a gate promises is shown with it, and a gate is
+//! planned with it.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+use statrs::distribution::{ContinuousCDF, Normal};
+
+use super::family::{adjust, first_verdict};
+use super::judgement::outcome;
+use super::{Judged, Outcome, Part, Quantity};
+use crate::between::{self, LEAST_BLOCKS_A_RUN, RunMean, Spread};
+use crate::metric::Metric;
+use crate::policy::Policy;
+use crate::verdict::Verdict;
+
+/// How the log-ratios of blocks scatter about the mean of their run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scatter {
+    /// Normal, with this standard deviation.
+    Normal(f64),
+    /// Student's t with three degrees of freedom, scaled to this standard deviation: outliers on both sides.
+    HeavyTails(f64),
+    /// A lognormal of shape 0.8, centred and scaled to this standard deviation; a negative one leans to the other side.
+    Lopsided(f64),
+    /// Drawn with replacement from these.
+    Residuals(Vec<f64>),
+}
+
+/// What tells the comparison how far runs lie apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// So many earlier runs, of as many blocks as NEW.
+    History(usize),
+    /// Controls of both runs in so many workloads.
+    Controls {
+        /// Of a run.
+        workloads: usize,
+        /// True where a run's draw is the same in all of them; else each has one of its own.
+        alike: bool,
+    },
+    /// Nothing: the default is taken.
+    Nothing,
+}
+
+/// One deciding row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// What it is judged by.
+    pub metric: &'static Metric,
+    /// How its blocks scatter.
+    pub scatter: Scatter,
+    /// The margin.
+    pub margin: f64,
+    /// By how much NEW is worse in truth, as a factor: 1 is not at all.
+    pub worse_by: f64,
+}
+
+/// Two runs to compare, again and again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pairs {
+    /// Blocks of BASE.
+    pub base_blocks: u32,
+    /// Blocks of NEW.
+    pub new_blocks: u32,
+    /// The true between-run spread, as the standard deviation of a run's log-ratio.
+    pub between: f64,
+    /// What is known of it.
+    pub told: Told,
+    /// The deciding rows, each with draws of its own.
+    pub rows: Vec<Row>,
+}
+
+/// How often comparisons end how, as fractions.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, schemars::JsonSchema)]
+pub struct Ends {
+    /// The gate passes.
+    pub pass: f64,
+    /// It fails.
+    pub fail: f64,
+    /// It cannot tell.
+    pub inconclusive: f64,
+    /// The first row is called `worse`.
+    pub first_worse: f64,
+    /// The first row is called `equivalent`.
+    pub first_equivalent: f64,
+}
+
+impl Pairs {
+    /// Compare so many pairs. The same seed gives the same figures.
+    pub fn ends(&self, comparisons: u32, seed: u64) -> Ends {
+        let mut draws = Draws { rng: ChaCha12Rng::seed_from_u64(seed), normal: Normal::standard() };
+        let (policy, mut counts) = (Policy::default(), [0_u32; 5]);
+        let templates: Vec<Judged> = self.rows.iter().map(template).collect();
+        for _ in 0..comparisons {
+            let mut rows = templates.clone();
+            for (row, judged) in self.rows.iter().zip(&mut rows) {
+                self.measure(row, judged, &mut draws);
+            }
+            adjust(&mut rows, &policy);
+            let outcome = outcome(&rows);
+            let first = rows.first().and_then(|row| row.verdict);
+            let is = [
+                outcome == Outcome::Pass,
+                outcome == Outcome::Fail,
+                outcome == Outcome::Inconclusive,
+                first == Some(Verdict::Worse),
+                first == Some(Verdict::Equivalent),
+            ];
+            counts.iter_mut().zip(is).for_each(|(count, is)| *count += u32::from(is));
+        }
+        let [pass, fail, inconclusive, first_worse, first_equivalent] =
+            counts.map(|count| f64::from(count) / f64::from(comparisons.max(1)));
+        Ends { pass, fail, inconclusive, first_worse, first_equivalent }
+    }
+
+    fn measure(&self, row: &Row, judged: &mut Judged, draws: &mut Draws) {
+        let truth = crate::simulation::worse_by(row.worse_by, row.metric.better).ln();
+        let base = draws.run(0.0, self.between, &row.scatter, self.base_blocks);
+        let new = draws.run(truth, self.between, &row.scatter, self.new_blocks);
+        let spread = self.spread(row, draws);
+        let runs = RunMean::of(&new).zip(RunMean::of(&base));
+        judged.measure(runs.and_then(|(new, base)| between::effect(&[new], &[base], &spread)), Some(spread));
+        let why_not = judged.too_few(new.len().min(base.len()), ("block", LEAST_BLOCKS_A_RUN));
+        first_verdict(judged, why_not, row.metric);
+    }
+
+    fn spread(&self, row: &Row, draws: &mut Draws) -> Spread {
+        let found = match self.told {
+            Told::Nothing => None,
+            Told::History(runs) => {
+                let earlier = (0..runs).map(|_| draws.run(0.0, self.between, &row.scatter, self.new_blocks));
+                let earlier: Vec<RunMean> = earlier.filter_map(|ratios| RunMean::of(&ratios)).collect();
+                Spread::of_history(&earlier)
+            }
+            Told::Controls { workloads, alike } => {
+                let mut controls = Vec::new();
+                for blocks in [self.base_blocks, self.new_blocks] {
+                    let of_run = draws.normal() * self.between;
+                    for _ in 0..workloads {
+                        let (center, spread) = if alike { (of_run, 0.0) } else { (0.0, self.between) };
+                        controls.extend(RunMean::of(&draws.run(center, spread, &row.scatter, blocks)));
+                    }
+                }
+                Spread::of_controls(&controls, 2)
+            }
+        };
+        found.unwrap_or_else(Spread::assumed)
+    }
+}
+
+/// A deciding row of an overhead before anything is measured.
+fn template(row: &Row) -> Judged {
+    Judged {
+        workload: String::new(),
+        environment: String::new(),
+        metric: row.metric.name.to_owned(),
+        unit: row.metric.unit,
+        better: row.metric.better,
+        quantity: Quantity::Overhead,
+        part: Part::Undecided,
+        emulated: false,
+        base_mean: None,
+        new_mean: None,
+        base_values: Vec::new(),
+        new_values: Vec::new(),
+        ratio: None,
+        interval: None,
+        degrees_of_freedom: None,
+        between: None,
+        margin: row.margin,
+        p: None,
+        p_holm: None,
+        smallest_alarm: None,
+        noise_floor: None,
+        verdict: None,
+        confirmations: Vec::new(),
+        fresh_values: Vec::new(),
+        ignored: None,
+        sentence: String::new(),
+    }
+}
+
+struct Draws {
+    rng: ChaCha12Rng,
+    normal: Normal,
+}
+
+impl Draws {
+    fn normal(&mut self) -> f64 {
+        self.normal.inverse_cdf(self.rng.random_range(1e-12..1.0))
+    }
+
+    /// The ratios of a run's blocks, whose truth has this logarithm.
+    fn run(&mut self, truth: f64, between: f64, scatter: &Scatter, blocks: u32) -> Vec<f64> {
+        let center = truth + between * self.normal();
+        (0..blocks).map(|_| (center + self.scatter(scatter)).exp()).collect()
+    }
+
+    fn scatter(&mut self, scatter: &Scatter) -> f64 {
+        /// Shape of the lognormal.
+        const SHAPE: f64 = 0.8;
+        match scatter {
+            Scatter::Normal(sd) => sd * self.normal(),
+            Scatter::HeavyTails(sd) => {
+                let (mut squares, z) = (0.0, self.normal());
+                (0..3).for_each(|_| squares += self.normal().powi(2));
+                // Student's variance with three degrees of freedom is 3.
+                sd * z / (squares / 3.0).sqrt() / 3.0_f64.sqrt()
+            }
+            Scatter::Lopsided(sd) => {
+                let variance = SHAPE.powi(2);
+                let (mean, own_sd) = ((variance / 2.0).exp(), (variance.exp_m1() * variance.exp()).sqrt());
+                sd * ((SHAPE * self.normal()).exp() - mean) / own_sd
+            }
+            Scatter::Residuals(residuals) if residuals.is_empty() => 0.0,
+            Scatter::Residuals(residuals) => residuals[self.rng.random_range(0..residuals.len())],
+        }
+    }
+}
