@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claims::{ClaimResult, judge_claims};
 use crate::histogram::Histogram;
+use crate::judge::{self, WhyNot};
 use crate::metric::{self, Direction};
 use crate::patterns::Pattern;
 use crate::record::{Environment, Trial};
 use crate::reportable::{self, Reportable};
 use crate::statistics::{self, Interval};
 use crate::store::Record;
-use crate::verdict::{Verdict, decide, edges, judge};
+use crate::verdict::{Verdict, edges};
 use crate::{host, paper, patterns, sentence, work};
 
 /// Fewer blocks give no verdict.
@@ -93,7 +94,7 @@ pub struct Comparison {
     pub is_control: bool,
     /// True when one side is an emulated guest.
     pub emulated: bool,
-    /// `(block, environment ÷ reference)` of the blocks in which both are valid.
+    /// `(block, environment ÷ reference)` of the blocks in which both are valid and have a ratio.
     pub pairs: Vec<(u32, f64)>,
     /// Geometric mean of the ratios.
     pub ratio: Option<f64>,
@@ -155,15 +156,13 @@ fn withhold(comparisons: &mut [Comparison], patterns: &[Pattern], margin: f64) {
     for pattern in patterns.iter().filter(|pattern| pattern.notable && pattern.kind == patterns::Kind::RatioModes) {
         let names = (pattern.workload.clone(), pattern.environment.clone());
         let Some(comparison) = deciding.get(&names).map(|&at| &mut comparisons[at]) else { continue };
-        let (Some([low, high]), Some(metric)) = (pattern.modes, metric::find(&pattern.metric)) else { continue };
-        let side = |center| decide(Interval { low: center, high: center }, margin, metric.better);
-        if comparison.verdict.is_some() && side(low.center) != side(high.center) {
-            comparison.verdict = None;
+        let Some(metric) = metric::find(&pattern.metric) else { continue };
+        let ratios: Vec<f64> = comparison.pairs.iter().map(|&(_, ratio)| ratio).collect();
+        let (_, said) = judge::paired(&ratios, "block", (None, pattern.modes), (margin, metric.better));
+        if comparison.why_no_verdict.is_none() && said.why_not.is_some() {
+            comparison.verdict = said.verdict;
             comparison.blocks_needed = None;
-            comparison.why_no_verdict = Some(format!(
-                "its blocks are of two kinds: {} near {:.3}, {} near {:.3}",
-                low.blocks, low.center, high.blocks, high.center
-            ));
+            comparison.why_no_verdict = said.why_not.map(|why| why.to_string());
             comparison.sentence = sentence::comparison(comparison, margin, metric);
         }
     }
@@ -207,24 +206,16 @@ impl<'a> Values<'a> {
         found.map_or(&[], Vec::as_slice)
     }
 
-    /// `(block, numerator ÷ denominator)` of the blocks that have both, where the ratio is a positive number.
+    /// `(block, numerator ÷ denominator)` of the blocks that have both; 0 where there is no ratio, since a value is not above 0 or
+    /// the quotient is no number.
     pub(crate) fn pairs(&self, workload: &str, metric: &str, numerator: &str, denominator: &str) -> Vec<(u32, f64)> {
-        let mut ratios = self.all_pairs(workload, metric, numerator, denominator);
-        ratios.retain(|(_, ratio)| ratio.is_finite() && *ratio > 0.0);
-        ratios
-    }
-
-    /// The same, whatever the ratio is.
-    pub(crate) fn all_pairs(
-        &self,
-        workload: &str,
-        metric: &str,
-        numerator: &str,
-        denominator: &str,
-    ) -> Vec<(u32, f64)> {
+        let ratio = |above: f64, below: f64| {
+            let ratio = above / below;
+            if above > 0.0 && below > 0.0 && ratio.is_finite() { ratio } else { 0.0 }
+        };
         let below: BTreeMap<u32, f64> = self.get(workload, denominator, metric).iter().copied().collect();
         let above = self.get(workload, numerator, metric).iter();
-        above.filter_map(|&(block, value)| Some((block, value / below.get(&block)?))).collect()
+        above.filter_map(|&(block, value)| Some((block, ratio(value, *below.get(&block)?)))).collect()
     }
 
     pub(crate) fn metrics(&self, workload: &str, environment: &str) -> Vec<&'static metric::Metric> {
@@ -333,7 +324,7 @@ pub(crate) fn percentile<'a, I: Iterator<Item = &'a Distribution>>(metric: &str,
     distribution.histogram.percentile_ns(q).map(|ns| ns as f64)
 }
 
-fn comparisons(record: &Record, values: &Values<'_>) -> Vec<Comparison> {
+pub(crate) fn comparisons(record: &Record, values: &Values<'_>) -> Vec<Comparison> {
     let run = &record.run;
     let Some(reference) = run.environments.iter().find(|environment| environment.name == run.plan.reference) else {
         return Vec::new();
@@ -366,21 +357,18 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
     let plan = &about.record.run.plan;
     let margin = plan.profile.margin;
     let ratios: Vec<f64> = pairs.iter().map(|&(_, ratio)| ratio).collect();
-    let estimate = statistics::paired(&ratios);
     let emulated = about.environment.is_emulated() || about.reference.is_emulated();
-    let why_no_verdict = why_no_verdict(about, ratios.len(), emulated);
+    let conditions = why_not_judged(about, emulated);
+    let (estimate, said) = judge::paired(&ratios, "block", (conditions, None), (margin, about.metric.better));
     let interval = estimate.map(|estimate| estimate.interval);
-    let verdict = match (&why_no_verdict, &estimate) {
-        (None, Some(estimate)) => judge(estimate, margin, about.metric.better),
-        _ => None,
-    };
+    let lacking = estimate.is_none() && said.why_not == Some(WhyNot::NoRatio);
     let is_control = plan.control.as_deref() == Some(&about.environment.name);
     let noise_floor = plan.control.as_ref().filter(|_| !is_control).and_then(|control| {
         let pairs = values.pairs(&about.workload.name, about.metric.name, control, &about.reference.name);
         let ratios: Vec<f64> = pairs.into_iter().map(|(_, ratio)| ratio).collect();
         statistics::paired(&ratios).map(|estimate| (estimate.ratio, estimate.interval))
     });
-    let undecided = verdict == Some(Verdict::Inconclusive);
+    let undecided = said.verdict == Some(Verdict::Inconclusive);
     let blocks_needed = estimate
         .filter(|_| undecided)
         .and_then(|estimate| statistics::blocks_needed(estimate.ratio, estimate.sd_log, margin));
@@ -394,23 +382,24 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
         deciding: about.workload.deciding == about.metric.name,
         is_control,
         emulated,
-        ratio: estimate.map(|estimate| estimate.ratio).or(ratios.first().copied()),
+        ratio: estimate.map(|estimate| estimate.ratio).or(ratios.first().copied().filter(|_| !lacking)),
         interval,
-        verdict,
-        why_no_verdict,
+        verdict: said.verdict,
+        why_no_verdict: said.why_not.map(|why| why.to_string()),
         sign_flip_p: statistics::sign_flip_p(&ratios),
         noise_floor,
         smallest_visible: half.map(f64::exp_m1),
         blocks_needed,
         sentence: String::new(),
         paper_ratio: paper.filter(|_| native && !is_control),
-        pairs,
+        pairs: pairs.into_iter().filter(|&(_, ratio)| ratio > 0.0).collect(),
     };
     comparison.sentence = sentence::comparison(&comparison, margin, about.metric);
     comparison
 }
 
-fn why_no_verdict(about: &About<'_>, blocks: usize, emulated: bool) -> Option<String> {
+/// Why nothing that was measured so is judged.
+fn why_not_judged(about: &About<'_>, emulated: bool) -> Option<String> {
     if let Some(why) = host::why_not_judged(&about.record.run) {
         Some(why.to_owned())
     } else if emulated {
@@ -419,8 +408,6 @@ fn why_no_verdict(about: &About<'_>, blocks: usize, emulated: bool) -> Option<St
         Some(why)
     } else if !about.record.run.plan.profile.verdicts {
         Some(format!("the profile `{}` gives no verdicts", about.record.run.plan.profile.name))
-    } else if blocks < LEAST_BLOCKS {
-        Some(format!("{blocks} of the {LEAST_BLOCKS} blocks that a verdict needs"))
     } else {
         None
     }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::analysis::Values;
 use crate::host;
+use crate::judge::WhyNot;
 use crate::paper::{Claim, Predicate, paper};
 use crate::record::{Environment, Kind, Trial};
 use crate::statistics::{self, Interval};
@@ -152,6 +153,11 @@ fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outc
     for workload in about.workloads {
         let pairs = values.pairs(workload, about.metric, names[0], names[1]);
         let ratios: Vec<f64> = pairs.into_iter().map(|(_, ratio)| ratio).collect();
+        if statistics::logs(&ratios).is_none() {
+            evidence.push(format!("{workload}: {}", WhyNot::NoRatio));
+            outcome = if outcome == Outcome::DoesNotHold { outcome } else { Outcome::Inconclusive };
+            continue;
+        }
         let estimate = statistics::paired(&ratios).filter(|estimate| estimate.n >= crate::analysis::LEAST_BLOCKS);
         let Some(estimate) = estimate else {
             return (Outcome::NotTested(format!("too few valid blocks of {workload}")), evidence.join("; "));

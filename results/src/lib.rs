@@ -32,6 +32,7 @@ pub mod validity;
 pub mod verdict;
 
 mod histogram;
+mod judge;
 mod reading;
 mod sentence;
 mod work;

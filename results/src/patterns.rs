@@ -4,6 +4,7 @@
 //! most one in twenty shows anything. What is smaller than half the margin is not notable however certain it is.
 
 mod null;
+mod pair;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,8 @@ use crate::statistics;
 use crate::store::Record;
 use crate::verdict::edges;
 use null::Null;
+
+pub(crate) use pair::PairModes;
 
 /// Fewer blocks are not tested for a trend.
 const LEAST_FOR_TREND: usize = 5;
@@ -77,7 +80,8 @@ pub(crate) fn all(record: &Record, values: &Values<'_>, comparisons: &[Compariso
     let mut patterns = Vec::new();
     let places = places(record);
     for workload in &record.run.plan.workloads {
-        let series = Series { record, places: &places, workload: &workload.name, metric: &workload.deciding };
+        let reference = record.run.plan.reference.as_str();
+        let series = Series { reference, places: &places, workload: &workload.name, metric: &workload.deciding };
         for environment in &record.run.environments {
             if record.run.plan.control.as_ref() == Some(&environment.name) {
                 continue;
@@ -137,7 +141,8 @@ fn places(record: &Record) -> Places<'_> {
 
 /// What a series belongs to.
 struct Series<'a> {
-    record: &'a Record,
+    /// The environment that the ratios are divided by.
+    reference: &'a str,
     places: &'a Places<'a>,
     workload: &'a str,
     metric: &'a str,
@@ -168,7 +173,7 @@ impl Series<'_> {
     /// The ratio against how many places later than the reference the environment came.
     fn order(&self, environment: &str, logs: &[(u32, f64)]) -> Option<Pattern> {
         let own = self.places.get(&(self.workload, environment))?;
-        let reference = self.places.get(&(self.workload, self.record.run.plan.reference.as_str()))?;
+        let reference = self.places.get(&(self.workload, self.reference))?;
         let points = logs.iter().filter_map(|&(block, log)| {
             let places = own.get(&block)? - reference.get(&block)?;
             Some((places, log))

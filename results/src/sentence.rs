@@ -56,7 +56,9 @@ pub(crate) fn judged(ratio: f64, interval: Interval, verdict: Verdict, margin: f
 
 /// What a comparison says.
 pub(crate) fn comparison(comparison: &Comparison, margin: f64, metric: &Metric) -> String {
-    let Some(ratio) = comparison.ratio else { return "no block is whole on both sides".to_owned() };
+    let Some(ratio) = comparison.ratio else {
+        return comparison.why_no_verdict.clone().unwrap_or_else(|| "no block is whole on both sides".to_owned());
+    };
     if let Some(why) = &comparison.why_no_verdict {
         return format!("{}; no verdict ({why})", by(ratio, metric));
     }

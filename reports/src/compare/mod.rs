@@ -84,7 +84,7 @@ impl<'a> CompareReport<'a> {
         let reference = self.reference();
         match &self.judgement.method {
             Method::Blocks => format!(
-                "{new} against {base}: ratios to {reference} of the same block, Welch's test between the blocks of the two runs"
+                "{new} against {base}: ratios to {reference} of the same block, the blocks of the two runs and the between-run spread"
             ),
             Method::Runs => format!(
                 "{new} against {base}: one value for each run (ratios to {reference} of the same block), Welch's test between runs"

@@ -3,11 +3,12 @@
 use super::{Judged, Part};
 use crate::analysis::loss;
 use crate::between::Spread;
+use crate::judge::Said;
 use crate::metric::{self, Direction, Metric};
 use crate::policy::Policy;
 use crate::sentence;
 use crate::statistics::{Effect, TAIL, holm};
-use crate::verdict::{Verdict, decide, edges};
+use crate::verdict::{Verdict, edges};
 
 impl Judged {
     /// What was measured: NEW over BASE, and the between-run spread that is in its error.
@@ -27,19 +28,20 @@ impl Judged {
     }
 }
 
-/// The verdict before any adjustment, and its sentence; `why_not`: why there is none.
-pub(crate) fn first_verdict(row: &mut Judged, why_not: Option<String>, metric: &Metric) {
-    let by = row.ratio.map(|ratio| sentence::by(ratio, metric));
-    if why_not.is_some() {
-        row.p = None;
-        row.verdict = (row.decides() && row.part != Part::Broken).then_some(Verdict::Inconclusive);
-    } else if let (Some(ratio), Some(interval)) = (row.ratio, row.interval) {
-        let verdict = decide(interval, row.margin, row.better);
-        row.verdict = Some(verdict);
-        row.sentence = sentence::judged(ratio, interval, verdict, row.margin, metric);
-        return;
-    }
-    row.sentence = [by, why_not].into_iter().flatten().collect::<Vec<_>>().join("; ");
+/// The verdict before any adjustment, and its sentence. A gate calls what is withheld `inconclusive`: it is not passed over.
+pub(crate) fn first_verdict(row: &mut Judged, said: Said, metric: &Metric) {
+    let withheld = (row.decides() && row.part != Part::Broken).then_some(Verdict::Inconclusive);
+    row.verdict = said.verdict.or(withheld.filter(|_| said.why_not.is_some()));
+    row.sentence = match (row.ratio, row.interval, row.verdict, said.why_not) {
+        (Some(ratio), Some(interval), Some(verdict), None) => {
+            sentence::judged(ratio, interval, verdict, row.margin, metric)
+        }
+        (ratio, _, _, why_not) => {
+            row.p = None;
+            let by = ratio.map(|ratio| sentence::by(ratio, metric));
+            [by, why_not.map(|why| why.to_string())].into_iter().flatten().collect::<Vec<_>>().join("; ")
+        }
+    };
 }
 
 /// One-sided p of "not beyond the margin", on the side on which the ratio is.

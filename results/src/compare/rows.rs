@@ -10,7 +10,9 @@ use super::{History, Judged, LEAST_RUNS_FOR_ABSOLUTES, Method, Part, Quantity, S
 use crate::analysis::{self, Distribution, LEAST_BLOCKS};
 use crate::between::{self, LEAST_BLOCKS_A_RUN, RunMean, Spread};
 use crate::host;
+use crate::judge::{self, Said, WhyNot};
 use crate::metric::{self, Metric};
+use crate::patterns::PairModes;
 use crate::policy::Policy;
 use crate::record::{Accelerator, Profile, Workload};
 use crate::statistics::{Effect, Interval, geometric_mean, logs};
@@ -87,6 +89,8 @@ pub(super) struct Case<'a> {
     new: Option<Side<'a>>,
     /// Between two runs; absent where the run or the pair is what is replicated.
     spreads: Option<Spreads<'a>>,
+    /// Of two environments of one run.
+    modes: Option<PairModes>,
 }
 
 /// All rows, and what has no partner; no row where nothing has one.
@@ -100,7 +104,11 @@ pub(super) fn judge(sides: Sides<'_>, policy: &Policy, history: Option<&History>
         ([base], Some([new])) => Some(Spreads::of(base, new, history)),
         _ => None,
     };
-    let case = Case { sides, policy, base, new, spreads };
+    let modes = match (sides, &base.runs[..]) {
+        (Sides::Environments { base, new, .. }, [run]) => Some(PairModes::of(run.record, &run.values, (base, new))),
+        _ => None,
+    };
+    let case = Case { sides, policy, base, new, spreads, modes };
     let (abouts, unmatched) = case.abouts();
     if abouts.iter().all(|about| about.lacking.is_some()) {
         return (Vec::new(), unmatched);
@@ -216,9 +224,25 @@ impl<'a> Case<'a> {
         };
         let (effect, spread) = self.effect(about, environment, &sample);
         row.measure(effect, spread);
-        let why_not = broken.or_else(|| self.why_not(&row, &sample));
-        first_verdict(&mut row, why_not, metric);
+        let said = self.said(about, &row, &sample, broken);
+        first_verdict(&mut row, said, metric);
         row
+    }
+
+    /// What is said of a row by itself. `broken`: that it has too few values, since trials failed or NEW lacks them.
+    fn said(&self, about: &About<'_>, row: &Judged, sample: &Sample, broken: Option<String>) -> Said {
+        let conditions = broken.or_else(|| self.conditions(row));
+        let rule = (row.margin, row.better);
+        match self.sides {
+            Sides::Environments { .. } => {
+                let modes = self.modes.as_ref().and_then(|modes| modes.of_row(&about.workload.name, about.metric.name));
+                judge::paired(&sample.new, self.unit(row.quantity).0, (conditions, modes), rule).1
+            }
+            Sides::Runs { .. } => {
+                let why_not = conditions.map(WhyNot::Withheld).or_else(|| self.why_not(row, sample));
+                Said::of(row.interval, why_not, rule)
+            }
+        }
     }
 
     /// Of both sides; where blocks are paired, over the pairs.
@@ -285,8 +309,8 @@ impl<'a> Case<'a> {
         found.next()
     }
 
-    /// Why nothing can be tested.
-    fn why_not(&self, row: &Judged, sample: &Sample) -> Option<String> {
+    /// Why nothing that was measured so is judged.
+    fn conditions(&self, row: &Judged) -> Option<String> {
         if let Some(why) = self.on_emulated_machine() {
             return Some(why.to_owned());
         }
@@ -302,18 +326,21 @@ impl<'a> Case<'a> {
         if row.quantity == Quantity::Absolute && !row.decides() && row.interval.is_none() {
             return Some("informs: one run a side shares its hour with everything in it".to_owned());
         }
+        None
+    }
+
+    /// Why two runs, or sets of them, cannot be told.
+    fn why_not(&self, row: &Judged, sample: &Sample) -> Option<WhyNot> {
         if logs(&sample.base).is_none() || logs(&sample.new).is_none() {
-            return Some("a value is not above 0, and has no ratio".to_owned());
+            return Some(WhyNot::NoRatio);
         }
-        let count = match self.sides {
-            Sides::Environments { .. } => sample.new.len(),
-            Sides::Runs { .. } => sample.base.len().min(sample.new.len()),
-        };
-        if count == 0 {
-            return Some("no valid value on a side".to_owned());
+        match sample.base.len().min(sample.new.len()) {
+            0 => Some(WhyNot::Withheld("no valid value on a side".to_owned())),
+            count => {
+                let needed = (self.unit(row.quantity).0, self.least(row.quantity));
+                row.too_few(count, needed).map(WhyNot::Withheld)
+            }
         }
-        let ((unit, _), least) = (self.unit(row.quantity), self.least(row.quantity));
-        row.too_few(count, (unit, least))
     }
 }
 

@@ -21,7 +21,7 @@ impl<'a> Measured<'a> {
 
     /// Environment ÷ other environment, block by block.
     fn ratios(&self, workload: &str, metric: &str, environment: &str, other: &str) -> Vec<f64> {
-        self.values.all_pairs(workload, metric, environment, other).into_iter().map(|(_, ratio)| ratio).collect()
+        self.values.pairs(workload, metric, environment, other).into_iter().map(|(_, ratio)| ratio).collect()
     }
 
     /// Environment ÷ this run's reference, block by block.

@@ -9,6 +9,7 @@ use super::family::{adjust, first_verdict};
 use super::judgement::outcome;
 use super::{Judged, Outcome, Part, Quantity};
 use crate::between::{self, LEAST_BLOCKS_A_RUN, RunMean, Spread};
+use crate::judge::{Said, WhyNot};
 use crate::metric::Metric;
 use crate::policy::Policy;
 use crate::verdict::Verdict;
@@ -120,8 +121,8 @@ impl Pairs {
         let spread = self.spread(row, draws);
         let runs = RunMean::of(&new).zip(RunMean::of(&base));
         judged.measure(runs.and_then(|(new, base)| between::effect(&[new], &[base], &spread)), Some(spread));
-        let why_not = judged.too_few(new.len().min(base.len()), ("block", LEAST_BLOCKS_A_RUN));
-        first_verdict(judged, why_not, row.metric);
+        let why_not = judged.too_few(new.len().min(base.len()), ("block", LEAST_BLOCKS_A_RUN)).map(WhyNot::Withheld);
+        first_verdict(judged, Said::of(judged.interval, why_not, (row.margin, row.metric.better)), row.metric);
     }
 
     fn spread(&self, row: &Row, draws: &mut Draws) -> Spread {
