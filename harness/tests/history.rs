@@ -41,7 +41,8 @@ fn earlier_runs_widen_and_narrow_and_what_cannot_be_read_is_left_out() {
     assert_eq!(status, 1, "these runs lie closer together: {out}{err}");
     let flat = out.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(flat.contains("rand-read in container 17 % slower"), "{out}");
-    let said = "the history has 6 earlier runs of this series; 3 left out: 1 BASE itself, 1 NEW itself, 1 that cannot be read";
+    let said =
+        "the history has 6 earlier runs of this series; 3 left out: 1 BASE itself, 1 NEW itself, 1 that cannot be read";
     assert!(flat.contains(said), "{out}");
     assert!(err.contains("io-broken is left out of the history: ") && err.contains("damaged"), "{err}");
 

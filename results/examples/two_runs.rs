@@ -25,15 +25,22 @@ struct Simulation {
 }
 
 impl Simulation {
-    fn ends(&self, blocks: (u32, u32), (between, told): (f64, Told), scatter: Scatter, rows: usize, worse_by: f64) -> Ends {
-        let row = Row { metric: self.metric, scatter, margin: MARGIN, worse_by };
-        let pairs = Pairs { base_blocks: blocks.0, new_blocks: blocks.1, between, told, rows: vec![row; rows] };
+    fn ends(
+        &self,
+        blocks: (u32, u32),
+        (between, told): (f64, Told),
+        scatter: Scatter,
+        rows: usize,
+        worse_by: f64,
+    ) -> Ends {
+        let row = Row { metric: self.metric, scatter, margin: MARGIN, worse_by, between, told };
+        let pairs = Pairs { base_blocks: blocks.0, new_blocks: blocks.1, rows: vec![row; rows], others: 0 };
         pairs.ends(self.comparisons, SEED)
     }
 
     /// How often a row at the edge is called `worse`: normal, heavy tails, and the worse of a lopsided one's two sides.
     fn at_the_edge(&self, blocks: (u32, u32), truth: (f64, Told)) -> String {
-        let worse = |scatter| self.ends(blocks, truth, scatter, 1, 1.0 + MARGIN).first_worse;
+        let worse = |scatter| self.ends(blocks, truth, scatter, 1, 1.0 + MARGIN).rows[0].worse;
         let lopsided = worse(Scatter::Lopsided(SD)).max(worse(Scatter::Lopsided(-SD)));
         [worse(Scatter::Normal(SD)), worse(Scatter::HeavyTails(SD)), lopsided].map(percent).join(" / ")
     }
@@ -58,8 +65,14 @@ fn percent(rate: f64) -> String {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let comparisons = std::env::args().nth(1).map_or(Ok(4000), |text| text.parse())?;
     let simulation = Simulation { metric: metric::find("iops").ok_or("there is a metric `iops`")?, comparisons };
-    let head = format!("| {} |\n|{}", BETWEEN.map(|between| format!("{:.0} %", between * 100.0)).join(" | "), "---|".repeat(6));
-    println!("at the edge, 28 blocks a side, called `worse` in % of {comparisons} comparisons\n\n| what tells it {head}");
+    let head = format!(
+        "| {} |\n|{}",
+        BETWEEN.map(|between| format!("{:.0} %", between * 100.0)).join(" | "),
+        "---|".repeat(6)
+    );
+    println!(
+        "at the edge, 28 blocks a side, called `worse` in % of {comparisons} comparisons\n\n| what tells it {head}"
+    );
     simulation.by_source(|truth| simulation.at_the_edge((28, 28), truth));
     println!("\nequal, 7 rows, 28 blocks a side: passes / fails in %\n\n| what tells it {head}");
     simulation.by_source(|truth| simulation.equal(truth));

@@ -12,7 +12,7 @@ use crate::reportable::{self, Reportable};
 use crate::statistics::{self, Interval};
 use crate::store::Record;
 use crate::verdict::{Verdict, edges};
-use crate::{host, paper, patterns, sentence, work};
+use crate::{host, paper, patterns, planning, sentence, work};
 
 /// Fewer blocks give no verdict.
 pub const LEAST_BLOCKS: usize = 3;
@@ -110,7 +110,7 @@ pub struct Comparison {
     pub noise_floor: Option<(f64, Interval)>,
     /// Half the interval as a relative difference: smaller ones could not have been seen.
     pub smallest_visible: Option<f64>,
-    /// Blocks that would decide; only when it is inconclusive.
+    /// Blocks that see the margin ([`planning::blocks_needed`]); only when it is inconclusive.
     pub blocks_needed: Option<u32>,
     /// What it says, in words for people.
     pub sentence: String,
@@ -371,7 +371,7 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
     let undecided = said.verdict == Some(Verdict::Inconclusive);
     let blocks_needed = estimate
         .filter(|_| undecided)
-        .and_then(|estimate| statistics::blocks_needed(estimate.ratio, estimate.sd_log, margin));
+        .and_then(|estimate| planning::blocks_needed(estimate.sd_log, margin, planning::POWER));
     let half = estimate.and_then(|estimate| statistics::half_width(estimate.sd_log, estimate.n as u32));
     let native = about.reference.kind == crate::record::Kind::Native;
     let paper = paper::ratio(&about.workload.name, about.metric.name, about.environment);
@@ -395,6 +395,10 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
         pairs: pairs.into_iter().filter(|&(_, ratio)| ratio > 0.0).collect(),
     };
     comparison.sentence = sentence::comparison(&comparison, margin, about.metric);
+    if let Some(blocks) = blocks_needed.filter(|&blocks| blocks as usize > comparison.pairs.len()) {
+        let takes = sentence::duration(planning::seconds(&about.record.run, blocks));
+        comparison.sentence.push_str(&format!(" (--blocks {blocks}, about {takes})"));
+    }
     comparison
 }
 

@@ -141,3 +141,72 @@ pub fn effect(new: &[RunMean], base: &[RunMean], spread: &Spread) -> Option<Effe
     let freedom = if below > 0.0 { (variance.powi(2) / below).clamp(1.0, most.max(1.0)) } else { most.max(1.0) };
     Some(Effect { ratio: (mean(new) - mean(base)).exp(), error: variance.sqrt(), freedom })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Spread =
+        Spread { source: Source::Default, runs: 0, sd_log: 0.0, mean_square: 0.0, degrees_of_freedom: 10.0 };
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() <= 1e-12 * b.abs().max(1.0)
+    }
+
+    fn run(mean: f64, sd_of_mean: f64, blocks: usize) -> RunMean {
+        RunMean { mean, variance: sd_of_mean.powi(2), blocks }
+    }
+
+    #[test]
+    fn without_a_spread_it_is_welchs_test_with_no_more_freedom_than_the_smaller_side_has() {
+        let (new, base) = ([0.80, 0.83, 0.79, 0.81, 0.82, 0.78], [0.97, 1.01, 0.90, 1.06]);
+        let welch = Effect::welch(&new, &base).unwrap();
+        let mine = effect(&[RunMean::of(&new).unwrap()], &[RunMean::of(&base).unwrap()], &NONE).unwrap();
+        assert!(close(mine.ratio, welch.ratio) && close(mine.error, welch.error), "{mine:?} {welch:?}");
+        assert!(welch.freedom > 3.0 && mine.freedom == 3.0, "{mine:?} {welch:?}");
+    }
+
+    #[test]
+    fn a_history_gives_what_is_left_of_the_variance_of_its_means() {
+        let means = [0.0, 0.02, -0.02, 0.04, -0.04].map(|mean| run(mean, 0.01, 8));
+        let spread = Spread::of_history(&means).unwrap();
+        assert!(close(spread.mean_square, 1e-3) && close(spread.sd_log, 0.03), "{spread:?}");
+        assert_eq!((spread.degrees_of_freedom, spread.runs, spread.source), (4.0, 5, Source::History));
+        assert_eq!(spread.to_string(), "between-run spread 3.0 %, from 5 runs");
+        assert_eq!(Spread::of_history(&means[..4]), None);
+        // Blocks that explain more than there is leave nothing, and what is known of it stays little.
+        let spread = Spread::of_history(&means.map(|mean| RunMean { variance: 0.01, ..mean })).unwrap();
+        assert_eq!(spread.sd_log, 0.0);
+        let sides = [run(0.0, 0.01, 28), run(-0.1, 0.01, 28)];
+        assert!(effect(&sides[..1], &sides[1..], &spread).unwrap().freedom < 4.0);
+    }
+
+    #[test]
+    fn each_run_is_a_draw_and_several_of_one_side_are_known_better() {
+        let spread = Spread { sd_log: 0.03, mean_square: 9e-4, degrees_of_freedom: 1e9, ..NONE };
+        let side = |runs: usize| vec![run(0.0, 0.0, 1000); runs];
+        let error = |new, base| effect(&side(new), &side(base), &spread).unwrap().error;
+        assert!(close(error(1, 1), 0.03 * 2.0_f64.sqrt()) && close(error(3, 1), 0.03 * (4.0_f64 / 3.0).sqrt()));
+        assert_eq!(effect(&side(0), &side(1), &spread), None);
+    }
+
+    #[test]
+    fn controls_raise_the_default_only() {
+        let controls = |size: f64| [size, -size, size, -size].map(|mean| run(mean, 0.01, 8));
+        assert_eq!(Spread::of_controls(&controls(0.02), 2), None);
+        let spread = Spread::of_controls(&controls(0.05), 2).unwrap();
+        assert!(close(spread.sd_log, 24e-4_f64.sqrt()), "{spread:?}");
+        assert_eq!((spread.degrees_of_freedom, spread.runs, spread.source), (4.0, 2, Source::Controls));
+        assert_eq!(Spread::of_controls(&[], 0), None);
+    }
+
+    #[test]
+    fn what_is_no_number_has_no_interval() {
+        for odd in [f64::NAN, f64::INFINITY, 1e200] {
+            let found = effect(&[run(0.0, odd, 8)], &[run(0.0, 0.01, 8)], &Spread::assumed());
+            assert_eq!(found.and_then(|found| found.interval()), None, "{odd}");
+        }
+        assert_eq!(RunMean::of(&[1.0, 0.0]), None);
+        assert_eq!(RunMean::of(&[1.0]), None);
+    }
+}

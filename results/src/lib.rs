@@ -15,6 +15,7 @@ pub mod limits;
 pub mod metric;
 pub mod paper;
 pub mod patterns;
+pub mod planning;
 pub mod policy;
 pub mod power;
 pub mod quantity;

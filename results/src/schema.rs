@@ -20,6 +20,11 @@ pub fn residuals() -> String {
     pretty(&schemars::schema_for!(crate::calibration::Residuals))
 }
 
+/// Schema of what `bench power --gate --format json` prints.
+pub fn gate() -> String {
+    pretty(&schemars::schema_for!(crate::compare::Gate))
+}
+
 /// Schema of what `bench power --format json` prints.
 pub fn power() -> String {
     pretty(&schemars::schema_for!(crate::power::Power))
@@ -44,6 +49,7 @@ mod tests {
             ("compare.schema.json", super::compare()),
             ("residuals.schema.json", super::residuals()),
             ("power.schema.json", super::power()),
+            ("gate.schema.json", super::gate()),
         ];
         for (name, text) in schemas {
             let path = folder.join(name);

@@ -3,6 +3,7 @@
 use crate::analysis::{Comparison, loss};
 use crate::host;
 use crate::metric::{Direction, Metric, Unit};
+use crate::planning::{MOST_BLOCKS, POWER};
 use crate::record::{Environment, Kind};
 use crate::statistics::Interval;
 use crate::store::Record;
@@ -13,6 +14,15 @@ use crate::work::OTHER_STORAGE;
 pub(crate) fn percent(fraction: f64) -> String {
     let percent = fraction.abs() * 100.0;
     if percent < 9.95 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
+}
+
+/// Seconds, as long as a run takes: `12 min`, `1 h 5 min`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let minutes = (seconds.max(0.0) / 60.0).ceil() as u64;
+    match (minutes / 60, minutes % 60) {
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
 }
 
 /// The words for worse and better of a metric.
@@ -65,10 +75,13 @@ pub(crate) fn comparison(comparison: &Comparison, margin: f64, metric: &Metric) 
     let (Some(interval), Some(verdict)) = (comparison.interval, comparison.verdict) else { return by(ratio, metric) };
     let said = judged(ratio, interval, verdict, margin, metric);
     match (verdict, comparison.blocks_needed) {
-        (Verdict::Inconclusive, Some(blocks)) => {
-            format!("{said}; about {blocks} blocks would decide ± {} (--blocks {blocks})", percent(margin))
+        (Verdict::Inconclusive, Some(blocks)) if blocks as usize > comparison.pairs.len() => {
+            format!("{said}; {blocks} blocks would see ± {} in {:.0} % of runs", percent(margin), POWER * 100.0)
         }
-        (Verdict::Inconclusive, None) => format!("{said}; it lies too near the margin's edge for blocks to decide"),
+        (Verdict::Inconclusive, Some(_)) => format!("{said}; it lies too near the margin's edge for blocks to decide"),
+        (Verdict::Inconclusive, None) => {
+            format!("{said}; more than {MOST_BLOCKS} blocks would be needed to see ± {}", percent(margin))
+        }
         _ => said,
     }
 }

@@ -74,6 +74,11 @@ impl Noise {
         Some(Noise { residuals, sd_log: estimate.sd_log })
     }
 
+    /// Residuals of the logarithms, to draw from.
+    pub fn residuals(&self) -> &[f64] {
+        &self.residuals
+    }
+
     /// The 95 % interval of the standard deviation, were the log-ratios normal.
     pub fn sd_interval(&self) -> Option<Interval> {
         let freedom = self.residuals.len() as f64 - 1.0;

@@ -37,7 +37,7 @@ fn student(freedom: f64) -> Option<StudentsT> {
 
 /// The upper quantile of Student's distribution. The last one is kept: it is found by iteration, and a simulation asks for the
 /// same one thousands of times.
-fn upper_quantile(freedom: f64, tail: f64) -> Option<f64> {
+pub(crate) fn upper_quantile(freedom: f64, tail: f64) -> Option<f64> {
     thread_local!(static LAST: std::cell::Cell<Option<([f64; 2], f64)>> = const { std::cell::Cell::new(None) });
     if let Some((_, quantile)) = LAST.get().filter(|(asked, _)| *asked == [freedom, tail]) {
         return Some(quantile);
@@ -186,13 +186,6 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     adjusted
 }
 
-/// How many blocks are needed for the 95 % interval about a ratio not to reach the nearer edge of the margin: were the true ratio
-/// this one, half of all runs with so many would decide. At least 3; `None` beyond 1,000, when the ratio is at the edge itself.
-pub fn blocks_needed(ratio: f64, sd_log: f64, margin: f64) -> Option<u32> {
-    let distance = (ratio.ln().abs() - margin.ln_1p()).abs();
-    (3..=1000_u32).find(|&n| half_width(sd_log, n).is_some_and(|half| half < distance))
-}
-
 /// Half the width of the 95 % interval on the log scale.
 pub fn half_width(sd_log: f64, n: u32) -> Option<f64> {
     let quantile = upper_quantile(f64::from(n.checked_sub(1)?), TAIL)?;
@@ -276,9 +269,6 @@ mod tests {
         }
         let two = paired(&[1.0, 1.1]).unwrap();
         assert!(two.interval.low < 0.7 && two.interval.high > 1.4, "two blocks say little: {two:?}");
-        for (ratio, sd) in [(f64::NAN, 0.1), (1.0, f64::NAN), (-1.0, 0.1), (1.05, 0.1)] {
-            assert_eq!(blocks_needed(ratio, sd, 0.05), None, "{ratio} {sd}");
-        }
     }
 
     #[test]
@@ -290,26 +280,12 @@ mod tests {
         assert_eq!((effect.p_above(1.9), effect.p_above(2.1), effect.p_below(2.1)), (Some(0.0), Some(1.0), Some(0.0)));
         assert_eq!(effect.interval(), Some(Interval { low: 2.0, high: 2.0 }));
         assert_eq!(Effect::welch(&[2.0], &[1.0, 1.0]), None, "one value has no variance");
-        assert_eq!(blocks_needed(1.0, 0.0, 0.05), Some(3));
     }
 
     #[test]
     fn the_smallest_sign_flip_p_is_two_of_all_flips() {
         assert!(close(sign_flip_p(&[1.1, 1.2, 1.3, 1.15, 1.05]).unwrap(), 2.0 / 32.0));
         assert_eq!(sign_flip_p(&[1.1; 24]), Some(2.0_f64.powi(-23)));
-    }
-
-    #[test]
-    fn more_noise_needs_more_blocks() {
-        let needed: Vec<_> = [0.01, 0.05, 0.1, 0.3].map(|sd| blocks_needed(1.0, sd, 0.05).unwrap()).to_vec();
-        assert!(needed.is_sorted() && needed[0] == 3 && needed[3] > 100, "{needed:?}");
-        let n = blocks_needed(1.0, 0.1, 0.05).unwrap();
-        assert!(half_width(0.1, n).unwrap() < 0.05_f64.ln_1p() && half_width(0.1, n - 1).unwrap() >= 0.05_f64.ln_1p());
-        // Nearer to an edge, within or beyond it, on whichever side, it takes more.
-        for ratio in [1.03, 1.0 / 1.03, 1.07, 1.0 / 1.07] {
-            assert!(blocks_needed(ratio, 0.1, 0.05).unwrap() > 2 * n, "{ratio}");
-        }
-        assert_eq!(blocks_needed(1.049, 0.1, 0.05), None);
     }
 
     /// What a gate promises: fourteen rows whose true ratio is exactly at the edge raise an alarm in 2.5 % of comparisons, and

@@ -33,13 +33,18 @@ fn agree(record: &Record) {
         for said in analysis.comparisons.iter().filter(|c| c.environment == environment) {
             let is_it = |row: &&Judged| row.workload == said.workload && row.metric == said.metric;
             let row = judgement.rows.iter().find(is_it).unwrap();
-            assert_eq!((said.ratio, said.interval, said.noise_floor.map(|floor| floor.1)), (row.ratio, row.interval, row.noise_floor));
+            assert_eq!(
+                (said.ratio, said.interval, said.noise_floor.map(|floor| floor.1)),
+                (row.ratio, row.interval, row.noise_floor)
+            );
             match said.verdict {
                 None => {
                     assert!(row.verdict.is_none_or(|verdict| verdict == Verdict::Inconclusive), "{said:?} {row:?}");
                     assert!(row.sentence.contains(said.why_no_verdict.as_deref().unwrap()), "{said:?} {row:?}");
                 }
-                Some(_) if row.sentence.contains("not as one of") => assert_eq!(row.verdict, Some(Verdict::Inconclusive)),
+                Some(_) if row.sentence.contains("not as one of") => {
+                    assert_eq!(row.verdict, Some(Verdict::Inconclusive))
+                }
                 said => assert_eq!(said, row.verdict, "{row:?}"),
             }
         }
@@ -65,7 +70,11 @@ fn two_kinds_of_blocks_get_no_verdict_from_either() {
     assert_eq!((said.verdict, said.why_no_verdict.as_ref().unwrap().contains("two kinds")), (None, true), "{said:?}");
     for (base, new) in [("native", "container"), ("container", "native"), ("vm", "container"), ("container", "vm")] {
         let row = compared(&record, base, new);
-        assert_eq!((row.verdict, row.part, row.p), (Some(Verdict::Inconclusive), Part::Undecided, None), "{base} {new}");
+        assert_eq!(
+            (row.verdict, row.part, row.p),
+            (Some(Verdict::Inconclusive), Part::Undecided, None),
+            "{base} {new}"
+        );
         assert!(row.sentence.contains("its blocks are of two kinds: 6 near"), "{base} {new}: {}", row.sentence);
         assert_eq!(pair(&record, base, new).outcome == Outcome::Pass, false);
     }
@@ -113,7 +122,10 @@ fn no_block_with_a_ratio_and_a_control_without_one_are_said_too() {
     assert_eq!(floor, None, "seven of eight blocks are not what the control showed");
     let holds = |record: &Record| {
         let claims = analyse(record).claims;
-        claims.into_iter().find(|claim| claim.evidence.contains("rand-write") && claim.evidence.contains("rand-mixed")).unwrap()
+        claims
+            .into_iter()
+            .find(|claim| claim.evidence.contains("rand-write") && claim.evidence.contains("rand-mixed"))
+            .unwrap()
     };
     assert_eq!(holds(&record(1, 8, false)).outcome, ClaimOutcome::Holds);
     let mut zero = record(1, 8, false);

@@ -15,20 +15,22 @@ const MARGIN: f64 = 0.05;
 
 /// `quick` simulates fewer comparisons than the table of the methodology: three standard errors of 2.5 % in 1,000 are 1.5 %.
 fn ends(blocks: [u32; 2], between: f64, told: Told, scatter: Scatter, (rows, worse_by): (usize, f64)) -> Ends {
-    let row = Row { metric: metric::find("iops").unwrap(), scatter, margin: MARGIN, worse_by };
-    let pairs = Pairs { base_blocks: blocks[0], new_blocks: blocks[1], between, told, rows: vec![row; rows] };
+    let row = Row { metric: metric::find("iops").unwrap(), scatter, margin: MARGIN, worse_by, between, told };
+    let pairs = Pairs { base_blocks: blocks[0], new_blocks: blocks[1], rows: vec![row; rows], others: 0 };
     pairs.ends(1000, 1)
 }
 
 /// How often a row at the margin's edge is called `worse`.
 fn false_worse(blocks: [u32; 2], between: f64, told: Told, scatter: Scatter) -> f64 {
-    ends(blocks, between, told, scatter, (1, 1.0 + MARGIN)).first_worse
+    ends(blocks, between, told, scatter, (1, 1.0 + MARGIN)).rows[0].worse
 }
 
 #[test]
 fn with_a_history_a_row_at_the_edge_is_called_worse_as_rarely_as_promised() {
     for between in [0.0, 0.01, 0.02, 0.03, 0.05] {
-        for scatter in [Scatter::Normal(0.05), Scatter::HeavyTails(0.05), Scatter::Lopsided(0.05), Scatter::Lopsided(-0.05)] {
+        for scatter in
+            [Scatter::Normal(0.05), Scatter::HeavyTails(0.05), Scatter::Lopsided(0.05), Scatter::Lopsided(-0.05)]
+        {
             let rate = false_worse([28, 28], between, Told::History(20), scatter.clone());
             assert!(rate < 0.045, "{between} {scatter:?}: {rate}");
         }

@@ -1,11 +1,14 @@
-//! `bench power RUN`: how many blocks would see the margin, by simulation from the run's own.
+//! `bench power RUN`: how many blocks would see the margin, and what a gate of two such runs would tell, by simulation from the
+//! run's own blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::Result;
-use bench_results::power::{MOST_BLOCKS, Power, PowerRow, power};
-use bench_results::quantity::{parse_margin, parse_power};
+use bench_results::compare::{Gate, GateRow, gate};
+use bench_results::planning::MOST_BLOCKS;
+use bench_results::power::{LeftOut, Power, PowerRow, power};
+use bench_results::quantity::{parse_count, parse_margin, parse_power};
 use bench_results::store::{Record, find_run};
 
 use crate::caller::Caller;
@@ -26,6 +29,15 @@ pub struct PowerArgs {
     /// How often the right verdict is to be given: 0.95, 95% or 95
     #[arg(long, value_name = "SHARE", default_value = "0.95", value_parser = parse_power, allow_hyphen_values = true)]
     power: f64,
+    /// Plan a gate instead: how often `bench compare` of two runs like this one passes where nothing changed, and which loss it finds
+    #[arg(long)]
+    gate: bool,
+    /// Blocks of each of the two runs [default: as many as RUN has]
+    #[arg(long, value_name = "N", requires = "gate", value_parser = parse_blocks)]
+    blocks: Option<u32>,
+    /// Folder of earlier runs of the same series, as `bench compare --history` will get it
+    #[arg(long, value_name = "DIR", requires = "gate")]
+    history: Option<PathBuf>,
     /// How to print it
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -43,6 +55,9 @@ enum Format {
 pub fn run(args: &PowerArgs) -> Result<i32> {
     Caller::take_over()?;
     let record = Record::load(&find_run(&args.out, &args.run)?)?;
+    if args.gate {
+        return plan_gate(args, &record);
+    }
     let told = power(&record, args.margin, args.power)?;
     match args.format {
         Format::Json => output::print_json(&told)?,
@@ -51,8 +66,71 @@ pub fn run(args: &PowerArgs) -> Result<i32> {
     Ok(0)
 }
 
+fn parse_blocks(text: &str) -> Result<u32, String> {
+    parse_count(text, u64::from(MOST_BLOCKS)).map(|blocks| blocks as u32)
+}
+
+fn plan_gate(args: &PowerArgs, record: &Record) -> Result<i32> {
+    let side = std::slice::from_ref(record);
+    let history = args.history.as_ref().map(|folder| super::compare::history::of(folder, side, side)).transpose()?;
+    let told = gate(record, (args.margin, args.power), args.blocks, history.as_ref())?;
+    match args.format {
+        Format::Json => output::print_json(&told)?,
+        Format::Text => output::print(&gate_text(&told))?,
+    }
+    Ok(0)
+}
+
+fn gate_text(told: &Gate) -> String {
+    let head = ["workload", "environment", "blocks' spread", "runs' spread", "equivalent", "loss found"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(told.rows.iter().map(gate_cells));
+    let sources: BTreeSet<String> = told.rows.iter().map(|row| row.between.to_string()).collect();
+    let mut text = format!(
+        "a gate of two runs like {}: {} blocks a side (about {} each), margin {}, {} simulated comparisons\n\n\
+         where nothing changed it passes in {}, cannot tell in {}, fails in {} of comparisons\n\n{}\n",
+        told.run,
+        told.blocks,
+        output::duration(told.run_s),
+        percent(told.margin),
+        told.simulated_comparisons,
+        percent(told.passes),
+        percent(told.cannot_tell),
+        percent(told.fails),
+        output::columns(&rows)
+    );
+    for (said, workloads) in left_out(&told.left_out) {
+        text.push_str(&format!("left out: {said} ({workloads})\n"));
+    }
+    if sources.iter().any(|source| source.ends_with("assumed")) {
+        text.push_str("how far runs lie apart here is not known: 2.5 % are assumed; --history DIR, a folder of earlier runs, tells it\n");
+    }
+    text.push_str(&format!(
+        "runs' spread: how far two runs lie apart beyond what their blocks explain\n\
+        equivalent: how often the row is found equivalent where nothing changed; the gate passes only if all are\n\
+        loss found: the smallest loss of this row alone that fails the gate in {} of comparisons\n\
+        both sides in one run, paired by block (bench compare RUN --env), tell more than two runs\n",
+        percent(told.power)
+    ));
+    text
+}
+
+fn gate_cells(row: &GateRow) -> Vec<String> {
+    let from = row.between.to_string();
+    let from = from.rsplit(", ").next().unwrap_or_default();
+    vec![
+        row.workload.clone(),
+        row.environment.clone(),
+        percent(row.sd_log),
+        format!("{} ({from})", percent(row.between.sd_log)),
+        percent(row.found_equivalent),
+        row.loss_found.map_or("none".to_owned(), percent),
+    ]
+}
+
 fn text(told: &Power) -> String {
-    let head = ["workload", "environment", "blocks", "spread [95 %]", "needed", "right", "wrong", "found", "edge"];
+    let head =
+        ["workload", "environment", "blocks", "spread [95 %]", "needed", "takes", "right", "wrong", "found", "edge"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(told.rows.iter().map(cells));
     let mut text = format!(
@@ -69,13 +147,13 @@ fn text(told: &Power) -> String {
             told.not_reportable.join("; ")
         ));
     }
-    for (said, workloads) in left_out(told) {
+    for (said, workloads) in left_out(&told.left_out) {
         text.push_str(&format!("left out: {said} ({workloads})\n"));
     }
     text.push_str(&format!(
         "spread: standard deviation of environment ÷ reference from block to block\n\
         needed: blocks with which equal sides are called equivalent, and one that is worse by twice the margin\n        \
-        is called worse, each in {} of runs\n\
+        is called worse, each in {} of runs, if log-ratios are normal; takes: about how long such a run takes\n\
         with as many blocks as this run has:\n  \
         right, wrong: how often equal sides are called equivalent; better or worse (false alarms)\n  \
         found: how often one that is worse by twice the margin is called worse\n  \
@@ -86,9 +164,9 @@ fn text(told: &Power) -> String {
 }
 
 /// Why an environment is left out, and in which workloads.
-fn left_out(told: &Power) -> BTreeMap<String, String> {
+fn left_out(rows: &[LeftOut]) -> BTreeMap<String, String> {
     let mut said: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for row in &told.left_out {
+    for row in rows {
         said.entry(format!("{}: {}", row.environment, row.reason)).or_default().push(&row.workload);
     }
     said.into_iter().map(|(said, workloads)| (said, workloads.join(", "))).collect()
@@ -105,6 +183,7 @@ fn cells(row: &PowerRow) -> Vec<String> {
         now.blocks.to_string(),
         format!("{}{spread}", percent(row.sd_log)),
         row.blocks_needed.map_or(format!("over {MOST_BLOCKS}"), |blocks| blocks.to_string()),
+        row.run_needed_s.map_or(String::new(), output::duration),
         percent(now.equal.equivalent),
         percent(now.equal.better + now.equal.worse),
         percent(now.twice_the_margin.worse),

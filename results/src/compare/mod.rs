@@ -7,6 +7,7 @@
 mod confirm;
 mod difference;
 mod family;
+mod gate;
 mod history;
 mod judgement;
 mod missing;
@@ -24,6 +25,7 @@ use crate::record::{Accelerator, Run, State};
 use crate::store::Record;
 
 pub use difference::{Aspect, Difference, differences};
+pub use gate::{Gate, GateRow, gate};
 pub use history::History;
 pub use judgement::{
     COMPARE_SCHEMA_VERSION, Judged, Judgement, Method, Outcome, Part, PolicyFacts, Quantity, RunFacts, Unmatched,

@@ -54,6 +54,10 @@ pub struct Row {
     pub margin: f64,
     /// By how much NEW is worse in truth, as a factor: 1 is not at all.
     pub worse_by: f64,
+    /// The true between-run spread, as the standard deviation of a run's log-ratio.
+    pub between: f64,
+    /// What is known of it.
+    pub told: Told,
 }
 
 /// Two runs to compare, again and again.
@@ -63,16 +67,14 @@ pub struct Pairs {
     pub base_blocks: u32,
     /// Blocks of NEW.
     pub new_blocks: u32,
-    /// The true between-run spread, as the standard deviation of a run's log-ratio.
-    pub between: f64,
-    /// What is known of it.
-    pub told: Told,
     /// The deciding rows, each with draws of its own.
     pub rows: Vec<Row>,
+    /// How many more rows decide, all of them equivalent: they count for the adjustment of alarms.
+    pub others: usize,
 }
 
 /// How often comparisons end how, as fractions.
-#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ends {
     /// The gate passes.
     pub pass: f64,
@@ -80,18 +82,30 @@ pub struct Ends {
     pub fail: f64,
     /// It cannot tell.
     pub inconclusive: f64,
-    /// The first row is called `worse`.
-    pub first_worse: f64,
-    /// The first row is called `equivalent`.
-    pub first_equivalent: f64,
+    /// Of each row.
+    pub rows: Vec<RowEnds>,
+}
+
+/// How often a row is called so, as fractions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RowEnds {
+    /// `worse`, after the adjustment for all rows.
+    pub worse: f64,
+    /// `equivalent`.
+    pub equivalent: f64,
 }
 
 impl Pairs {
     /// Compare so many pairs. The same seed gives the same figures.
     pub fn ends(&self, comparisons: u32, seed: u64) -> Ends {
         let mut draws = Draws { rng: ChaCha12Rng::seed_from_u64(seed), normal: Normal::standard() };
-        let (policy, mut counts) = (Policy::default(), [0_u32; 5]);
-        let templates: Vec<Judged> = self.rows.iter().map(template).collect();
+        let policy = Policy::default();
+        let mut templates: Vec<Judged> = self.rows.iter().map(template).collect();
+        if let Some(first) = templates.first().cloned() {
+            let far = Judged { p: Some(1.0), ratio: Some(1.0), verdict: Some(Verdict::Equivalent), ..first };
+            templates.extend(std::iter::repeat_n(far, self.others));
+        }
+        let (mut outcomes, mut counts) = ([0_u32; 3], vec![[0_u32; 2]; self.rows.len()]);
         for _ in 0..comparisons {
             let mut rows = templates.clone();
             for (row, judged) in self.rows.iter().zip(&mut rows) {
@@ -99,25 +113,24 @@ impl Pairs {
             }
             adjust(&mut rows, &policy);
             let outcome = outcome(&rows);
-            let first = rows.first().and_then(|row| row.verdict);
-            let is = [
-                outcome == Outcome::Pass,
-                outcome == Outcome::Fail,
-                outcome == Outcome::Inconclusive,
-                first == Some(Verdict::Worse),
-                first == Some(Verdict::Equivalent),
-            ];
-            counts.iter_mut().zip(is).for_each(|(count, is)| *count += u32::from(is));
+            let is = [Outcome::Pass, Outcome::Fail, Outcome::Inconclusive].map(|one| outcome == one);
+            outcomes.iter_mut().zip(is).for_each(|(count, is)| *count += u32::from(is));
+            for (counts, row) in counts.iter_mut().zip(&rows) {
+                counts[0] += u32::from(row.verdict == Some(Verdict::Worse));
+                counts[1] += u32::from(row.verdict == Some(Verdict::Equivalent));
+            }
         }
-        let [pass, fail, inconclusive, first_worse, first_equivalent] =
-            counts.map(|count| f64::from(count) / f64::from(comparisons.max(1)));
-        Ends { pass, fail, inconclusive, first_worse, first_equivalent }
+        let rate = |count: u32| f64::from(count) / f64::from(comparisons.max(1));
+        let [pass, fail, inconclusive] = outcomes.map(rate);
+        let rows =
+            counts.into_iter().map(|[worse, equivalent]| RowEnds { worse: rate(worse), equivalent: rate(equivalent) });
+        Ends { pass, fail, inconclusive, rows: rows.collect() }
     }
 
     fn measure(&self, row: &Row, judged: &mut Judged, draws: &mut Draws) {
         let truth = crate::simulation::worse_by(row.worse_by, row.metric.better).ln();
-        let base = draws.run(0.0, self.between, &row.scatter, self.base_blocks);
-        let new = draws.run(truth, self.between, &row.scatter, self.new_blocks);
+        let base = draws.run(0.0, row.between, &row.scatter, self.base_blocks);
+        let new = draws.run(truth, row.between, &row.scatter, self.new_blocks);
         let spread = self.spread(row, draws);
         let runs = RunMean::of(&new).zip(RunMean::of(&base));
         judged.measure(runs.and_then(|(new, base)| between::effect(&[new], &[base], &spread)), Some(spread));
@@ -126,19 +139,19 @@ impl Pairs {
     }
 
     fn spread(&self, row: &Row, draws: &mut Draws) -> Spread {
-        let found = match self.told {
+        let found = match row.told {
             Told::Nothing => None,
             Told::History(runs) => {
-                let earlier = (0..runs).map(|_| draws.run(0.0, self.between, &row.scatter, self.new_blocks));
+                let earlier = (0..runs).map(|_| draws.run(0.0, row.between, &row.scatter, self.new_blocks));
                 let earlier: Vec<RunMean> = earlier.filter_map(|ratios| RunMean::of(&ratios)).collect();
                 Spread::of_history(&earlier)
             }
             Told::Controls { workloads, alike } => {
                 let mut controls = Vec::new();
                 for blocks in [self.base_blocks, self.new_blocks] {
-                    let of_run = draws.normal() * self.between;
+                    let of_run = draws.normal() * row.between;
                     for _ in 0..workloads {
-                        let (center, spread) = if alike { (of_run, 0.0) } else { (0.0, self.between) };
+                        let (center, spread) = if alike { (of_run, 0.0) } else { (0.0, row.between) };
                         controls.extend(RunMean::of(&draws.run(center, spread, &row.scatter, blocks)));
                     }
                 }

@@ -23,18 +23,13 @@ impl<'a> Spreads<'a> {
         let runs = [base, new];
         let metrics: BTreeSet<&'static str> = runs.iter().flat_map(|run| metrics_of_control(run)).collect();
         let by_metric = metrics.into_iter().filter_map(|metric| Some((metric, of_controls(runs, |_| metric)?)));
-        Spreads {
-            history,
-            deciding: of_controls(runs, |workload| &workload.deciding),
-            by_metric: by_metric.collect(),
-        }
+        Spreads { history, deciding: of_controls(runs, |workload| &workload.deciding), by_metric: by_metric.collect() }
     }
 
     /// Of an environment in a workload, by a metric.
     pub(super) fn of_row(&self, workload: &Workload, environment: &str, metric: &str) -> Spread {
         let earlier = self.history.map(|history| history.means(&workload.name, environment, metric));
-        let of_controls =
-            if metric == workload.deciding { self.deciding } else { self.by_metric.get(metric).copied() };
+        let of_controls = if metric == workload.deciding { self.deciding } else { self.by_metric.get(metric).copied() };
         earlier.and_then(|runs| Spread::of_history(&runs)).or(of_controls).unwrap_or_else(Spread::assumed)
     }
 }
@@ -64,17 +59,19 @@ fn of_controls<'a>(runs: [&Measured<'a>; 2], metric: impl Fn(&'a Workload) -> &'
 /// What the reader should know of it.
 pub(super) fn notes(rows: &[Judged], history: Option<&History>) -> Vec<String> {
     let of = |source| rows.iter().filter(move |row| row.between.is_some_and(|spread| spread.source == source));
+    let is_tested = |row: &&Judged| row.decides() && row.p.is_some();
     let mut notes: Vec<String> = history.map(History::said).into_iter().collect();
-    let assumed: Vec<&Judged> = of(Source::Default).chain(of(Source::Controls)).filter(|row| row.decides()).collect();
+    let assumed: Vec<&Judged> = of(Source::Default).chain(of(Source::Controls)).filter(is_tested).collect();
     let Some(first) = assumed.first() else { return notes };
     if history.is_some() {
-        let named: Vec<String> =
-            assumed.iter().map(|row| format!("{} in {}", row.workload, row.environment)).collect();
+        let named: Vec<String> = assumed.iter().map(|row| format!("{} in {}", row.workload, row.environment)).collect();
         notes.push(format!("fewer than {LEAST_RUNS} earlier runs have a value of {}", named.join(", ")));
     }
-    notes.extend(of(Source::Controls).find(|row| row.decides()).and_then(|row| row.between).map(|spread| {
-        format!("the controls of the two runs lie further apart than is assumed elsewhere: {spread}")
-    }));
+    notes.extend(
+        of(Source::Controls).find(is_tested).and_then(|row| row.between).map(|spread| {
+            format!("the controls of the two runs lie further apart than is assumed elsewhere: {spread}")
+        }),
+    );
     let spread = sentence::percent(Spread::assumed().sd_log);
     notes.push(format!(
         "how far runs lie apart here is not known: {spread} are assumed; earlier runs of the same series tell it (--history DIR, \

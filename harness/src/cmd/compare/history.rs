@@ -15,7 +15,10 @@ pub fn of(folder: &Path, base: &[Record], new: &[Record]) -> Result<History> {
     };
     let shown = folder.display();
     ensure!(folder.is_dir(), "--history {shown}: there is no such folder; give the parent of the earlier runs");
-    ensure!(!folder.join("run.json").exists(), "--history {shown} is one run: give the folder that holds the earlier ones");
+    ensure!(
+        !folder.join("run.json").exists(),
+        "--history {shown} is one run: give the folder that holds the earlier ones"
+    );
     let mut history = History::new(base, new);
     // A run that is being written, or was damaged, is one run less and no reason to judge nothing.
     for path in find_runs(Path::new(""), &folder.join("").display().to_string())? {

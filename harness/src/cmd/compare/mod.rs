@@ -1,7 +1,7 @@
 //! `bench compare`: NEW against BASE, judged by a policy; the exit code is the gate's.
 
 mod confirm;
-mod history;
+pub mod history;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
