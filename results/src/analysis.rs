@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claims::{ClaimResult, judge_claims};
 use crate::histogram::Histogram;
-use crate::judge::{self, WhyNot};
+use crate::judge;
 use crate::metric::{self, Direction};
 use crate::patterns::Pattern;
 use crate::record::{Environment, Trial};
@@ -96,7 +96,7 @@ pub struct Comparison {
     pub emulated: bool,
     /// `(block, environment ÷ reference)` of the blocks in which both are valid and have a ratio.
     pub pairs: Vec<(u32, f64)>,
-    /// Geometric mean of the ratios.
+    /// Geometric mean of the ratios; absent where a block has none.
     pub ratio: Option<f64>,
     /// Its 95 % interval; from two blocks.
     pub interval: Option<Interval>,
@@ -361,12 +361,11 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
     let conditions = why_not_judged(about, emulated);
     let (estimate, said) = judge::paired(&ratios, "block", (conditions, None), (margin, about.metric.better));
     let interval = estimate.map(|estimate| estimate.interval);
-    let lacking = estimate.is_none() && said.why_not == Some(WhyNot::NoRatio);
     let is_control = plan.control.as_deref() == Some(&about.environment.name);
     let noise_floor = plan.control.as_ref().filter(|_| !is_control).and_then(|control| {
         let pairs = values.pairs(&about.workload.name, about.metric.name, control, &about.reference.name);
         let ratios: Vec<f64> = pairs.into_iter().map(|(_, ratio)| ratio).collect();
-        statistics::paired(&ratios).map(|estimate| (estimate.ratio, estimate.interval))
+        judge::estimate(&ratios).map(|estimate| (estimate.ratio, estimate.interval))
     });
     let undecided = said.verdict == Some(Verdict::Inconclusive);
     let blocks_needed = estimate
@@ -382,7 +381,7 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
         deciding: about.workload.deciding == about.metric.name,
         is_control,
         emulated,
-        ratio: estimate.map(|estimate| estimate.ratio).or(ratios.first().copied().filter(|_| !lacking)),
+        ratio: estimate.map(|estimate| estimate.ratio).or_else(|| statistics::geometric_mean(&ratios)),
         interval,
         verdict: said.verdict,
         why_no_verdict: said.why_not.map(|why| why.to_string()),

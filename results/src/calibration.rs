@@ -93,7 +93,8 @@ impl Residuals {
     /// Of a run: every deciding comparison of environments that are not emulated, the control among them.
     pub fn of(record: &Record) -> Residuals {
         let run = &record.run;
-        let comparisons = analyse(record).comparisons.into_iter().filter(|c| c.deciding && !c.emulated);
+        let comparisons =
+            analyse(record).comparisons.into_iter().filter(|c| c.deciding && !c.emulated && c.ratio.is_some());
         let series = comparisons.filter_map(|comparison| {
             Some(Series {
                 better: metric::find(&comparison.metric)?.better,

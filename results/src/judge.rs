@@ -48,6 +48,11 @@ impl Said {
     }
 }
 
+/// The mean of such ratios with its interval, where both ends are numbers.
+pub(crate) fn estimate(ratios: &[f64]) -> Option<Estimate> {
+    statistics::paired(ratios).filter(|estimate| estimate.interval.low > 0.0 && estimate.interval.high.is_finite())
+}
+
 /// Judge the ratios of blocks, or of runs (`unit`); one that is 0 stands for a block that has none. `conditions`: why nothing measured
 /// so is judged. `modes`: the two kinds of blocks that there notably are.
 pub(crate) fn paired(
@@ -56,9 +61,8 @@ pub(crate) fn paired(
     (conditions, modes): (Option<String>, Option<[Mode; 2]>),
     (margin, better): (f64, Direction),
 ) -> (Option<Estimate>, Said) {
-    let estimate = statistics::paired(ratios);
+    let estimate = estimate(ratios);
     let interval = estimate.map(|estimate| estimate.interval);
-    let interval = interval.filter(|interval| interval.low > 0.0 && interval.high.is_finite());
     let why_not = conditions.map(WhyNot::Withheld).or_else(|| {
         if statistics::logs(ratios).is_none() {
             return Some(WhyNot::NoRatio);

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::analysis::{Comparison, analyse};
 use crate::host;
-use crate::metric;
+use crate::judge::WhyNot;
+use crate::metric::{self, Metric};
 use crate::planning;
 use crate::record::Run;
 use crate::simulation::{Judged, LEAST_RESIDUALS, Noise, RUNS, Rates, worse_by};
@@ -164,17 +165,29 @@ pub fn power(record: &Record, margin: Option<f64>, power: f64) -> Result<Power, 
     Ok(Power { run: run.id.clone(), margin, power, simulated_runs: RUNS, rows, left_out, not_reportable })
 }
 
-fn simulate(run: &Run, comparison: &Comparison, margin: f64, power: f64) -> Result<PowerRow, String> {
+/// How the blocks of a comparison scatter, and what it is judged by; else why they cannot be simulated.
+pub(crate) fn noise(comparison: &Comparison) -> Result<(&'static Metric, Noise), String> {
     if comparison.emulated {
         return Err("an emulated guest is never judged".to_owned());
     }
     let metric = metric::find(&comparison.metric)
         .ok_or_else(|| format!("this bench does not know the metric `{}`", comparison.metric))?;
+    if comparison.ratio.is_none() {
+        return Err(WhyNot::NoRatio.to_string());
+    }
     let ratios: Vec<f64> = comparison.pairs.iter().map(|&(_, ratio)| ratio).collect();
-    let blocks = ratios.len() as u32;
     let noise = Noise::of(&ratios).ok_or_else(|| {
-        format!("{blocks} of the {LEAST_RESIDUALS} blocks that are needed to see how blocks scatter: use more --blocks")
+        format!(
+            "{} of the {LEAST_RESIDUALS} blocks that are needed to see how blocks scatter: use more --blocks",
+            ratios.len()
+        )
     })?;
+    Ok((metric, noise))
+}
+
+fn simulate(run: &Run, comparison: &Comparison, margin: f64, power: f64) -> Result<PowerRow, String> {
+    let (metric, noise) = noise(comparison)?;
+    let blocks = comparison.pairs.len() as u32;
     let judged = |blocks| Judged { blocks, margin, better: metric.better };
     let worse = |factor: f64| worse_by(factor, metric.better);
     let (edge, twice) = (worse(1.0 + margin), worse((1.0 + margin).powi(2)));

@@ -4,6 +4,7 @@ use bench_results::analysis::{Comparison, analyse};
 use bench_results::claims::Outcome as ClaimOutcome;
 use bench_results::compare::{Judged, Judgement, Outcome, Part, Sides, compare};
 use bench_results::policy::Policy;
+use bench_results::power::power;
 use bench_results::record::Trial;
 use bench_results::store::Record;
 use bench_results::testing::{another, record, speed_up};
@@ -130,6 +131,9 @@ fn no_block_with_a_ratio_and_a_control_without_one_are_said_too() {
     assert_eq!(holds(&record(1, 8, false)).outcome, ClaimOutcome::Holds);
     let mut zero = record(1, 8, false);
     change(&mut zero, "container", |block| (block == 3).then_some(0.0));
+    let told = power(&zero, None, 0.95).unwrap();
+    let left_out = told.left_out.iter().find(|row| row.workload == "rand-read" && row.environment == "container");
+    assert!(left_out.unwrap().reason.contains("not above 0"), "seven of eight blocks are no sample of them");
     let claim = holds(&zero);
     assert!(claim.outcome == ClaimOutcome::Inconclusive && claim.evidence.contains("not above 0"), "{claim:?}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bench_results::between::{DEFAULT_SD, Source};
 use bench_results::compare::simulated::{Ends, Pairs, Row, Scatter, Told};
-use bench_results::compare::{History, Judged, Judgement, Outcome, Part, Quantity, Sides, compare, compare_with};
+use bench_results::compare::{History, Judged, Judgement, Outcome, Part, Quantity, Sides, compare, compare_with, gate};
 use bench_results::metric;
 use bench_results::policy::Policy;
 use bench_results::store::Record;
@@ -201,6 +201,32 @@ fn controls_raise_the_spread_and_never_lower_it() {
         run.run.plan.control = None;
     }
     assert_eq!(row(&judge(&base, &new, &[]), "vm").between.unwrap().source, Source::Default);
+}
+
+#[test]
+fn a_gate_is_planned_by_the_code_that_judges_it() {
+    let mut run = record(1, 8, false);
+    run.run.plan.workloads.retain(|workload| ["seq-read", "rand-read"].contains(&workload.name.as_str()));
+    run.run.environments.retain(|environment| environment.name != "vm");
+    let planned = |blocks, history: Option<&History>| gate(&run, (None, 0.95), blocks, history).unwrap();
+    let alone = planned(None, None);
+    assert_eq!((alone.blocks, alone.rows.len(), alone.rows[0].between.source), (8, 2, Source::Default));
+    assert!((alone.passes + alone.cannot_tell + alone.fails - 1.0).abs() < 1e-9 && alone.fails < 0.01, "{alone:?}");
+    let mut history = History::new(&run, &run);
+    (0..8).for_each(|number| history.add(&another(100 + number, 8, false)));
+    let told = planned(None, Some(&history));
+    assert_eq!((told.rows[0].between.source, told.rows[0].between.runs), (Source::History, 8));
+    // Blocks that scatter by 1 %, a margin of 10 %: runs that lie no further apart pass, and lose little unseen.
+    assert!(told.passes > 0.99 && told.passes >= alone.passes, "{told:?}");
+    for (alone, told) in alone.rows.iter().zip(&told.rows) {
+        let (alone, told) = (alone.loss_found.unwrap(), told.loss_found.unwrap());
+        assert!((0.10..0.14).contains(&told) && alone > told + 0.04, "{told} {alone}");
+    }
+    let more = planned(Some(28), None);
+    assert!(more.rows[0].loss_found < alone.rows[0].loss_found && more.run_s > 3.0 * alone.run_s, "{more:?}");
+    assert!(gate(&run, (None, 0.95), Some(5), None).unwrap_err().to_string().contains("needs 6 blocks a side"));
+    run.run.plan.profile.verdicts = false;
+    assert!(gate(&run, (None, 0.95), None, None).unwrap_err().to_string().contains("gives no verdicts"));
 }
 
 #[test]

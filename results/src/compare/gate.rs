@@ -9,10 +9,9 @@ use super::simulated::{Pairs, Row, Scatter, Told};
 use super::spread::Spreads;
 use crate::analysis::{Comparison, analyse, loss};
 use crate::between::{LEAST_BLOCKS_A_RUN, Source, Spread};
-use crate::metric;
 use crate::planning;
-use crate::power::{LeftOut, PowerError};
-use crate::simulation::{self, LEAST_RESIDUALS, Noise};
+use crate::power::{LeftOut, PowerError, can_be_judged, noise};
+use crate::simulation;
 use crate::store::Record;
 
 /// Simulated comparisons behind each rate: 50 % is then known to ±3 %, 95 % to ±1.4 %.
@@ -77,7 +76,7 @@ pub fn gate(
     history: Option<&History>,
 ) -> Result<Gate, PowerError> {
     let (run, profile) = (&record.run, &record.run.plan.profile);
-    crate::power::can_be_judged(run)?;
+    can_be_judged(run)?;
     let margin = margin.unwrap_or(profile.margin);
     let blocks = blocks.unwrap_or(profile.blocks);
     if (blocks as usize) < LEAST_BLOCKS_A_RUN {
@@ -126,15 +125,7 @@ fn of(
     comparison: &Comparison,
     (margin, spreads, history): (f64, &Spreads<'_>, Option<&History>),
 ) -> Result<(GateRow, Row), String> {
-    if comparison.emulated {
-        return Err("an emulated guest is never judged".to_owned());
-    }
-    let metric = metric::find(&comparison.metric)
-        .ok_or_else(|| format!("this bench does not know the metric `{}`", comparison.metric))?;
-    let ratios: Vec<f64> = comparison.pairs.iter().map(|&(_, ratio)| ratio).collect();
-    let noise = Noise::of(&ratios).ok_or_else(|| {
-        format!("{} of the {LEAST_RESIDUALS} blocks that are needed to see how blocks scatter", ratios.len())
-    })?;
+    let (metric, noise) = noise(comparison)?;
     let workload = record.run.plan.workloads.iter().find(|workload| workload.name == comparison.workload);
     let workload = workload.ok_or_else(|| "it is not in the plan".to_owned())?;
     let (environment, name) = (comparison.environment.as_str(), comparison.metric.as_str());
@@ -168,7 +159,7 @@ fn of(
 
 /// The ratio of the smallest loss that is found so often: by halving, on the log scale.
 fn loss_found(mut pairs: Pairs, power: f64) -> Option<f64> {
-    const STEPS: u32 = 9;
+    const STEPS: u32 = 10;
     let (margin, better) = (pairs.rows.first()?.margin, pairs.rows.first()?.metric.better);
     let mut is_found = |log: f64| {
         pairs.rows.iter_mut().for_each(|row| row.worse_by = log.exp());
