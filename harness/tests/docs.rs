@@ -60,7 +60,12 @@ const COMMANDS: &[(&str, How)] = &[
         Real(&[("base.tar.gz", "ID.tar.gz")]),
     ),
     ("bench compare last --env old,new", Real(&[("old,new", "native,container")])),
+    (
+        "bench compare base.tar.gz last --history main-runs",
+        Real(&[("base.tar.gz", "ID.tar.gz"), ("main-runs", "bench-runs")]),
+    ),
     ("bench power last --margin 5%", Real(&[])),
+    ("bench power last --gate", Real(&[("--gate", "--gate --blocks 8")])),
     ("bench container run -- sh", Real(&[])),
     ("bench container run --net nat -- sh", Real(&[])),
     ("bench vm run --options net=nat -- sh", Real(&[])),
