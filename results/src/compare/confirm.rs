@@ -42,7 +42,7 @@ impl Judgement {
 /// What all runs of NEW together say against BASE, where it is still the row's verdict and each run has enough blocks.
 fn together(row: &Judged, fresh: &Judged) -> Option<String> {
     let points_to = |ratio| decide(Interval { low: ratio, high: ratio }, row.margin, row.better);
-    fresh.ratio.filter(|&ratio| Some(points_to(ratio)) == row.verdict)?;
+    fresh.ratio.filter(|&ratio| fresh.p.is_some() && Some(points_to(ratio)) == row.verdict)?;
     let enough = |values: &Vec<f64>| RunMean::of(values).filter(|run| run.blocks >= LEAST_BLOCKS_A_RUN);
     let new: Option<Vec<RunMean>> = std::iter::once(&row.new_values).chain(&row.fresh_values).map(enough).collect();
     let effect = between::effect(&new?, &[RunMean::of(&row.base_values)?], &row.between?)?;
