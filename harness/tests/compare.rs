@@ -91,6 +91,35 @@ fn a_gate_on_real_runs() {
 
     an_alarm_is_confirmed(&stage, &base, &slow);
     an_archive_is_a_run(&stage, &base, &slow);
+    another_metric_decides(&stage, &base, &slow);
+}
+
+fn another_metric_decides(stage: &Stage, base: &str, slow: &str) {
+    let by = |metric: &str| {
+        stage.run(&format!("compare {base} {slow} --allow-difference environment --primary {metric} --format json"))
+    };
+    let (status, out, err) = by("read_latency_mean_ns");
+    assert_eq!(status, 1, "{out}{err}");
+    let judgement: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let row = &judgement["rows"][0];
+    assert_eq!((&row["metric"], &row["verdict"]), (&"read_latency_mean_ns".into(), &"worse".into()), "{row}");
+    assert!(row["ratio"].as_f64().unwrap() > 1.2, "a latency, and not its inverse: {row}");
+    assert!(judgement["notes"].to_string().contains("--primary read_latency_mean_ns"), "{}", judgement["notes"]);
+    // 1,200 reads of depth 4 bear no p99; a command has other metrics, and nobody has the third.
+    for metric in ["read_latency_p99_ns", "wall_time_ns", "iop"] {
+        let (status, out, err) = by(metric);
+        assert_eq!((status, out.as_str()), (2, ""), "{metric}: {err}");
+        assert!(err.contains(metric) && err.contains("there are iops, ") && !err.contains("p99_ns, "), "{err}");
+        assert_eq!(stage.run(&format!("report {slow} --primary {metric}")).0, 2);
+    }
+    let (status, out, err) = stage.run(&format!("report {slow} --primary read_latency_mean_ns"));
+    assert_eq!(status, 0, "{err}");
+    assert!(out.contains("mean read latency (lower is better)") && out.contains("secondary metrics: "), "{out}");
+    assert!(Path::new(slow).join("report-read_latency_mean_ns/comparisons.csv").exists(), "{out}");
+    let (status, csv, _) = stage.run(&format!("report {slow} --format comparisons"));
+    assert_eq!(status, 0);
+    let p99 = csv.lines().find(|line| line.contains(",secondary,read_latency_p99_ns,ns,lower,ref,,,,none,")).unwrap();
+    assert!(p99.contains("too few I/Os: it takes 4000 in a block, 10 stalls of up to 4 in flight"), "{p99}");
 }
 
 fn an_alarm_is_confirmed(stage: &Stage, base: &str, slow: &str) {

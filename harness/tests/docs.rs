@@ -50,6 +50,7 @@ const COMMANDS: &[(&str, How)] = &[
     ("bench run -- sort /etc/passwd", Real(&[QUICK])),
     ("bench run --resume last", Real(&[])),
     ("bench report last --format md", Real(&[])),
+    ("bench report last --primary read_latency_p99_ns", Real(&[("read_latency_p99_ns", "cpu_time_ns")])),
     ("bench export last", Real(&[])),
     ("bench report ID.tar.gz --format md", Real(&[])),
     ("bench compare ID.tar.gz last", Real(&[])),

@@ -13,7 +13,7 @@ use bench_results::{Direction, Unit};
 use bench_results::{metric, shell};
 
 use crate::report::{AbsoluteRow, ClaimRow, Outcome, Report, ResultRow};
-use crate::{facts, ladder, patterns, pictures, validity};
+use crate::{facts, ladder, patterns, pictures, skew, validity};
 
 /// A record and its analysis, with the look-ups that tables and figures share.
 pub(crate) struct Source<'a> {
@@ -110,6 +110,8 @@ impl Report {
         let (emulated, results): (Vec<_>, Vec<_>) =
             source.compared().partition(|environment| source.is_apart(environment));
         let revision = run.bench.git_revision.as_ref().map_or(String::new(), |revision| format!(" ({revision})"));
+        let (mut results, mut secondaries) = (rows(&source, &results), secondaries(&source, &results));
+        skew::add(&source, results.iter_mut().chain(&mut secondaries));
         Report {
             id: run.id.clone(),
             suite: run.plan.suite.clone(),
@@ -121,7 +123,8 @@ impl Report {
             facts: facts::facts(run),
             reference: run.plan.reference.clone(),
             margin: run.plan.profile.verdicts.then_some(run.plan.profile.margin),
-            results: rows(&source, &results),
+            results,
+            secondaries,
             emulated: rows(&source, &emulated),
             absolutes: if source.nothing_to_compare() { absolutes(&source) } else { Vec::new() },
             patterns: patterns::rows(&source),
@@ -151,7 +154,8 @@ fn rows(source: &Source<'_>, environments: &[&Environment]) -> Vec<ResultRow> {
     let workloads = source.run().plan.workloads.iter();
     let planned = |workload: &'_ Workload| {
         let home: Vec<_> = environments.iter().filter(|environment| workload.runs_in(&environment.name)).collect();
-        let mut rows: Vec<_> = home.into_iter().map(|environment| row(source, workload, environment)).collect();
+        let mut rows: Vec<_> =
+            home.into_iter().map(|environment| row(source, workload, environment, &workload.deciding)).collect();
         // What holds for the reference holds for all rows of the workload, and is said once.
         if let Some(first) = rows.first_mut() {
             first.notes.extend(patterns::notes(source, &workload.name, &source.run().plan.reference));
@@ -161,19 +165,38 @@ fn rows(source: &Source<'_>, environments: &[&Environment]) -> Vec<ResultRow> {
     workloads.flat_map(planned).collect()
 }
 
-fn row(source: &Source<'_>, workload: &Workload, environment: &Environment) -> ResultRow {
-    let (metric, unit, better) = described(&workload.deciding);
-    let comparison = source.comparison(&workload.name, &environment.name, &workload.deciding);
-    let mean = |name: &str| {
-        let cell = source.cell(&workload.name, name, &workload.deciding)?;
+/// A row for each secondary metric of a workload in an environment.
+fn secondaries(source: &Source<'_>, environments: &[&Environment]) -> Vec<ResultRow> {
+    let mut rows = Vec::new();
+    for workload in &source.run().plan.workloads {
+        for environment in environments {
+            let of = |name| source.comparison(&workload.name, &environment.name, name);
+            let metrics = metric::METRICS.iter().map(|metric| metric.name);
+            let metrics = metrics.filter(|name| of(name).is_some_and(|comparison| comparison.secondary));
+            rows.extend(metrics.map(|name| row(source, workload, environment, name)));
+        }
+    }
+    rows
+}
+
+fn row(source: &Source<'_>, workload: &Workload, environment: &Environment, name: &str) -> ResultRow {
+    let (metric, unit, better) = described(name);
+    let decides = workload.deciding == name;
+    let comparison = source.comparison(&workload.name, &environment.name, name);
+    let mean = |environment: &str| {
+        let cell = source.cell(&workload.name, environment, name)?;
         let shown = comparison.map_or(cell.shown, |comparison| cell.beside(&comparison.pairs));
-        (!patterns::has_value_modes(source, &workload.name, name)).then_some(shown)
+        (!decides || !patterns::has_value_modes(source, &workload.name, environment)).then_some(shown)
     };
-    let ratio_modes = patterns::ratio_modes(source, &workload.name, &environment.name);
+    // Only deciding series are tested for what a mean hides.
+    let modes = || patterns::ratio_modes(source, &workload.name, &environment.name);
+    let ratio_modes = if decides { modes() } else { None };
+    let notes = if decides { patterns::notes(source, &workload.name, &environment.name) } else { Vec::new() };
     ResultRow {
         workload: workload.name.clone(),
         environment: environment.label(),
         metric,
+        metric_name: name.to_owned(),
         unit,
         better,
         mean: mean(&environment.name).filter(|_| ratio_modes.is_none()),
@@ -183,9 +206,12 @@ fn row(source: &Source<'_>, workload: &Workload, environment: &Environment) -> R
         interval: comparison.and_then(|c| c.interval).map(pair),
         blocks: comparison.map_or(0, |c| c.pairs.len()),
         verdict: outcome(comparison.and_then(|c| c.verdict)),
+        p_holm: comparison.and_then(|c| c.p_holm),
+        sign_flip_p: comparison.and_then(|c| c.sign_flip_p),
+        bootstrap_t: None,
         sentence: comparison.map_or("no block is whole on both sides".to_owned(), |c| c.sentence.clone()),
-        notes: patterns::notes(source, &workload.name, &environment.name),
-        noise_floor: source.noise_floor(&workload.name, &workload.deciding).map(pair),
+        notes,
+        noise_floor: source.noise_floor(&workload.name, name).map(pair),
         // The paper's guest was not emulated: beside an emulated one its ratio would only mislead.
         paper: comparison.filter(|c| !c.emulated).and_then(|c| c.paper_ratio),
     }
@@ -207,7 +233,7 @@ pub(crate) fn outcome(verdict: Option<Verdict>) -> Outcome {
 
 fn absolutes(source: &Source<'_>) -> Vec<AbsoluteRow> {
     let row = |workload: &Workload, environment: &Environment| {
-        let (metric, unit, _) = described(&workload.deciding);
+        let (metric, unit, better) = described(&workload.deciding);
         let cell = source.cell(&workload.name, &environment.name, &workload.deciding)?;
         let values = || cell.values.iter().map(|&(_, value)| value);
         Some(AbsoluteRow {
@@ -215,6 +241,7 @@ fn absolutes(source: &Source<'_>) -> Vec<AbsoluteRow> {
             environment: environment.label(),
             metric,
             unit,
+            better,
             mean: cell.shown,
             range: (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max)),
             blocks: cell.values.len(),

@@ -1,11 +1,11 @@
-//! measurements.csv: every value of every trial, in full precision (RFC 4180).
+//! measurements.csv: every value of every trial; comparisons.csv: every judged ratio. In full precision (RFC 4180).
 
 use std::fmt::Write as _;
 
-use bench_results::Unit;
+use bench_results::{Direction, Unit};
 
 use crate::escape::csv_field;
-use crate::report::{MeasurementRow, Report};
+use crate::report::{MeasurementRow, Report, ResultRow};
 
 impl Report {
     /// `block,order,environment,workload,accelerator,metric,unit,value,valid,turn`, one line per value.
@@ -23,6 +23,45 @@ impl Report {
             );
         }
         text
+    }
+}
+
+/// Columns of comparisons.csv.
+const COMPARISONS: &str = "workload,environment,role,metric,unit,better,reference,ratio,low,high,verdict,p_holm,blocks,mean,reference_mean,\
+                           sentence\n";
+
+impl Report {
+    /// One line for each workload, environment and metric that is judged, or would be but for a reason in `sentence`; `role` is
+    /// `deciding`, `secondary` or `emulated`.
+    pub fn comparisons_csv(&self) -> String {
+        let mut text = COMPARISONS.to_owned();
+        let roles = [("deciding", &self.results), ("secondary", &self.secondaries), ("emulated", &self.emulated)];
+        for (role, rows) in roles {
+            rows.iter().for_each(|row| text.push_str(&self.comparison_line(role, row)));
+        }
+        text
+    }
+
+    fn comparison_line(&self, role: &str, row: &ResultRow) -> String {
+        let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
+        let (unit, better) = (unit_name(row.unit), better_name(row.better));
+        let numbers = [row.ratio, row.interval.map(|i| i.0), row.interval.map(|i| i.1)].map(number).join(",");
+        let means = [row.mean, row.reference_mean].map(number).join(",");
+        let texts = [&row.workload, &row.environment, &row.metric_name, &self.reference, &row.sentence];
+        let [workload, environment, metric, reference, sentence] = texts.map(|text| csv_field(text));
+        let (verdict, p) = (row.verdict.class(), number(row.p_holm));
+        format!(
+            "{workload},{environment},{role},{metric},{unit},{better},{reference},{numbers},{verdict},{p},{},{means},{sentence}\n",
+            row.blocks
+        )
+    }
+}
+
+/// The direction as the record writes it.
+fn better_name(better: Direction) -> &'static str {
+    match better {
+        Direction::Higher => "higher",
+        Direction::Lower => "lower",
     }
 }
 

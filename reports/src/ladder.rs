@@ -24,7 +24,7 @@ pub(crate) fn rows(source: &Source<'_>) -> Vec<LadderRow> {
 }
 
 fn steps(source: &Source<'_>, workload: &Workload) -> Vec<LadderRow> {
-    let (metric, unit, _) = described(&workload.deciding);
+    let (metric, unit, better) = described(&workload.deciding);
     let mut rows = Vec::new();
     let mut before: Option<&[(u32, f64)]> = None;
     for environment in source.environments().filter(|environment| workload.runs_in(&environment.name)) {
@@ -35,6 +35,7 @@ fn steps(source: &Source<'_>, workload: &Workload) -> Vec<LadderRow> {
             workload: workload.name.clone(),
             metric: metric.clone(),
             unit,
+            better,
             mean: cell.values.iter().map(|(_, value)| value).sum::<f64>() / cell.values.len() as f64,
             added: added.as_ref().map(|added| added.iter().sum::<f64>() / added.len() as f64),
             interval: added.and_then(|added| statistics::mean_interval(&added)).map(|i| (i.low, i.high)),

@@ -18,6 +18,8 @@ mod page;
 mod patterns;
 mod pictures;
 mod report;
+mod secondary;
+mod skew;
 mod terminal;
 mod units;
 mod validity;
@@ -62,13 +64,14 @@ pub fn write_all(record: &Record, folder: &Path) -> Result<Vec<PathBuf>, ReportE
 }
 
 impl Report {
-    /// Write everything into `folder` (`RUN/report`, made where it is missing): index.html, report.md, measurements.csv, and
+    /// Write everything into `folder` (`RUN/report`, made where it is missing): index.html, report.md, measurements.csv, comparisons.csv, and
     /// each figure as .svg and .png. Returns the files, the page first.
     pub fn write_all(&self, folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
         make_folder(folder)?;
         let mut written = write_figures(&self.figures, folder)?;
         written.push(write(folder, "report.md", &self.markdown())?);
         written.push(write(folder, "measurements.csv", &self.csv())?);
+        written.push(write(folder, "comparisons.csv", &self.comparisons_csv())?);
         written.insert(0, write(folder, "index.html", &self.html()?)?);
         Ok(written)
     }

@@ -22,6 +22,18 @@ impl Report {
             out.line(&md!("![{}]({}.png)", answer.title, answer.name));
         }
         out.section("Result", &self.results_table(&self.results));
+        if !self.secondaries.is_empty() {
+            out.line(&md!("## Secondary metrics"));
+            out.line(&md!("{}. {}", self.secondaries_text(), self.secondaries_note()));
+            out.fold("All of them", |out| out.table(&self.secondaries_table()));
+        }
+        let intervals = self.intervals_table();
+        if !intervals.rows.is_empty() {
+            out.fold("Intervals, and what checks them", |out| {
+                out.line(&md!("{}", self.checks_note()));
+                out.table(&intervals);
+            });
+        }
         out.section("Emulated guests: shown apart, never judged", &self.results_table(&self.emulated));
         out.section("Measured", &self.absolutes_table());
         out.section("The way behind NAT, one step at a time", &self.ladder_table());
@@ -59,13 +71,13 @@ impl Report {
     }
 
     pub(crate) fn absolutes_table(&self) -> Table {
-        let head = ["workload", "environment", "metric", "mean over blocks", "smallest to largest block", "blocks"];
+        let head = ["workload", "metric", "environment", "mean over blocks", "smallest to largest block", "blocks"];
         let rows = self.absolutes.iter().map(|row| {
             let (low, high) = row.range;
             vec![
                 row.workload.clone(),
+                units::metric(&row.metric, row.better),
                 row.environment.clone(),
-                row.metric.clone(),
                 units::human(row.mean, row.unit),
                 format!("{} to {}", units::human(low, row.unit), units::human(high, row.unit)),
                 row.blocks.to_string(),
@@ -76,7 +88,7 @@ impl Report {
 
     /// What each step of the way behind NAT adds.
     pub(crate) fn ladder_table(&self) -> Table {
-        let head = ["workload", "step", "mean", "added to the step before [95 %]", "metric"];
+        let head = ["workload", "metric", "step", "mean", "added to the step before [95 %]"];
         let rows = self.ladder.iter().map(|row| {
             let signed = |value: f64| {
                 let sign = if value < 0.0 { "−" } else { "+" };
@@ -88,7 +100,7 @@ impl Report {
                 (None, _) => "–".to_owned(),
             };
             let mean = units::human(row.mean, row.unit);
-            vec![row.workload.clone(), row.environment.clone(), mean, added, row.metric.clone()]
+            vec![row.workload.clone(), units::metric(&row.metric, row.better), row.environment.clone(), mean, added]
         });
         Table { head: head.map(str::to_owned).into(), rows: rows.collect() }
     }
@@ -155,11 +167,7 @@ impl Report {
 impl ResultRow {
     /// The metric, and which way is better.
     pub(crate) fn metric_text(&self) -> String {
-        let better = match self.better {
-            bench_results::Direction::Higher => "higher",
-            bench_results::Direction::Lower => "lower",
-        };
-        format!("{} ({better} is better)", self.metric)
+        units::metric(&self.metric, self.better)
     }
 
     /// Reference and environment: `84.0 → 82.1 k IOPS`.
@@ -168,7 +176,7 @@ impl ResultRow {
     }
 
     /// The verdict, what it means here, and what a mean hides.
-    fn verdict_text(&self) -> String {
+    pub(crate) fn verdict_text(&self) -> String {
         let mut text = match self.verdict {
             Outcome::None => self.sentence.clone(),
             verdict => format!("{}: {}", verdict.text(), self.sentence),

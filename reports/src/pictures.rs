@@ -1,6 +1,5 @@
 //! Which figures a report has, and their data.
 
-use bench_results::Direction;
 use bench_results::analysis::{Comparison, Distribution, distributions_of};
 use bench_results::paper::{self, paper};
 use bench_results::record::{Environment, Kind, Workload};
@@ -56,30 +55,6 @@ fn short_label(environment: &Environment) -> String {
     format!("{kept}…{}", label.strip_prefix(&environment.name).unwrap_or_default())
 }
 
-/// Performance: above 1 is better.
-pub(crate) fn performance(ratio: f64, better: Direction) -> f64 {
-    match better {
-        Direction::Higher => ratio,
-        Direction::Lower => 1.0 / ratio,
-    }
-}
-
-/// The same of an interval.
-pub(crate) fn performance_interval((low, high): (f64, f64), better: Direction) -> (f64, f64) {
-    match better {
-        Direction::Higher => (low, high),
-        Direction::Lower => (1.0 / high, 1.0 / low),
-    }
-}
-
-fn metric_line(workload: &Workload) -> (String, Direction) {
-    let (title, _, better) = described(&workload.deciding);
-    match better {
-        Direction::Higher => (title, better),
-        Direction::Lower => (format!("1 ÷ {title}"), better),
-    }
-}
-
 fn answer(source: &Source<'_>) -> Figure {
     let run = source.run();
     let looks = looks(source);
@@ -87,20 +62,19 @@ fn answer(source: &Source<'_>) -> Figure {
         |environment: &Environment| looks.iter().find(|(name, _)| *name == environment.name).map(|l| l.1.clone());
     let (apart, judged): (Vec<_>, Vec<_>) = source.compared().partition(|environment| source.is_apart(environment));
     let row = |workload: &Workload| {
-        let (metric, better) = metric_line(workload);
+        let (metric, _, better) = described(&workload.deciding);
         let comparison =
             |environment: &Environment| source.comparison(&workload.name, &environment.name, &workload.deciding);
-        let mark = |environment: &&Environment| comparison(environment).and_then(|found| answer_mark(found, better));
+        let mark = |environment: &&Environment| comparison(environment).and_then(answer_mark);
         let ratio = |environment: &&Environment| comparison(environment).and_then(|found| found.ratio);
-        let text = |ratio: f64| format!("{}×", units::ratio(performance(ratio, better)));
+        let text = |ratio: f64| format!("{}×", units::ratio(ratio));
         AnswerRow {
             label: workload.name.clone(),
             metric,
+            better,
             marks: judged.iter().map(mark).collect(),
             apart: apart.iter().map(ratio).map(|found| found.map_or("–".to_owned(), text)).collect(),
-            noise: source
-                .noise_floor(&workload.name, &workload.deciding)
-                .map(|interval| performance_interval(pair(interval), better)),
+            noise: source.noise_floor(&workload.name, &workload.deciding).map(pair),
         }
     };
     let rows: Vec<AnswerRow> =
@@ -110,10 +84,11 @@ fn answer(source: &Source<'_>) -> Figure {
         |environment: &&Environment| Column { heading: short_label(environment), remark: "not judged".to_owned() };
     Figure {
         name: "answer",
-        title: format!("Performance relative to {}, by workload", run.plan.reference),
+        title: format!("Ratio to {}, by workload: arrows point to the better side", run.plan.reference),
         caption: format!(
-            "Right of 1× is better than {0}, left of it worse. Ratios of metrics of which less is better (latency, time) \
-             are inverted, so that this holds for every row. Each faint dot is a block: one fresh instance of both.",
+            "Environment ÷ {0} of the metric that the row names, the same numbers as in the table: right of 1× is more of it. The \
+             row's arrow points to the better side: right for rates, left for times and costs. Each faint dot is a block: one fresh \
+             instance of both.",
             run.plan.reference
         ),
         drawing: Drawing::Answer(Answer {
@@ -127,12 +102,12 @@ fn answer(source: &Source<'_>) -> Figure {
     }
 }
 
-fn answer_mark(comparison: &Comparison, better: Direction) -> Option<AnswerMark> {
+fn answer_mark(comparison: &Comparison) -> Option<AnswerMark> {
     Some(AnswerMark {
-        ratio: performance(comparison.ratio?, better),
-        interval: comparison.interval.map(|interval| performance_interval(pair(interval), better)),
-        blocks: comparison.pairs.iter().map(|&(_, ratio)| performance(ratio, better)).collect(),
-        paper: comparison.paper_ratio.map(|ratio| performance(ratio, better)),
+        ratio: comparison.ratio?,
+        interval: comparison.interval.map(pair),
+        blocks: comparison.pairs.iter().map(|&(_, ratio)| ratio).collect(),
+        paper: comparison.paper_ratio,
     })
 }
 
@@ -146,24 +121,23 @@ fn spread(source: &Source<'_>) -> Figure {
     let shown = looks.iter().find(|(name, _)| name == reference && measured(name));
     let shown = shown.or_else(|| looks.iter().find(|(name, _)| measured(name)));
     let row = |workload: &Workload| {
-        let (metric, better) = metric_line(workload);
-        let (_, unit, _) = described(&workload.deciding);
+        let (metric, unit, better) = described(&workload.deciding);
         let cell = shown.and_then(|(name, _)| source.cell(&workload.name, name, &workload.deciding));
         let mark = cell.map(|cell| AnswerMark {
             ratio: 1.0,
             interval: None,
-            blocks: cell.values.iter().map(|&(_, value)| performance(value / cell.shown, better)).collect(),
+            blocks: cell.values.iter().map(|&(_, value)| value / cell.shown).collect(),
             paper: None,
         });
         let value = cell.map_or("–".to_owned(), |cell| units::human(cell.shown, unit));
-        AnswerRow { label: workload.name.clone(), metric, marks: vec![mark], apart: vec![value], noise: None }
+        AnswerRow { label: workload.name.clone(), metric, better, marks: vec![mark], apart: vec![value], noise: None }
     };
     let label = shown.map_or(reference.to_owned(), |(_, series)| series.label.clone());
     Figure {
         name: "answer",
         title: format!("{label} alone: what was measured, and how far its blocks are apart"),
         caption: "Nothing to compare with: each row shows its blocks relative to their own mean, and the mean as a \
-                  number. Ratios of metrics of which less is better are inverted: right is better."
+                  number. Right of 1× is more of the row's metric; its arrow points to the better side."
             .to_owned(),
         drawing: Drawing::Answer(Answer {
             base: "its own mean".to_owned(),
@@ -202,10 +176,10 @@ pub(crate) fn bar_panel(source: &Source<'_>, heading: &str, metric: &str, worklo
     };
     let groups = workloads.iter().map(group).filter(|group| group.bars.iter().any(Option::is_some));
     let groups: Vec<BarGroup> = groups.collect();
-    let (quantity, unit, _) = described(metric);
+    let (quantity, unit, better) = described(metric);
     (!groups.is_empty()).then(|| BarPanel {
         heading: heading.to_owned(),
-        remark: String::new(),
+        remark: units::is_better(better).to_owned(),
         quantity,
         unit,
         series: None,
@@ -225,12 +199,13 @@ pub(crate) fn paper_panel(figure: &str, metric: &str) -> Option<BarPanel> {
     };
     let values = || paper().values.iter().filter(|value| value.figure == figure && value.metric == metric);
     let groups: Vec<BarGroup> = values().map(group).collect();
-    let (quantity, unit, _) = described(metric);
+    let (quantity, unit, better) = described(metric);
     let (quantity, unit) = match values().find_map(|value| value.unit) {
         Some(unit) => ("CPU".to_owned(), unit),
         None => (quantity, unit),
     };
-    let (heading, remark) = (format!("the paper (2014), {figure}"), "Native, Docker, KVM".to_owned());
+    let (heading, remark) =
+        (format!("the paper (2014), {figure}"), format!("Native, Docker, KVM; {}", units::is_better(better)));
     (!groups.is_empty()).then(|| BarPanel { heading, remark, quantity, unit, series: Some(series.into()), groups })
 }
 
@@ -300,17 +275,6 @@ fn cpu_per_io(source: &Source<'_>) -> Option<Figure> {
     (!panels.is_empty()).then(|| bars(source, "cpu-per-io", (title, &caption), &storage, panels))
 }
 
-/// The points of a distribution that its number of I/Os can bear: at least ten I/Os lie beyond each.
-fn points(distribution: &Distribution) -> Vec<(f64, f64)> {
-    let total = distribution.histogram.count();
-    let mut seen = 0;
-    let cumulated = distribution.histogram.bins().iter().map(|&(latency_ns, count)| {
-        seen += count;
-        (latency_ns as f64, seen, seen as f64 / total as f64)
-    });
-    cumulated.filter(|&(_, seen, _)| total - seen >= 10).map(|(latency, _, fraction)| (latency, fraction)).collect()
-}
-
 /// Which distributions a pair of figures is about.
 pub(crate) struct Distributions {
     /// Names of the figures: cumulated, and by the tail.
@@ -342,8 +306,8 @@ pub(crate) fn latency(source: &Source<'_>, about: &Distributions) -> Vec<Figure>
     let noun = direction.replace('_', " ");
     let curve = |(name, series): &(String, Series)| {
         let of = |d: &&Distribution| d.workload == workload.name && d.environment == *name && d.direction == direction;
-        let points = points(distributions.iter().find(of)?);
-        (!points.is_empty()).then(|| Curve { series: series.clone(), points, steps: true })
+        let points = distributions.iter().find(of)?.cumulated();
+        (!points.is_empty()).then(|| Curve { series: series.clone(), points })
     };
     let curves: Vec<Curve> = looks(source).iter().filter_map(curve).collect();
     if curves.is_empty() {
@@ -369,8 +333,8 @@ pub(crate) fn latency(source: &Source<'_>, about: &Distributions) -> Vec<Figure>
         ),
         figure(
             about.names[1],
-            format!("The slowest {noun}s of {name}: each step up is ten times rarer"),
-            "The same distributions by their tail. A curve ends where fewer than ten are left to bear it. Marks: 50, 90, \
+            format!("The slowest {noun}s of {name}: each step up is ten times rarer, further left is faster"),
+            "The same distributions by their tail. A curve ends where what lies beyond could be fewer than ten stalls. Marks: 50, 90, \
              99, 99.9 and 99.99 %.",
             true,
         ),
@@ -386,7 +350,7 @@ fn papers_latency() -> CurvePanel {
         };
         let series = Series { label: label.to_owned(), slot: curve.kind as usize, emulated: false };
         let points = curve.points.iter().map(|&(percent, latency)| (latency, percent / 100.0)).collect();
-        Curve { series, points, steps: false }
+        Curve { series, points }
     };
     let (heading, remark) = ("the paper (2014), Fig. 7".to_owned(), "● Native  ■ Docker  ▲ KVM".to_owned());
     CurvePanel { heading, remark, curves: paper().latency.iter().map(curve).collect() }
@@ -399,8 +363,8 @@ fn percentiles(source: &Source<'_>) -> Option<Figure> {
         for direction in ["read", "write", "round_trip"] {
             let span = |(name, _): &(String, Series)| {
                 let mut of = distributions_of(&source.analysis.distributions, &workload.name, name).iter();
-                let histogram = &of.find(|distribution| distribution.direction == direction)?.histogram;
-                let percentile = |q| histogram.percentile_ns(q).map(|ns| ns as f64);
+                let distribution = of.find(|distribution| distribution.direction == direction)?;
+                let percentile = |q| distribution.percentile_ns(q);
                 Some(Span { p50: percentile(0.5)?, p99: percentile(0.99), p999: percentile(0.999) })
             };
             let spans: Vec<_> = looks.iter().map(span).collect();
@@ -412,7 +376,7 @@ fn percentiles(source: &Source<'_>) -> Option<Figure> {
     let series = looks.into_iter().map(|(_, series)| series).collect();
     (!rows.is_empty()).then(|| Figure {
         name: "latency-percentiles",
-        title: "Latency from the median to the tail, by workload".to_owned(),
+        title: "Latency from the median to the tail, by workload: lower is better".to_owned(),
         caption:
             "Percentiles of merged histograms, never averages of percentiles; one that their number cannot bear is \
                   absent."

@@ -36,7 +36,9 @@ pub struct Report {
     pub(crate) margin: Option<f64>,
     /// Comparisons with the reference, by workload.
     pub(crate) results: Vec<ResultRow>,
-    /// The same of emulated guests: shown apart, never judged.
+    /// Percentiles of latency and CPU per unit of work, judged as a family of their own.
+    pub(crate) secondaries: Vec<ResultRow>,
+    /// Results of emulated guests: shown apart, never judged.
     pub(crate) emulated: Vec<ResultRow>,
     /// Absolute values where there is nothing to compare with.
     pub(crate) absolutes: Vec<AbsoluteRow>,
@@ -116,14 +118,16 @@ impl Outcome {
     }
 }
 
-/// An environment compared with the reference in one workload, by the workload's deciding metric.
+/// An environment compared with the reference in one workload, by its deciding metric or a secondary one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct ResultRow {
     pub(crate) workload: String,
     /// Label of the environment; an emulated guest's says so.
     pub(crate) environment: String,
-    /// Title of the deciding metric.
+    /// Title of the metric.
     pub(crate) metric: String,
+    /// Its name in files: `iops`.
+    pub(crate) metric_name: String,
     pub(crate) unit: Unit,
     pub(crate) better: Direction,
     /// Mean of the environment over blocks; absent where they are of two kinds.
@@ -139,6 +143,12 @@ pub(crate) struct ResultRow {
     /// Blocks that were compared.
     pub(crate) blocks: usize,
     pub(crate) verdict: Outcome,
+    /// One-sided p of "not beyond the margin", adjusted by Holm's method for all secondary rows; deciding rows have none.
+    pub(crate) p_holm: Option<f64>,
+    /// Two-sided p of the sign-flip test, which needs no normal distribution and decides nothing; up to 32 blocks.
+    pub(crate) sign_flip_p: Option<f64>,
+    /// The 95 % bootstrap-t interval, which decides nothing: of the first 1,000 rows with 5 blocks or more.
+    pub(crate) bootstrap_t: Option<(f64, f64)>,
     /// What the verdict means here, or why there is none.
     pub(crate) sentence: String,
     /// What a mean over blocks hides.
@@ -156,6 +166,7 @@ pub(crate) struct AbsoluteRow {
     pub(crate) environment: String,
     pub(crate) metric: String,
     pub(crate) unit: Unit,
+    pub(crate) better: Direction,
     /// Mean over blocks.
     pub(crate) mean: f64,
     /// Smallest and largest block.
@@ -213,6 +224,7 @@ pub(crate) struct LadderRow {
     /// Title of the metric.
     pub(crate) metric: String,
     pub(crate) unit: Unit,
+    pub(crate) better: Direction,
     /// Mean over blocks.
     pub(crate) mean: f64,
     /// Mean difference to the step before in the same block.

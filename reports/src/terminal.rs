@@ -7,7 +7,7 @@ use crate::report::{Outcome, Report, ResultRow};
 use crate::units;
 
 impl Report {
-    /// The summary: headline, one line per workload and environment, what went wrong, what instances cost, and where
+    /// The summary: headline, for each workload its metric and one line per environment, what went wrong, what instances cost, and where
     /// the page is. `width` in columns; `color` false: plain text.
     pub fn terminal(&self, width: usize, color: bool, page: Option<&Path>) -> String {
         let mut out = Screen::new(width, color);
@@ -19,6 +19,7 @@ impl Report {
         out.wrapped(&self.reportable_line(), "    ", style);
         out.blank();
         out.results(&self.results, &self.reference);
+        out.secondaries(self);
         if !self.emulated.is_empty() {
             out.wrapped("emulated guests (never judged: they say nothing about KVM)", "", Style::Strong);
             out.results(&self.emulated, &self.reference);
@@ -138,10 +139,10 @@ impl Screen {
         if rows.is_empty() {
             return;
         }
-        let head = ["workload", "environment", "ratio [95 %]", "verdict", "noise floor", "mean (from → to)"];
+        let head = ["environment", "ratio [95 %]", "verdict", "noise floor", "mean (from → to)"];
         let judged = rows.iter().map(|row| JudgedRow {
+            heading: format!("{}: {}", row.workload, row.metric_text()),
             cells: [
-                row.workload.clone(),
                 row.environment.clone(),
                 row.ratio_text(),
                 row.verdict.text().to_owned(),
@@ -152,7 +153,7 @@ impl Screen {
             sentence: &row.sentence,
             notes: &row.notes,
         });
-        let mut note = format!("ratios: environment ÷ {reference} of the same block");
+        let mut note = format!("ratios: environment ÷ {reference} of the metric above, in the same block");
         if rows.iter().any(|row| row.noise_floor.is_some()) {
             note.push_str("; noise floor: the control's interval");
         }
@@ -161,15 +162,20 @@ impl Screen {
         self.blank();
     }
 
-    /// Rows in the colour of their verdict; an inconclusive one has its sentence below it, and each its notes.
+    /// Rows in the colour of their verdict, under what they are about; an inconclusive one has its sentence below it, and each its notes.
     pub(crate) fn judged<const N: usize>(&mut self, head: &[&str; N], rows: &[JudgedRow<'_, N>]) {
         let all: Vec<[String; N]> =
             rows.iter().map(|row| row.cells.each_ref().map(|cell| bench_text::visible(cell).into_owned())).collect();
         let widths = self.widths(head, &all);
-        self.line(&padded(head, &widths), Style::Faint);
+        self.line(&format!("{BELOW}{}", padded(head, &widths)), Style::Faint);
+        let mut heading = None;
         for (row, cells) in rows.iter().zip(&all) {
+            if heading != Some(&row.heading) {
+                self.wrapped(&row.heading, BELOW, Style::Strong);
+                heading = Some(&row.heading);
+            }
             let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
-            self.line(&padded(&cells, &widths), Style::of(row.verdict));
+            self.line(&format!("{BELOW}{}", padded(&cells, &widths)), Style::of(row.verdict));
             if row.verdict == Outcome::Inconclusive && !row.sentence.is_empty() {
                 self.wrapped(&format!("    {}", row.sentence), "    ", Style::Faint);
             }
@@ -179,35 +185,43 @@ impl Screen {
         }
     }
 
-    /// Widths of as many columns as fit, at least the first four.
+    /// Widths of as many columns as fit below a heading, at least the first three.
     fn widths<const N: usize>(&self, head: &[&str; N], rows: &[[String; N]]) -> Vec<usize> {
         let mut widths: Vec<usize> = (0..N)
             .map(|at| {
                 rows.iter().map(|row| row[at].chars().count()).chain([head[at].chars().count()]).max().unwrap_or(0)
             })
             .collect();
-        while widths.len() > 4 && widths.iter().sum::<usize>() + 2 * (widths.len() - 1) > self.width {
+        let taken = |widths: &[usize]| BELOW.len() + widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
+        while widths.len() > 3 && taken(&widths) > self.width {
             widths.pop();
         }
-        // Names give way, the longer first, numbers never.
-        while widths.iter().sum::<usize>() + 2 * (widths.len() - 1) > self.width && widths[0].max(widths[1]) > 8 {
-            let longer = usize::from(widths[1] >= widths[0]);
-            widths[longer] -= 1;
-        }
+        // Names give way, numbers never.
+        let too_wide = taken(&widths).saturating_sub(self.width);
+        widths[0] = widths[0].saturating_sub(too_wide).max(widths[0].min(8));
         widths
     }
 
     fn absolutes(&mut self, table: &Table) {
         if !table.rows.is_empty() {
-            self.table(table);
+            self.grouped(table);
             self.blank();
+        }
+    }
+
+    /// A table whose first columns are workload and metric: these are a heading above the rows that share them.
+    fn grouped(&mut self, table: &Table) {
+        for rows in table.rows.chunk_by(|a, b| a[..2] == b[..2]) {
+            self.wrapped(&format!("{}: {}", rows[0][0], rows[0][1]), BELOW, Style::Strong);
+            let rows = rows.iter().map(|row| row[2..].to_vec()).collect();
+            self.table(&Table { head: table.head[2..].to_vec(), rows });
         }
     }
 
     fn ladder(&mut self, table: &Table) {
         if !table.rows.is_empty() {
             self.line("the way behind NAT, one step at a time", Style::Strong);
-            self.table(table);
+            self.grouped(table);
             self.blank();
         }
     }
@@ -267,8 +281,13 @@ impl Screen {
     }
 }
 
+/// What stands below a heading is so far to the right.
+const BELOW: &str = "  ";
+
 /// A row with a verdict.
 pub(crate) struct JudgedRow<'a, const N: usize> {
+    /// Workload, metric and which way is better; rows of the same follow each other below one heading.
+    pub(crate) heading: String,
     pub(crate) cells: [String; N],
     pub(crate) verdict: Outcome,
     pub(crate) sentence: &'a str,

@@ -1,6 +1,6 @@
 //! Numbers for people: three significant digits, one unit for all values of a chart or column.
 
-use bench_results::Unit;
+use bench_results::{Direction, Unit};
 
 /// A unit that suits the largest value of a chart or column.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,6 +91,19 @@ fn grouped(digits: &str) -> String {
 /// A ratio: `0.996`, `1.02`, `12.3`, `0.0312`.
 pub(crate) fn ratio(value: f64) -> String {
     if (0.1..10.0).contains(&value) { format!("{value:.3}") } else { significant(value) }
+}
+
+/// Which values of a metric are better, the same words in every form.
+pub(crate) fn is_better(better: Direction) -> &'static str {
+    match better {
+        Direction::Higher => "higher is better",
+        Direction::Lower => "lower is better",
+    }
+}
+
+/// A metric as every row names it: `IOPS (higher is better)`.
+pub(crate) fn metric(title: &str, better: Direction) -> String {
+    format!("{title} ({})", is_better(better))
 }
 
 /// A space at which no line is broken.

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use bench_reports::{Report, write_all, write_page};
-use bench_results::Direction;
 use bench_results::analysis::analyse;
 use bench_results::record::{Remark, State, Trial};
 use bench_results::store::Record;
@@ -176,7 +175,8 @@ fn all_files_are_written_and_are_the_same_bytes_each_time() {
     let written: Vec<Vec<PathBuf>> =
         folders.iter().map(|folder| write_all(&record, &folder.path().join("run/report")).unwrap()).collect();
     assert!(written[0][0].ends_with("index.html"));
-    let mut expected: BTreeSet<String> = ["index.html", "report.md", "measurements.csv"].map(str::to_owned).into();
+    let mut expected: BTreeSet<String> =
+        ["index.html", "report.md", "measurements.csv", "comparisons.csv"].map(str::to_owned).into();
     for figure in
         ["answer", "sequential", "random-iops", "latency-cdf", "latency-tail", "latency-percentiles", "cpu-per-io"]
     {
@@ -217,7 +217,7 @@ fn a_live_page_says_how_far_the_run_is_and_needs_only_itself() {
 #[test]
 fn an_emulated_guest_is_named_so_in_every_line_and_never_judged() {
     let report = report(&record(1, 8, true));
-    let guest = |line: &&str| line.contains(" vm ") || line.starts_with("vm ");
+    let guest = |line: &&str| line.split_whitespace().next() == Some("vm");
     let terminal = report.terminal(200, false, None);
     let lines: Vec<&str> = terminal.lines().filter(guest).collect();
     assert!(lines.len() > 7);
@@ -273,8 +273,9 @@ fn a_folder_that_cannot_be_made_is_named() {
 #[test]
 fn a_narrow_terminal_keeps_ratio_and_verdict() {
     let text = report(&six_environments()).terminal(60, false, None);
-    let row = text.lines().find(|line| line.starts_with("rand-read ") && line.contains("container ")).unwrap();
-    assert!(row.contains('[') && row.contains("equivalent"), "{row}");
+    let mut below = text.lines().skip_while(|line| *line != "rand-read: IOPS (higher is better)").skip(1);
+    let row = below.find(|line| line.starts_with("  container ")).unwrap();
+    assert!(row.contains('[') && row.contains("equivalent") && row.chars().count() <= 60, "{row}");
 }
 
 #[test]
@@ -374,10 +375,7 @@ fn report_of_nothing_notable() -> String {
     let mut record = record(1, 8, false);
     for trial in &mut record.trials {
         let drift = 1.0 + 0.02 * f64::from(trial.planned.block);
-        for measurement in &mut trial.measurements {
-            let higher = measurement.better == Direction::Higher;
-            measurement.value *= if higher { 1.0 / drift } else { drift };
-        }
+        bench_results::testing::scale(trial, 1.0 / drift);
     }
     report(&record).markdown()
 }

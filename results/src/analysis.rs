@@ -3,22 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claims::{ClaimResult, judge_claims};
-use crate::histogram::Histogram;
 use crate::judge;
 use crate::metric::{self, Direction};
 use crate::patterns::Pattern;
-use crate::record::{Environment, Trial};
+use crate::percentiles::{self, Refusal, direction_and_q, percentile};
+use crate::record::{Environment, Measurement, Trial};
 use crate::reportable::{self, Reportable};
 use crate::statistics::{self, Interval};
 use crate::store::Record;
 use crate::verdict::{Verdict, edges};
-use crate::{host, paper, patterns, planning, sentence, work};
+use crate::{host, paper, patterns, planning, secondary, sentence, work};
 
 /// Fewer blocks give no verdict.
 pub const LEAST_BLOCKS: usize = 3;
 
-/// Percentiles that are metrics: the end of their names, and the fraction.
-const PERCENTILES: [(&str, f64); 3] = [("p50_ns", 0.5), ("p99_ns", 0.99), ("p999_ns", 0.999)];
+pub use crate::percentiles::{Distribution, distributions, distributions_of};
 
 /// Everything that is said about a record.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,19 +65,6 @@ impl Cell {
     }
 }
 
-/// The latencies of all valid trials of a workload in an environment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Distribution {
-    /// Name of the workload.
-    pub workload: String,
-    /// Name of the environment.
-    pub environment: String,
-    /// `read` or `write`.
-    pub direction: String,
-    /// Merged by adding bins.
-    pub histogram: Histogram,
-}
-
 /// One environment against the reference, in one workload and metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
@@ -90,6 +76,8 @@ pub struct Comparison {
     pub metric: String,
     /// True when this metric decides about the workload.
     pub deciding: bool,
+    /// True when it is judged besides, in a family of its own: percentiles of latency, and CPU per unit of work.
+    pub secondary: bool,
     /// True when the environment is the second copy of the reference.
     pub is_control: bool,
     /// True when one side is an emulated guest.
@@ -104,6 +92,10 @@ pub struct Comparison {
     pub verdict: Option<Verdict>,
     /// Why it says nothing.
     pub why_no_verdict: Option<String>,
+    /// One-sided p of "not beyond the margin", of secondary ones that were judged.
+    pub p: Option<f64>,
+    /// The same, adjusted by Holm's method for all of them.
+    pub p_holm: Option<f64>,
     /// Of the sign-flip test: a check that decides nothing.
     pub sign_flip_p: Option<f64>,
     /// The control's ratio and interval in the same workload and metric: what no difference looks like in this run.
@@ -116,6 +108,34 @@ pub struct Comparison {
     pub sentence: String,
     /// The paper's ratio of the same workload and kind of environment.
     pub paper_ratio: Option<f64>,
+}
+
+impl Comparison {
+    /// Of this workload, environment and metric, with nothing that could be compared.
+    pub(crate) fn without_numbers((workload, environment, metric): (String, String, String)) -> Comparison {
+        Comparison {
+            workload,
+            environment,
+            metric,
+            deciding: false,
+            secondary: false,
+            is_control: false,
+            emulated: false,
+            pairs: Vec::new(),
+            ratio: None,
+            interval: None,
+            verdict: None,
+            why_no_verdict: None,
+            p: None,
+            p_holm: None,
+            sign_flip_p: None,
+            noise_floor: None,
+            smallest_visible: None,
+            blocks_needed: None,
+            sentence: String::new(),
+            paper_ratio: None,
+        }
+    }
 }
 
 /// A trial that must not be averaged in.
@@ -132,13 +152,15 @@ pub struct Broken {
 /// Analyse a record.
 pub fn analyse(record: &Record) -> Analysis {
     let values = Values::of(record);
-    let distributions = distributions(&record.trials);
+    let distributions = distributions([record]);
     let mut comparisons = comparisons(record, &values);
     let patterns = patterns::all(record, &values, &comparisons);
     withhold(&mut comparisons, &patterns, record.run.plan.profile.margin);
+    secondary::judge(record, &values, &mut comparisons);
+    let reportable = reportable::judge(record, &comparisons);
     Analysis {
-        headline: sentence::headline(record, &comparisons),
-        reportable: reportable::judge(record, &comparisons),
+        headline: sentence::headline(record, &comparisons, &reportable),
+        reportable,
         cells: cells(record, &values, &distributions),
         claims: judge_claims(record, &values),
         broken: broken(record),
@@ -169,17 +191,23 @@ fn withhold(comparisons: &mut [Comparison], patterns: &[Pattern], margin: f64) {
 }
 
 /// Valid values by workload, environment and metric: for each block one over its turns, of which none may be missing.
-pub struct Values<'a>(BTreeMap<&'a str, ByEnvironment<'a>>);
+pub struct Values<'a> {
+    values: BTreeMap<&'a str, ByEnvironment<'a>>,
+    /// By workload, environment and metric: percentiles that a block's I/Os do not bear.
+    refused: BTreeMap<(&'a str, &'a str, &'static str), Refusal>,
+}
 
 /// Environment to metric to `(block, value)`.
-type ByEnvironment<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<(u32, f64)>>>;
+pub(crate) type ByEnvironment<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<(u32, f64)>>>;
 
 impl<'a> Values<'a> {
     /// Of a record.
     pub fn of(record: &'a Record) -> Values<'a> {
         let mut values: BTreeMap<&str, ByEnvironment<'_>> = BTreeMap::new();
         for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
-            for measurement in trial.measurements.iter().filter(|m| m.value.is_finite()) {
+            // Percentiles come from histograms, where there are any, by the rule of today and not of when they were recorded.
+            let is_kept = |m: &&Measurement| m.value.is_finite() && !percentiles::has_histogram(trial, &m.metric);
+            for measurement in trial.measurements.iter().filter(is_kept) {
                 let planned = &trial.planned;
                 let environments = values.entry(&planned.workload).or_default();
                 let metrics = environments.entry(&planned.environment).or_default();
@@ -194,15 +222,18 @@ impl<'a> Values<'a> {
                 *list = whole.map(|block| (block[0].0, mean_of_turns(block))).collect();
             }
         }
-        if turns > 1 {
-            percentiles_of_turns(record, &mut values);
-        }
-        Values(values)
+        let refused = percentiles::of_blocks(record, &mut values);
+        Values { values, refused }
+    }
+
+    /// Why a percentile has no value in some block, where its latencies are known.
+    pub(crate) fn refused(&self, workload: &str, environment: &str, metric: &str) -> Option<Refusal> {
+        self.refused.get(&(workload, environment, metric)).copied()
     }
 
     /// `(block, value)` by block; empty where there is none.
     pub fn get(&self, workload: &str, environment: &str, metric: &str) -> &[(u32, f64)] {
-        let found = self.0.get(workload).and_then(|environments| environments.get(environment)?.get(metric));
+        let found = self.values.get(workload).and_then(|environments| environments.get(environment)?.get(metric));
         found.map_or(&[], Vec::as_slice)
     }
 
@@ -229,57 +260,6 @@ impl<'a> Values<'a> {
 fn mean_of_turns(block: &[(u32, f64)]) -> f64 {
     let values: Vec<f64> = block.iter().map(|&(_, value)| value).collect();
     statistics::geometric_mean(&values).unwrap_or(0.0)
-}
-
-/// A percentile of a block comes from the histograms of its turns, merged: turns that bear none may bear one together.
-fn percentiles_of_turns<'a>(record: &'a Record, values: &mut BTreeMap<&'a str, ByEnvironment<'a>>) {
-    let mut blocks: BTreeMap<_, Vec<&Trial>> = BTreeMap::new();
-    for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
-        let planned = &trial.planned;
-        let block = (planned.workload.as_str(), planned.environment.as_str(), planned.block);
-        blocks.entry(block).or_default().push(trial);
-    }
-    blocks.retain(|_, trials| trials.len() == record.run.plan.profile.turns as usize);
-    for ((workload, environment, block), trials) in blocks {
-        for Distribution { direction, histogram, .. } in distributions(trials) {
-            for (name, q) in PERCENTILES {
-                let metric = metric::find(&format!("{direction}_latency_{name}"));
-                let (Some(metric), Some(ns)) = (metric, histogram.percentile_ns(q)) else { continue };
-                let list = values.entry(workload).or_default().entry(environment).or_default();
-                let list = list.entry(metric.name).or_default();
-                match list.binary_search_by_key(&block, |&(block, _)| block) {
-                    Ok(at) => list[at].1 = ns as f64,
-                    Err(at) => list.insert(at, (block, ns as f64)),
-                }
-            }
-        }
-    }
-}
-
-/// The latencies of all valid trials, merged by workload and environment, and sorted by these.
-pub fn distributions<'a>(trials: impl IntoIterator<Item = &'a Trial>) -> Vec<Distribution> {
-    let mut merged: BTreeMap<_, Vec<(u64, u64)>> = BTreeMap::new();
-    for trial in trials.into_iter().filter(|trial| trial.is_valid()) {
-        for (direction, histogram) in &trial.histograms {
-            let key = (trial.planned.workload.as_str(), trial.planned.environment.as_str(), direction.as_str());
-            merged.entry(key).or_default().extend_from_slice(histogram.bins());
-        }
-    }
-    merged
-        .into_iter()
-        .map(|((workload, environment, direction), bins)| Distribution {
-            workload: workload.to_owned(),
-            environment: environment.to_owned(),
-            direction: direction.to_owned(),
-            histogram: Histogram::from_bins(bins),
-        })
-        .collect()
-}
-
-/// Those of one workload in one environment, out of all that [`distributions`] gave.
-pub fn distributions_of<'a>(all: &'a [Distribution], workload: &str, environment: &str) -> &'a [Distribution] {
-    let order = |d: &Distribution| (&*d.workload, &*d.environment).cmp(&(workload, environment));
-    &all[all.partition_point(|d| order(d).is_lt())..all.partition_point(|d| order(d).is_le())]
 }
 
 /// Over blocks; of at least one.
@@ -309,19 +289,6 @@ fn cells(record: &Record, values: &Values<'_>, distributions: &[Distribution]) -
         }
     }
     cells
-}
-
-/// Of a metric that is a percentile.
-fn direction_and_q(metric: &str) -> Option<(&str, f64)> {
-    let (direction, rest) = metric.split_once("_latency_")?;
-    PERCENTILES.iter().find(|(name, _)| *name == rest).map(|&(_, q)| (direction, q))
-}
-
-/// A percentile of an environment comes from its merged histogram, never from averaging.
-pub(crate) fn percentile<'a, I: Iterator<Item = &'a Distribution>>(metric: &str, of: impl Fn() -> I) -> Option<f64> {
-    let (direction, q) = direction_and_q(metric)?;
-    let distribution = of().find(|distribution| distribution.direction == direction)?;
-    distribution.histogram.percentile_ns(q).map(|ns| ns as f64)
 }
 
 pub(crate) fn comparisons(record: &Record, values: &Values<'_>) -> Vec<Comparison> {
@@ -374,10 +341,8 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
     let half = estimate.and_then(|estimate| statistics::half_width(estimate.sd_log, estimate.n as u32));
     let native = about.reference.kind == crate::record::Kind::Native;
     let paper = paper::ratio(&about.workload.name, about.metric.name, about.environment);
+    let names = (about.workload.name.clone(), about.environment.name.clone(), about.metric.name.to_owned());
     let mut comparison = Comparison {
-        workload: about.workload.name.clone(),
-        environment: about.environment.name.clone(),
-        metric: about.metric.name.to_owned(),
         deciding: about.workload.deciding == about.metric.name,
         is_control,
         emulated,
@@ -389,9 +354,9 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
         noise_floor,
         smallest_visible: half.map(f64::exp_m1),
         blocks_needed,
-        sentence: String::new(),
         paper_ratio: paper.filter(|_| native && !is_control),
         pairs: pairs.into_iter().filter(|&(_, ratio)| ratio > 0.0).collect(),
+        ..Comparison::without_numbers(names)
     };
     comparison.sentence = sentence::comparison(&comparison, margin, about.metric);
     if let Some(blocks) = blocks_needed.filter(|&blocks| blocks as usize > comparison.pairs.len()) {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::analysis::Values;
 use crate::host;
 use crate::judge::WhyNot;
+use crate::metric;
 use crate::paper::{Claim, Predicate, paper};
 use crate::record::{Environment, Kind, Trial};
 use crate::statistics::{self, Interval};
@@ -150,6 +151,8 @@ fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outc
     }
     let mut outcome = Outcome::Holds;
     let mut evidence = Vec::new();
+    let title = metric::find(about.metric).map_or(about.metric, |metric| metric.title);
+    let mut what = format!("{title}, {} ÷ {}: ", names[0], names[1]);
     for workload in about.workloads {
         let pairs = values.pairs(workload, about.metric, names[0], names[1]);
         let ratios: Vec<f64> = pairs.into_iter().map(|(_, ratio)| ratio).collect();
@@ -163,7 +166,8 @@ fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outc
             return (Outcome::NotTested(format!("too few valid blocks of {workload}")), evidence.join("; "));
         };
         let interval = estimate.interval;
-        evidence.push(format!("{workload} {:.2} [{:.2}, {:.2}]", estimate.ratio, interval.low, interval.high));
+        evidence.push(format!("{what}{workload} {:.2} [{:.2}, {:.2}]", estimate.ratio, interval.low, interval.high));
+        what.clear();
         let within = interval.low >= about.band.low && interval.high <= about.band.high;
         let outside = interval.high < about.band.low || interval.low > about.band.high;
         outcome = match outcome {

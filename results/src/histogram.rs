@@ -1,4 +1,4 @@
-//! The one latency histogram: merged by adding bins, never by averaging percentiles.
+//! The one latency histogram: merged by adding bins, never by averaging percentiles (see [`crate::percentiles`]).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,20 +39,5 @@ impl Histogram {
     pub fn merge(&mut self, other: &Histogram) {
         let bins = std::mem::take(&mut self.bins);
         *self = Histogram::from_bins(bins.into_iter().chain(other.bins.iter().copied()));
-    }
-
-    /// The smallest bin that at least the fraction `q` of all I/Os do not exceed (nearest rank), in ns.
-    /// Refused (`None`) when fewer than 10 / (1 - q) I/Os bear it, or when `q` is not within 0..1.
-    pub fn percentile_ns(&self, q: f64) -> Option<u64> {
-        let total = self.count();
-        if !(0.0..1.0).contains(&q) || (total as f64) * (1.0 - q) < 10.0 * (1.0 - 1e-9) {
-            return None;
-        }
-        let rank = ((q * total as f64).ceil() as u64).max(1);
-        let mut seen = 0_u64;
-        self.bins.iter().find_map(|&(latency_ns, count)| {
-            seen = seen.saturating_add(count);
-            (seen >= rank).then_some(latency_ns)
-        })
     }
 }

@@ -15,9 +15,11 @@ pub mod limits;
 pub mod metric;
 pub mod paper;
 pub mod patterns;
+pub mod percentiles;
 pub mod planning;
 pub mod policy;
 pub mod power;
+pub mod primary;
 pub mod quantity;
 pub mod record;
 pub mod reportable;
@@ -25,6 +27,7 @@ pub mod resume;
 pub mod schema;
 pub mod shell;
 pub mod simulation;
+pub mod skew;
 pub mod statistics;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
@@ -35,6 +38,7 @@ pub mod verdict;
 mod histogram;
 mod judge;
 mod reading;
+mod secondary;
 mod sentence;
 mod work;
 

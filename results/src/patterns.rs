@@ -250,7 +250,6 @@ mod tests {
     use rand_chacha::ChaCha12Rng;
 
     use crate::analysis::analyse;
-    use crate::metric::Direction;
     use crate::testing;
 
     /// Change the value of a workload's deciding metric in an environment, by block and place.
@@ -283,12 +282,7 @@ mod tests {
         let mut record = shuffled(seed, blocks);
         for trial in &mut record.trials {
             let drift = 1.0 + 0.02 * f64::from(trial.planned.block);
-            for measurement in &mut trial.measurements {
-                measurement.value *= match measurement.better {
-                    Direction::Higher => 1.0 / drift,
-                    Direction::Lower => drift,
-                };
-            }
+            testing::scale(trial, 1.0 / drift);
         }
         record
     }

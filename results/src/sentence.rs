@@ -5,6 +5,7 @@ use crate::host;
 use crate::metric::{Direction, Metric, Unit};
 use crate::planning::{MOST_BLOCKS, POWER};
 use crate::record::{Environment, Kind};
+use crate::reportable::{Reason, Reportable};
 use crate::statistics::Interval;
 use crate::store::Record;
 use crate::verdict::Verdict;
@@ -86,8 +87,9 @@ pub(crate) fn comparison(comparison: &Comparison, margin: f64, metric: &Metric) 
     }
 }
 
-/// The sentence at the top: one part for each environment, and what machine this is where it is not bare metal.
-pub(crate) fn headline(record: &Record, comparisons: &[Comparison]) -> String {
+/// The sentence at the top: why it should not be passed on, one part for each environment, and what machine this is where it is not
+/// bare metal. Quoted by itself, it still says all of that.
+pub(crate) fn headline(record: &Record, comparisons: &[Comparison], reportable: &Reportable) -> String {
     let run = &record.run;
     if let Some(why) = host::why_not_judged(run) {
         return format!("not judged: {why}");
@@ -96,9 +98,45 @@ pub(crate) fn headline(record: &Record, comparisons: &[Comparison]) -> String {
     if host::judged_all_the_same(run) {
         return format!("test build on an emulated CPU, means nothing: {said}");
     }
+    // Where nothing is judged, the sentence itself says so.
+    let said = match caveat(reportable).filter(|_| run.plan.profile.verdicts) {
+        Some(caveat) => format!("{caveat}; {said}"),
+        None => said,
+    };
     match host::label(run) {
         Some(label) => format!("{said} ({label})"),
         None => said,
+    }
+}
+
+/// `not reportable: ` and the reasons in a few words each.
+fn caveat(reportable: &Reportable) -> Option<String> {
+    const MOST: usize = 2;
+    let mut reasons: Vec<&str> = reportable.reasons.iter().map(in_short).collect();
+    reasons.dedup();
+    let shown = reasons.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
+    let more = reasons.len().saturating_sub(MOST);
+    let more = if more > 0 { format!(" and {more} reason{} more", plural(more)) } else { String::new() };
+    (!reportable.reportable).then(|| format!("not reportable: {shown}{more}"))
+}
+
+/// Why a run is not reportable, in the words of a headline; [`crate::reportable::RULES`] say it in full.
+fn in_short(reason: &Reason) -> &str {
+    match reason.rule {
+        "complete" => "not finished",
+        "blocks" => "too few blocks",
+        "broken" => "too many broken trials",
+        "pairs" => "blocks lost",
+        "remarks" => "disturbed trials",
+        "watched" => "trials not watched",
+        "judged" => "trials beyond a bound",
+        "baseline" => "machine was not idle",
+        "control" => "control beyond the margin",
+        "cache" => "guest faster than native",
+        "bytes" => "bytes counted by fio alone",
+        "tools" => "unlike tools",
+        "fingerprint" => "unknown machine",
+        _ => &reason.text,
     }
 }
 
@@ -145,17 +183,15 @@ fn part(record: &Record, environment: &Environment, comparisons: &[Comparison]) 
     }
     let mut said = Vec::new();
     if !worse.is_empty() {
-        said.push(worst(&worse, total));
+        said.push(apart(&worse, common_words(&worse).0, total));
     }
-    let cheap = same + better.len();
-    if cheap > 0 {
-        let more = match better.len() {
-            0 => String::new(),
-            count => format!(" ({count} of them {})", common_words(&better).1),
-        };
-        said.push(format!("no measurable cost in {cheap} of {total} workload{}{more}", plural(total)));
+    if !better.is_empty() {
+        said.push(apart(&better, common_words(&better).1, total));
     }
-    let open = total - cheap - worse.len();
+    if same > 0 {
+        said.push(format!("no measurable cost in {same} of {total} workload{}", plural(total)));
+    }
+    let open = total - same - better.len() - worse.len();
     if open > 0 {
         said.push(format!("{open} of {total} undecided"));
     }
@@ -166,24 +202,23 @@ pub(crate) fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// `4 to 58 % slower in 5 of 7 workloads, most in rand-read-qd1`.
-fn worst(worse: &[&Comparison], total: usize) -> String {
-    let losses = worse.iter().filter_map(|c| {
+/// How far those of one verdict are from the reference: `4 to 58 % slower in 5 of 7 workloads, most in rand-read-qd1`.
+fn apart(comparisons: &[&Comparison], word: &str, total: usize) -> String {
+    let differences = comparisons.iter().filter_map(|c| {
         let better = crate::metric::find(&c.metric)?.better;
-        Some((loss(c.ratio?, better), c.workload.as_str()))
+        Some((loss(c.ratio?, better).abs(), c.workload.as_str()))
     });
-    let losses: Vec<(f64, &str)> = losses.collect();
-    let word = common_words(worse).0;
-    let least = losses.iter().map(|(loss, _)| *loss).fold(f64::INFINITY, f64::min);
-    let Some(most) = losses.iter().max_by(|a, b| a.0.total_cmp(&b.0)) else { return String::new() };
-    if losses.len() == 1 {
+    let differences: Vec<(f64, &str)> = differences.collect();
+    let least = differences.iter().map(|(by, _)| *by).fold(f64::INFINITY, f64::min);
+    let Some(most) = differences.iter().max_by(|a, b| a.0.total_cmp(&b.0)) else { return String::new() };
+    if differences.len() == 1 {
         return format!("{} {word} in {}", percent(most.0), most.1);
     }
     format!(
         "{:.0} to {} {word} in {} of {total} workloads, most in {}",
         least * 100.0,
         percent(most.0),
-        worse.len(),
+        comparisons.len(),
         most.1
     )
 }

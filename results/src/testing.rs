@@ -10,6 +10,7 @@ use rand_chacha::ChaCha12Rng;
 use crate::compare::{CompareError, History, Judgement, Sides, compare, compare_with};
 use crate::histogram::Histogram;
 use crate::metric;
+use crate::percentiles::Recorded;
 use crate::policy::Policy;
 use crate::record::*;
 use crate::store::Record;
@@ -59,12 +60,16 @@ pub fn in_two_turns(mut record: Record) -> Record {
     record
 }
 
+fn parameters() -> BTreeMap<String, String> {
+    [("iodepth".to_owned(), "16".to_owned())].into()
+}
+
 fn run(seed: u64, blocks: u32, emulated: bool, trials: Vec<PlannedTrial>) -> Run {
     let workload = |w: &(&str, &str, &str, f64, f64)| Workload {
         name: w.0.into(),
         title: w.1.into(),
         deciding: w.2.into(),
-        parameters: [("iodepth".to_owned(), "16".to_owned())].into(),
+        parameters: parameters(),
         environments: Vec::new(),
     };
     Run {
@@ -175,10 +180,9 @@ fn trial(planned: &PlannedTrial, emulated: bool, rng: &mut ChaCha12Rng) -> Trial
         ("machine_cpu_ns_per_io", 9_000.0 / factor * (1.0 + 0.05 * noise)),
         ("memory_peak_bytes", if is_vm { 400e6 } else { 60e6 }),
     ];
+    let recorded = Recorded::of(&parameters(), "read");
     for (name, q) in [("read_latency_p50_ns", 0.5), ("read_latency_p99_ns", 0.99), ("read_latency_p999_ns", 0.999)] {
-        if let Some(ns) = histogram.percentile_ns(q) {
-            measurements.push((name, ns as f64));
-        }
+        measurements.extend(recorded.percentile_ns(&histogram, q).map(|ns| (name, ns)));
     }
     let accelerator = is_vm.then_some(if emulated { Accelerator::Tcg } else { Accelerator::Kvm });
     Trial {
@@ -256,17 +260,20 @@ pub fn compare_in_series(sides: Sides<'_>, policy: &Policy) -> Result<Judgement,
 /// Multiply all rates of a workload in an environment by `factor`, and divide its times by it.
 pub fn speed_up(record: &mut Record, workload: &str, environment: &str, factor: f64) {
     let of = |trial: &&mut Trial| trial.planned.workload == workload && trial.planned.environment == environment;
-    for trial in record.trials.iter_mut().filter(of) {
-        for measurement in &mut trial.measurements {
-            measurement.value *= match measurement.better {
-                metric::Direction::Higher => factor,
-                metric::Direction::Lower => 1.0 / factor,
-            };
-        }
-        for histogram in trial.histograms.values_mut() {
-            let bins = histogram.bins().iter().map(|&(ns, count)| ((ns as f64 / factor) as u64, count));
-            *histogram = Histogram::from_bins(bins);
-        }
+    record.trials.iter_mut().filter(of).for_each(|trial| scale(trial, factor));
+}
+
+/// Multiply all rates of a trial by `factor`, and divide its times by it, its histograms' as well.
+pub fn scale(trial: &mut Trial, factor: f64) {
+    for measurement in &mut trial.measurements {
+        measurement.value *= match measurement.better {
+            metric::Direction::Higher => factor,
+            metric::Direction::Lower => 1.0 / factor,
+        };
+    }
+    for histogram in trial.histograms.values_mut() {
+        let bins = histogram.bins().iter().map(|&(ns, count)| ((ns as f64 / factor) as u64, count));
+        *histogram = Histogram::from_bins(bins);
     }
 }
 

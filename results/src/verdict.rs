@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::analysis::LEAST_BLOCKS;
 use crate::metric::Direction;
-use crate::statistics::{Estimate, Interval};
+use crate::statistics::{Effect, Estimate, Interval};
 
 /// What a comparison says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -53,6 +53,12 @@ pub fn decide(interval: Interval, margin: f64, better: Direction) -> Verdict {
     } else {
         Verdict::Inconclusive
     }
+}
+
+/// One-sided p of "not beyond the margin", on the side on which the ratio is.
+pub fn p_beyond(effect: &Effect, margin: f64) -> Option<f64> {
+    let edges = edges(margin);
+    if effect.ratio >= 1.0 { effect.p_above(edges.high) } else { effect.p_below(edges.low) }
 }
 
 /// The verdict on blocks; absent where they are fewer than [`LEAST_BLOCKS`]. Real runs and simulated ones are judged by this.

@@ -33,7 +33,11 @@ fn agree(record: &Record) {
         let judgement = pair(record, "native", environment);
         for said in analysis.comparisons.iter().filter(|c| c.environment == environment) {
             let is_it = |row: &&Judged| row.workload == said.workload && row.metric == said.metric;
-            let row = judgement.rows.iter().find(is_it).unwrap();
+            let Some(row) = judgement.rows.iter().find(is_it) else {
+                // A percentile that some block does not bear: the report says why it has no numbers.
+                assert!(said.ratio.is_none(), "{said:?}");
+                continue;
+            };
             assert_eq!(
                 (said.ratio, said.interval, said.noise_floor.map(|floor| floor.1)),
                 (row.ratio, row.interval, row.noise_floor)
@@ -41,10 +45,13 @@ fn agree(record: &Record) {
             match said.verdict {
                 None => {
                     assert!(row.verdict.is_none_or(|verdict| verdict == Verdict::Inconclusive), "{said:?} {row:?}");
-                    assert!(row.sentence.contains(said.why_no_verdict.as_deref().unwrap()), "{said:?} {row:?}");
+                    let why = said.why_no_verdict.as_deref().unwrap();
+                    assert!(row.sentence.contains(why) || why.starts_with("too few I/Os"), "{said:?} {row:?}");
                 }
+                // Of many secondary tests, as a family that a gate does not have.
+                Some(Verdict::Inconclusive) if said.sentence.contains("not as one of") => {}
                 Some(_) if row.sentence.contains("not as one of") => {
-                    assert_eq!(row.verdict, Some(Verdict::Inconclusive))
+                    assert_eq!(row.verdict, Some(Verdict::Inconclusive));
                 }
                 said => assert_eq!(said, row.verdict, "{row:?}"),
             }
@@ -77,7 +84,7 @@ fn two_kinds_of_blocks_get_no_verdict_from_either() {
             "{base} {new}"
         );
         assert!(row.sentence.contains("its blocks are of two kinds: 6 near"), "{base} {new}: {}", row.sentence);
-        assert_eq!(pair(&record, base, new).outcome == Outcome::Pass, false);
+        assert_ne!(pair(&record, base, new).outcome, Outcome::Pass);
     }
     let same_side = compared(&another(2, 12, false), "native", "container");
     assert_eq!(same_side.verdict, Some(Verdict::Equivalent), "one kind is judged");

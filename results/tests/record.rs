@@ -7,6 +7,7 @@ use std::path::Path;
 use bench_results::Histogram;
 use bench_results::analysis::{Comparison, Values, analyse};
 use bench_results::claims::Outcome;
+use bench_results::percentiles::Recorded;
 use bench_results::record::{PlannedTrial, State, Trial};
 use bench_results::store::{Record, RunFolder, StoreError, find_run, list_runs};
 use bench_results::testing;
@@ -221,7 +222,8 @@ fn a_blocks_value_is_one_over_its_turns_and_none_may_be_missing() {
     let p99 = Values::of(&record).get("rand-read", "vm", "read_latency_p99_ns")[0].1;
     let its = |trial: &&Trial| trial.planned.block == 1 && trial.planned.id.ends_with("-rand-read-vm");
     let bins = record.trials.iter().filter(its).flat_map(|trial| trial.histograms["read"].bins().iter().copied());
-    assert_eq!(Some(p99 as u64), Histogram::from_bins(bins).percentile_ns(0.99));
+    let recorded = Recorded::of(&record.run.plan.workloads[2].parameters, "read");
+    assert_eq!(Some(p99), recorded.percentile_ns(&Histogram::from_bins(bins), 0.99));
     assert_eq!(find(&analyse(&record).comparisons, "rand-read", "vm").pairs.len(), 4);
     let of_second = |trial: &&mut Trial| (trial.planned.block, trial.planned.turn) == (2, 1);
     record.trials.iter_mut().filter(of_second).for_each(|trial| trial.invalid.push("a limit was not in force".into()));
@@ -263,7 +265,7 @@ fn a_percentile_that_is_shown_comes_from_the_merged_histogram() {
         .find(|c| c.workload == "rand-read" && c.environment == "vm" && c.metric == "read_latency_p99_ns");
     let distribution =
         analysis.distributions.iter().find(|d| d.workload == "rand-read" && d.environment == "vm").unwrap();
-    assert_eq!(cell.unwrap().shown, distribution.histogram.percentile_ns(0.99).unwrap() as f64);
+    assert_eq!(cell.unwrap().shown, distribution.percentile_ns(0.99).unwrap());
 }
 
 #[test]
@@ -286,4 +288,28 @@ fn an_empty_run_is_analysed_without_a_word_too_much() {
     let analysis = analyse(&record);
     assert!(analysis.comparisons.is_empty() && analysis.cells.is_empty());
     assert!(analysis.headline.contains("too few blocks"), "{}", analysis.headline);
+}
+
+/// A record of before percentiles were interpolated, and of before stalls were counted: it is read as it is, and shown by today's rule.
+#[test]
+fn percentiles_that_were_recorded_by_another_rule_are_made_anew_from_the_histograms() {
+    let mut record = testing::record(1, 4, false);
+    let recorded = |record: &Record| analyse(record).cells;
+    let expected = recorded(&record);
+    for measurement in record.trials.iter_mut().flat_map(|trial| &mut trial.measurements) {
+        if measurement.metric.contains("_latency_p") {
+            measurement.value = (measurement.value * 1.01).round();
+        }
+    }
+    assert_eq!(recorded(&record), expected);
+    let has_p99 = |record: &Record| Values::of(record).get("rand-read", "vm", "read_latency_p99_ns").len();
+    assert_eq!(has_p99(&record), 4);
+    // Ten times as deep, the same I/Os may be those of too few stalls.
+    for workload in &mut record.run.plan.workloads {
+        workload.parameters.insert("jobs".to_owned(), "10".to_owned());
+    }
+    assert_eq!(has_p99(&record), 0, "whatever was recorded");
+    // Without a histogram there is only what was recorded.
+    record.trials.iter_mut().for_each(|trial| trial.histograms.clear());
+    assert_eq!(has_p99(&record), 4);
 }

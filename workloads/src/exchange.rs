@@ -118,20 +118,20 @@ impl Exchange {
             let waited = outcome.lost as f64 * LOST.as_secs_f64() / outcome.seconds;
             // The last wait may end after the measured time.
             measured.facts.insert("probe.waited_percent".to_owned(), json!((100.0 * waited).min(100.0)));
-            round_trips(&mut measured, &outcome);
+            round_trips(&mut measured, &outcome, &self.parameters());
         }
         Ok(measured)
     }
 }
 
-fn round_trips(measured: &mut Measured, outcome: &Outcome) {
+fn round_trips(measured: &mut Measured, outcome: &Outcome, parameters: &BTreeMap<String, String>) {
     for (name, value) in [("mean", outcome.mean_ns), ("max", outcome.max_ns.map(|ns| ns as f64))] {
         if let Some(value) = value.filter(|&value| value > 0.0) {
             measured.put(&format!("round_trip_latency_{name}_ns"), value);
         }
     }
     let histogram = Histogram::from_bins(outcome.bins.iter().copied());
-    measured.histogram("round_trip", histogram, outcome.done);
+    measured.histogram("round_trip", histogram, outcome.done, parameters);
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ impl Fio {
                 measured.put(&format!("{name}_iops"), part.iops);
             }
             if name != MIXED && part.total_ios > 0 {
-                latencies(&mut measured, name, part);
+                latencies(&mut measured, name, part, &self.parameters());
             }
         }
         if !measured.bears(deciding) {
@@ -257,7 +257,7 @@ fn moved_bytes(parsed: &fio_rs::Output) -> Option<(u64, u64)> {
 }
 
 /// What is told of a direction's latencies: no 0, which would be the best of all.
-fn latencies(measured: &mut Measured, name: &str, traffic: &Traffic) {
+fn latencies(measured: &mut Measured, name: &str, traffic: &Traffic, parameters: &BTreeMap<String, String>) {
     let clat = &traffic.clat_ns;
     for (of, value) in [("mean", clat.mean), ("max", clat.max as f64)] {
         if value > 0.0 {
@@ -265,6 +265,6 @@ fn latencies(measured: &mut Measured, name: &str, traffic: &Traffic) {
         }
     }
     if !clat.bins.is_empty() {
-        measured.histogram(name, Histogram::from_bins(clat.bins.iter().copied()), traffic.total_ios);
+        measured.histogram(name, Histogram::from_bins(clat.bins.iter().copied()), traffic.total_ios, parameters);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bench_agent::{Job, JobOutput, JobStatus};
 use bench_results::Histogram;
 use bench_results::metric;
+use bench_results::percentiles::{PERCENTILES, Recorded};
 use bench_results::record::{self, Measurement, Profile};
 
 use crate::command::Command;
@@ -127,15 +128,22 @@ impl Measured {
         histogram || is_cost || self.measurements.iter().any(|measurement| measurement.metric == metric)
     }
 
-    /// Keep a latency histogram of what took place `expected` times, and the percentiles that it bears.
-    pub(crate) fn histogram(&mut self, direction: &str, histogram: Histogram, expected: u64) {
+    /// Keep a latency histogram of what took place `expected` times, and the percentiles that it bears; `parameters` are the workload's.
+    pub(crate) fn histogram(
+        &mut self,
+        direction: &str,
+        histogram: Histogram,
+        expected: u64,
+        parameters: &BTreeMap<String, String>,
+    ) {
         for (name, number) in [("missing", histogram.count().abs_diff(expected)), ("expected", expected)] {
             let fact = self.facts.entry(format!("histogram.{name}")).or_insert(0.into());
             *fact = fact.as_u64().unwrap_or(0).saturating_add(number).into();
         }
-        for (label, q) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
-            if let Some(value) = histogram.percentile_ns(q).filter(|&ns| ns > 0) {
-                self.put(&format!("{direction}_latency_{label}_ns"), value as f64);
+        let recorded = Recorded::of(parameters, direction);
+        for (name, q) in PERCENTILES {
+            if let Some(ns) = recorded.percentile_ns(&histogram, q).filter(|&ns| ns > 0.0) {
+                self.put(&format!("{direction}_latency_{name}"), ns);
             }
         }
         self.histograms.insert(direction.to_owned(), histogram);

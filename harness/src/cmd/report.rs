@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use bench_reports::Report;
+use bench_results::primary;
 use bench_results::store::{Record, find_run};
 
 use crate::caller::{Caller, Hands};
@@ -18,6 +19,9 @@ pub struct ReportArgs {
     /// Parent of the run folders
     #[arg(long, value_name = "DIR", default_value = "bench-runs")]
     out: PathBuf,
+    /// Judge by this metric instead of those that the suite named, as in `read_latency_p99_ns`; the report goes to `report-METRIC`
+    #[arg(long, value_name = "METRIC")]
+    primary: Option<String>,
     /// Print exactly this instead of rewriting the report
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -33,6 +37,8 @@ enum Format {
     Csv,
     /// Every comparison, verdict and claim
     Json,
+    /// Every ratio that is judged, with its verdict, as CSV
+    Comparisons,
 }
 
 /// Rewrite `RUN/report` and print the summary, or print one format. Behind `sudo` it is the caller who does, so that nothing is read
@@ -41,7 +47,10 @@ pub fn run(args: &ReportArgs) -> Result<i32> {
     Caller::take_over()?;
     let folder = find_run(&args.out, &args.run)?;
     let hands = Hands::in_folder(&folder)?;
-    let record = hands.act(|| Ok(Record::load(&folder)?))?;
+    let mut record = hands.act(|| Ok(Record::load(&folder)?))?;
+    if let Some(metric) = &args.primary {
+        primary::judge_by([&mut record].into_iter(), metric)?;
+    }
     let analysis = bench_results::analysis::analyse(&record);
     let report = Report::new(&record, &analysis);
     if let Some(format) = args.format {
@@ -50,18 +59,21 @@ pub fn run(args: &ReportArgs) -> Result<i32> {
             Format::Md => report.markdown(),
             Format::Csv => report.csv(),
             Format::Json => report.json()?,
+            Format::Comparisons => report.comparisons_csv(),
         })?;
         return Ok(0);
     }
-    write_and_print(&record, &report, hands)?;
+    // The standing report is that of the metrics that were named before.
+    let name = args.primary.as_ref().map_or("report".to_owned(), |metric| format!("report-{metric}"));
+    write_and_print(&record, &report, &name, hands)?;
     Ok(0)
 }
 
-/// Write the whole report of a record into its folder, or beside its archive, and print the summary.
-pub fn write_and_print(record: &Record, report: &Report, hands: Hands) -> Result<()> {
+/// Write the whole report of a record into the folder `name` of its own, or beside its archive, and print the summary.
+pub fn write_and_print(record: &Record, report: &Report, name: &str, hands: Hands) -> Result<()> {
     let from = &record.folder;
     let folder =
-        if from.is_file() { from.with_file_name(format!("{}-report", record.run.id)) } else { from.join("report") };
+        if from.is_file() { from.with_file_name(format!("{}-{name}", record.run.id)) } else { from.join(name) };
     hands.act(|| report.write_all(&folder).with_context(|| format!("writing the report to {}", folder.display())))?;
     let page = folder.join("index.html");
     output::print_document(&report.terminal(output::width(), output::in_color(), Some(&page)))

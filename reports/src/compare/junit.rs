@@ -5,7 +5,8 @@ use bench_results::compare::{Judged, Outcome, Part};
 use bench_results::policy::OnInconclusive;
 
 use super::{CompareReport, tables};
-use crate::ReportError;
+use crate::build::described;
+use crate::{ReportError, units};
 
 #[derive(Template)]
 #[template(path = "junit.xml")]
@@ -91,15 +92,16 @@ impl CompareReport<'_> {
         };
         let ignored = row.ignored.as_ref().map(|it| format!("; ignored until {}: {}", it.until, it.reason));
         let details = format!(
-            "NEW / BASE {}, p {} (Holm), alarm from {}, {}",
+            "NEW / BASE {}, {}, p {} (Holm), alarm from {}, {}",
             tables::ratio_text(row),
+            units::is_better(row.better),
             tables::p_text(row),
             tables::alarm_text(row),
             self.change_text(row)
         );
         Case {
             class: format!("{}.{}", self.suite(), self.environment(row)),
-            name: format!("{}: {} ({})", row.workload, tables::metric_text(row), self.quantity(row)),
+            name: format!("{}: {} ({})", row.workload, described(&row.metric).0, self.quantity(row)),
             result,
             message: format!("{}: {}{}", tables::verdict_text(row), row.sentence, ignored.unwrap_or_default()),
             details,

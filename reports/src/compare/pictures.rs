@@ -6,14 +6,14 @@ use bench_results::analysis::{Distribution, Values, distributions, distributions
 use bench_results::compare::{Judged, Quantity};
 use bench_results::record::Environment;
 use bench_results::statistics::{Effect, geometric_mean};
-use bench_results::{Direction, Histogram};
 
-use super::{CompareReport, tables};
+use super::CompareReport;
 use crate::build::{described, pair};
 use crate::figures::{
     Answer, AnswerMark, AnswerRow, Bar, BarGroup, BarPanel, Bars, Drawing, Figure, Overlay, OverlayPanel, Series,
 };
-use crate::pictures::{looks_of, performance, performance_interval};
+use crate::pictures::looks_of;
+use crate::units;
 
 /// Most panels of histograms: those of the worst rows.
 const MOST_HISTOGRAMS: usize = 8;
@@ -26,10 +26,7 @@ fn sides(base: &str, new: &str) -> Vec<Series> {
 
 fn metric_line(row: &Judged) -> String {
     let absolute = if row.quantity == Quantity::Absolute { ", absolute" } else { "" };
-    match row.better {
-        Direction::Higher => format!("{}{absolute}", tables::metric_text(row)),
-        Direction::Lower => format!("1 ÷ {}{absolute}", tables::metric_text(row)),
-    }
+    format!("{}{absolute}", described(&row.metric).0)
 }
 
 impl CompareReport<'_> {
@@ -72,17 +69,18 @@ impl CompareReport<'_> {
             AnswerRow {
                 label: key.workload.clone(),
                 metric: metric_line(key),
+                better: key.better,
                 marks: looks.iter().map(|(name, _)| of(name).and_then(change_mark)).collect(),
                 apart: Vec::new(),
-                noise: key.noise_floor.map(|interval| performance_interval(pair(interval), key.better)),
+                noise: key.noise_floor.map(pair),
             }
         };
         let (base, title) = match self.judgement.method.environments() {
-            Some((base, new)) => (base.to_owned(), format!("{new} relative to {base}: right is better")),
-            None => ("BASE".to_owned(), "NEW relative to BASE: right is better".to_owned()),
+            Some((base, new)) => (base.to_owned(), format!("{new} ÷ {base}: arrows point to the better side")),
+            None => ("BASE".to_owned(), "NEW ÷ BASE: arrows point to the better side".to_owned()),
         };
-        let caption = "Right of 1× NEW is better than BASE, left of it worse; metrics of which less is better are inverted. \
-                       Whiskers: 95 % intervals, before any adjustment for the number of tests. Faint dots: blocks (or runs) of \
+        let caption = "NEW ÷ BASE of what the row names, the same numbers as in the table: right of 1× is more of it. The row's arrow \
+                       points to the better side: right for rates, left for times and costs. Whiskers: 95 % intervals, before any adjustment for the number of tests. Faint dots: blocks (or runs) of \
                        NEW, relative to BASE; paired where both are of one run.";
         let series = looks.iter().map(|(_, series)| series.clone()).collect();
         let rows = keys.iter().map(line).collect();
@@ -97,18 +95,16 @@ impl CompareReport<'_> {
             let mark = |values: &[f64]| {
                 let interval = Effect::paired(values).and_then(|effect| effect.interval());
                 Some(AnswerMark {
-                    ratio: performance(geometric_mean(values)?, row.better),
-                    interval: interval.map(|interval| performance_interval(pair(interval), row.better)),
-                    blocks: values.iter().map(|&value| performance(value, row.better)).collect(),
+                    ratio: geometric_mean(values)?,
+                    interval: interval.map(pair),
+                    blocks: values.to_vec(),
                     paper: None,
                 })
             };
             AnswerRow {
                 label: row.workload.clone(),
-                metric: match row.better {
-                    Direction::Higher => row.environment.clone(),
-                    Direction::Lower => format!("{}, inverted", row.environment),
-                },
+                metric: format!("{}, {}", row.environment, described(&row.metric).0),
+                better: row.better,
                 marks: vec![mark(&row.base_values), mark(&row.new_values)],
                 apart: Vec::new(),
                 noise: None,
@@ -120,8 +116,8 @@ impl CompareReport<'_> {
         (!rows.is_empty()).then(|| Figure {
             name: "sides",
             title: format!("Both sides relative to {base}: what each environment costs, before and now"),
-            caption: "The ratio of each side by itself, with its own interval and every block (or run) as a faint dot. Right is \
-                      better: ratios of metrics of which less is better are inverted."
+            caption: "The ratio of each side by itself, with its own interval and every block (or run) as a faint dot. The row's \
+                      arrow points to the better side."
                 .to_owned(),
             drawing: Drawing::Answer(Answer {
                 base,
@@ -157,11 +153,8 @@ impl CompareReport<'_> {
         let panel = |metric: &&str| {
             let (quantity, unit, better) = described(metric);
             let groups = rows.iter().filter(|row| row.metric == *metric).map(group).collect();
-            let remark = match better {
-                Direction::Higher => "higher is better",
-                Direction::Lower => "lower is better",
-            };
-            BarPanel { heading: quantity.clone(), remark: remark.to_owned(), quantity, unit, series: None, groups }
+            let remark = units::is_better(better).to_owned();
+            BarPanel { heading: quantity.clone(), remark, quantity, unit, series: None, groups }
         };
         let panels: Vec<BarPanel> = metrics.iter().map(panel).collect();
         (!panels.is_empty()).then(|| Figure {
@@ -176,7 +169,7 @@ impl CompareReport<'_> {
 
     /// Latencies of both sides laid over each other, of the worst rows.
     fn histograms(&self) -> Option<Figure> {
-        let all = |records: &[bench_results::store::Record]| distributions(records.iter().flat_map(|r| &r.trials));
+        let all = |records: &[bench_results::store::Record]| distributions(records);
         let (of_base, of_new) = (all(self.sides.base_runs()), all(self.sides.new_runs()));
         let environments = self.judgement.method.environments();
         let (mut panels, mut headings): (Vec<OverlayPanel>, BTreeSet<String>) = Default::default();
@@ -190,7 +183,7 @@ impl CompareReport<'_> {
                     && headings.insert(heading.clone())
                     && panels.len() < MOST_HISTOGRAMS
                 {
-                    panels.push(OverlayPanel { heading, histograms: vec![base.clone(), new.clone()] });
+                    panels.push(OverlayPanel { heading, distributions: vec![base.clone(), new.clone()] });
                 }
             }
         }
@@ -218,15 +211,15 @@ fn line_of(row: &Judged) -> (&str, &str, u8) {
 fn change_mark(row: &Judged) -> Option<AnswerMark> {
     let base = geometric_mean(&row.base_values).unwrap_or(1.0);
     Some(AnswerMark {
-        ratio: performance(row.ratio?, row.better),
-        interval: row.interval.map(|interval| performance_interval(pair(interval), row.better)),
-        blocks: row.new_values.iter().map(|value| performance(value / base, row.better)).collect(),
+        ratio: row.ratio?,
+        interval: row.interval.map(pair),
+        blocks: row.new_values.iter().map(|value| value / base).collect(),
         paper: None,
     })
 }
 
-fn find<'a>(all: &'a [Distribution], workload: &str, environment: &str, direction: &str) -> Option<&'a Histogram> {
+fn find<'a>(all: &'a [Distribution], workload: &str, environment: &str, direction: &str) -> Option<&'a Distribution> {
     let of =
         distributions_of(all, workload, environment).iter().find(|distribution| distribution.direction == direction);
-    of.map(|distribution| &distribution.histogram).filter(|histogram| histogram.count() > 0)
+    of.filter(|distribution| distribution.histogram.count() > 0)
 }

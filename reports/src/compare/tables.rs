@@ -1,7 +1,5 @@
 //! The rows of a comparison as cells, shared by all forms.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bench_results::compare::{Judged, Method, Part, Quantity};
 use bench_results::statistics::geometric_mean;
 
@@ -50,9 +48,9 @@ pub(super) fn noise_text(row: &Judged) -> String {
     row.noise_floor.map_or("–".to_owned(), |interval| units::bounds(pair(interval)))
 }
 
-/// Name of the metric for people.
+/// The metric, and which way is better.
 pub(super) fn metric_text(row: &Judged) -> String {
-    described(&row.metric).0
+    units::metric(&described(&row.metric).0, row.better)
 }
 
 impl CompareReport<'_> {
@@ -74,25 +72,10 @@ impl CompareReport<'_> {
         if row.emulated { format!("{name} (TCG emulation)") } else { name }
     }
 
-    /// The row's workload; with its metric where several of them decide, and with a word where it is not an overhead.
-    pub(super) fn workload(&self, row: &Judged, several: &BTreeSet<(&str, &str)>) -> String {
-        let mut text = row.workload.clone();
-        if several.contains(&(row.workload.as_str(), row.environment.as_str())) {
-            text.push_str(&format!(": {}", metric_text(row)));
-        }
-        if row.quantity == Quantity::Absolute {
-            text.push_str(" (absolute)");
-        }
-        text
-    }
-
-    /// Workloads and environments of which several metrics decide.
-    pub(super) fn several(&self) -> BTreeSet<(&str, &str)> {
-        let mut metrics: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
-        for row in self.judgement.deciding() {
-            metrics.entry((row.workload.as_str(), row.environment.as_str())).or_default().insert(&row.metric);
-        }
-        metrics.into_iter().filter(|(_, metrics)| metrics.len() > 1).map(|(names, _)| names).collect()
+    /// The row's workload and metric, with a word where it is not an overhead.
+    pub(super) fn heading(&self, row: &Judged) -> String {
+        let absolute = if row.quantity == Quantity::Absolute { ", absolute" } else { "" };
+        format!("{}: {}{absolute}", row.workload, metric_text(row))
     }
 
     /// What is compared: an environment's cost, or the values themselves.

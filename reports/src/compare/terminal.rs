@@ -20,11 +20,9 @@ impl CompareReport<'_> {
         out.wrapped(&format!("{}: {}", self.outcome_text(), self.judgement.headline), "", style);
         out.wrapped(&self.method_text(), "", Style::Faint);
         out.blank();
-        let head = ["workload", "environment", "NEW ÷ BASE [95 %]", "verdict", "p (Holm)", "alarm from", "BASE → NEW"];
-        let several = self.several();
+        let head = ["environment", "NEW ÷ BASE [95 %]", "verdict", "p (Holm)", "alarm from", "BASE → NEW"];
         let cells = |row: &Judged| {
             [
-                self.workload(row, &several),
                 self.environment(row),
                 tables::ratio_text(row),
                 tables::verdict_text(row),
@@ -34,6 +32,7 @@ impl CompareReport<'_> {
             ]
         };
         let row = |row| JudgedRow {
+            heading: self.heading(row),
             cells: cells(row),
             verdict: tables::colour(row),
             sentence: &row.sentence,

@@ -1,5 +1,6 @@
-//! The answer: one row per workload, each environment's performance relative to the reference.
+//! The answer: one row per workload, each environment's ratio to the reference, and which side of 1 is better.
 
+use bench_results::Direction;
 use bench_results::verdict::edges;
 use plotters::prelude::*;
 
@@ -8,10 +9,11 @@ use super::canvas::{Anchor, Canvas, Drawn, Frame, Ink, LABEL, SMALL, STRONG, Sha
 use super::{EDGE, Key, LEGEND_HEIGHT, Series, Table, WIDTH, legend, legend_height};
 use crate::units;
 
-/// Data of the figure. All ratios are of *performance*: above 1 is better, whatever the metric's direction.
+/// Data of the figure. All ratios are of the row's metric as it is named, as in every table: above 1 is more of it, and the row says
+/// whether that is better.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
-    /// What 1 stands for, as the end of "relative to …": `native`.
+    /// What the values are divided by: `native`.
     pub(crate) base: String,
     /// The environments with marks on the axis, in the order of [`AnswerRow::marks`].
     pub(crate) series: Vec<Series>,
@@ -39,8 +41,10 @@ pub(crate) struct Column {
 pub(crate) struct AnswerRow {
     /// Name of the workload.
     pub(crate) label: String,
-    /// The metric, and that it is inverted where it is.
+    /// The metric that the ratios are of.
     pub(crate) metric: String,
+    /// Which side of 1 is better.
+    pub(crate) better: Direction,
     /// One per series; absent where nothing could be compared.
     pub(crate) marks: Vec<Option<AnswerMark>>,
     /// One text per column.
@@ -63,12 +67,14 @@ pub(crate) struct AnswerMark {
 }
 
 const LABELS: f64 = 190.0;
+/// Beside the axis, for the arrows to the better side.
+const ARROW: f64 = 56.0;
 const APART: f64 = 150.0;
 const LANE: f64 = 20.0;
 
 impl Answer {
     fn row_height(&self) -> f64 {
-        (self.series.len() as f64 * LANE + 14.0).max(44.0)
+        (self.series.len() as f64 * LANE + 14.0).max(56.0)
     }
 
     fn plot_height(&self) -> f64 {
@@ -84,7 +90,7 @@ impl Answer {
         if self.rows.is_empty() {
             return 60.0;
         }
-        self.above() + self.plot_height() + 66.0
+        self.above() + self.plot_height() + 56.0
     }
 
     /// From the intervals, the paper's marks and the margin; a block far outside is cut at the edge.
@@ -130,17 +136,34 @@ impl Answer {
         self.draw_legend(canvas, top)?;
         let top = top + self.above();
         let frame = Frame {
-            left: EDGE + LABELS,
+            left: EDGE + LABELS + ARROW,
             top,
-            right: WIDTH - EDGE - 8.0 - APART * self.apart.len() as f64,
+            right: WIDTH - EDGE - ARROW - APART * self.apart.len() as f64,
             bottom: top + self.plot_height(),
         };
         let axis = Axis::logarithmic(self.range(), (frame.left, frame.right));
         self.draw_grid(canvas, frame, &axis)?;
         for (at, row) in self.rows.iter().enumerate() {
-            self.draw_row(canvas, row, top + self.row_height() * at as f64, &axis)?;
+            let top = top + self.row_height() * at as f64;
+            self.draw_row(canvas, row, top, &axis)?;
+            self.draw_arrow(canvas, row.better, top, frame)?;
         }
         self.draw_apart(canvas, frame)
+    }
+
+    /// To the side of 1 that is better in a row.
+    fn draw_arrow<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<DB>,
+        better: Direction,
+        top: f64,
+        frame: Frame,
+    ) -> Drawn<DB> {
+        let y = top + self.row_height() / 2.0;
+        match better {
+            Direction::Higher => canvas.text("better →", (frame.right + 6.0, y), SMALL, Ink::Text, Anchor::Start),
+            Direction::Lower => canvas.text("← better", (frame.left - 6.0, y), SMALL, Ink::Text, Anchor::End),
+        }
     }
 
     fn draw_legend<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, top: f64) -> Drawn<DB> {
@@ -173,14 +196,12 @@ impl Answer {
             canvas.text(&text, (x, frame.bottom + 13.0), LABEL, Ink::Text, Anchor::Middle)?;
         }
         canvas.line((axis.px(1.0), frame.top), (axis.px(1.0), frame.bottom), Ink::Text, 1.0)?;
-        let long = format!("performance relative to {} (log scale)", self.base);
-        let short = format!("relative to {}, log", self.base);
-        let room = frame.width() * 0.55;
+        let long = format!("ratio to {} of each row's metric (log scale); arrows point to the better side", self.base);
+        let short = format!("ratio to {}, log; arrows: better", self.base);
+        let room = frame.width();
         let title = if canvas.width(&long, LABEL) <= room { long } else { canvas.fit(&short, LABEL, room) };
         let y = frame.bottom + 36.0;
-        canvas.text(&title, ((frame.left + frame.right) / 2.0, y), LABEL, Ink::Text, Anchor::Middle)?;
-        canvas.text("← worse", (frame.left, y), STRONG, Ink::Text, Anchor::Start)?;
-        canvas.text("better →", (frame.right, y), STRONG, Ink::Text, Anchor::End)
+        canvas.text(&title, ((frame.left + frame.right) / 2.0, y), LABEL, Ink::Text, Anchor::Middle)
     }
 
     fn draw_row<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, row: &AnswerRow, top: f64, axis: &Axis) -> Drawn<DB> {
@@ -188,9 +209,10 @@ impl Answer {
         let middle = top + height / 2.0;
         canvas.line((EDGE, top), (WIDTH - EDGE, top), Ink::Grid, 1.0)?;
         let label = canvas.fit(&row.label, STRONG, LABELS - 12.0);
-        canvas.text(&label, (EDGE, middle - 8.0), STRONG, Ink::Text, Anchor::Start)?;
+        canvas.text(&label, (EDGE, middle - 16.0), STRONG, Ink::Text, Anchor::Start)?;
         let metric = canvas.fit(&row.metric, SMALL, LABELS - 12.0);
-        canvas.text(&metric, (EDGE, middle + 9.0), SMALL, Ink::Muted, Anchor::Start)?;
+        canvas.text(&metric, (EDGE, middle + 1.0), SMALL, Ink::Muted, Anchor::Start)?;
+        canvas.text(units::is_better(row.better), (EDGE, middle + 16.0), SMALL, Ink::Text, Anchor::Start)?;
         if let Some((low, high)) = row.noise {
             let bar =
                 Frame { left: axis.px(low), right: axis.px(high), top: top + height - 7.0, bottom: top + height - 3.0 };
@@ -209,7 +231,7 @@ impl Answer {
 
     fn draw_apart<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, frame: Frame) -> Drawn<DB> {
         for (column, Column { heading, remark }) in self.apart.iter().enumerate() {
-            let x = frame.right + 16.0 + APART * column as f64;
+            let x = frame.right + ARROW + 18.0 + APART * column as f64;
             let lines = canvas.wrap(heading, STRONG, APART - 16.0);
             let lines = &lines[..lines.len().min(2)];
             for (line, text) in lines.iter().enumerate() {
@@ -229,7 +251,7 @@ impl Answer {
     pub(super) fn table(&self) -> Table {
         let mut head = vec!["workload".to_owned(), "metric".to_owned()];
         for series in &self.series {
-            head.push(format!("{}: performance relative to {} [95 %]", series.label, self.base));
+            head.push(format!("{} ÷ {} [95 %]", series.label, self.base));
             if self.hollow.is_some() {
                 head.push(format!("{}: paper", series.label));
             }
@@ -237,7 +259,7 @@ impl Answer {
         head.extend(self.apart.iter().map(|column| format!("{} ({})", column.heading, column.remark)));
         head.push("noise floor (control)".to_owned());
         let rows = self.rows.iter().map(|row| {
-            let mut cells = vec![row.label.clone(), row.metric.clone()];
+            let mut cells = vec![row.label.clone(), units::metric(&row.metric, row.better)];
             for mark in &row.marks {
                 cells.push(mark.as_ref().map_or("–".to_owned(), |m| units::ratio_with(m.ratio, m.interval)));
                 if self.hollow.is_some() {

@@ -35,16 +35,19 @@ pub(crate) struct CurvePanel {
 pub(crate) struct Curve {
     /// Whose.
     pub(crate) series: Series,
-    /// Latency in ns and the fraction of I/Os that took at most so long, ascending; only what the count can bear.
+    /// Latency in ns and the fraction of I/Os that took at most so long, ascending, straight from point to point; only what the count
+    /// can bear.
     pub(crate) points: Vec<(f64, f64)>,
-    /// A curve through a few known percentiles is drawn straight from point to point, one with all bins as steps.
-    pub(crate) steps: bool,
 }
 
 impl Curve {
-    /// The smallest latency that at least the fraction `q` does not exceed.
+    /// The latency that the fraction `q` does not exceed.
     fn latency(&self, q: f64) -> Option<f64> {
-        self.points.iter().find(|&&(_, fraction)| fraction >= q - 1e-9).map(|&(latency, _)| latency)
+        let at = self.points.iter().position(|&(_, fraction)| fraction >= q - 1e-9)?;
+        let (latency, fraction) = self.points[at];
+        let Some(&(before, below)) = at.checked_sub(1).and_then(|at| self.points.get(at)) else { return Some(latency) };
+        let share = ((q - below) / (fraction - below)).min(1.0);
+        Some(if share.is_finite() { before + share * (latency - before) } else { latency })
     }
 }
 
@@ -156,11 +159,6 @@ impl CurvePanel {
             // Steps that are finer than a pixel are nothing but bytes in the file.
             let visible = line.last().is_none_or(|&(px, py)| at.0 - px >= 1.0 || (at.1 - py).abs() >= 1.0);
             if visible {
-                if curve.steps
-                    && let Some(&(_, py)) = line.last()
-                {
-                    line.push((at.0, py));
-                }
                 line.push(at);
             }
             before = fraction;

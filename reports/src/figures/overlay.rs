@@ -1,5 +1,6 @@
 //! Histograms laid over each other: where a distribution has a second mode, means and percentiles do not show it.
 
+use bench_results::analysis::Distribution;
 use bench_results::{Histogram, Unit};
 use plotters::prelude::*;
 
@@ -23,7 +24,7 @@ pub(crate) struct OverlayPanel {
     /// Heading: `rand-read in container: reads`.
     pub(crate) heading: String,
     /// One per series.
-    pub(crate) histograms: Vec<Histogram>,
+    pub(crate) distributions: Vec<Distribution>,
 }
 
 /// Bars of a panel: each is so much longer in latency than the one before.
@@ -52,10 +53,11 @@ impl OverlayPanel {
     /// From the fastest I/Os to all but the slowest 0.5 %.
     fn range(&self) -> (f64, f64) {
         let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
-        for histogram in &self.histograms {
+        for distribution in &self.distributions {
+            let histogram = &distribution.histogram;
             low = histogram.bins().first().map_or(low, |&(latency, _)| low.min(latency as f64));
-            let end = histogram.percentile_ns(0.995).or(histogram.bins().last().map(|bin| bin.0));
-            high = end.map_or(high, |end| high.max(end as f64));
+            let end = distribution.percentile_ns(0.995).or(histogram.bins().last().map(|bin| bin.0 as f64));
+            high = end.map_or(high, |end| high.max(end));
         }
         let low = if low.is_finite() { low.max(1.0) } else { 1.0 };
         (low / STEP, high.max(low * 2.0) * STEP)
@@ -71,7 +73,7 @@ impl OverlayPanel {
             let text = format!("{} {}", tick_text(scale.apply(tick)), scale.name);
             canvas.text(&text, (x.px(tick), frame.bottom + 13.0), LABEL, Ink::Text, Anchor::Middle)?;
         }
-        let all: Vec<_> = self.histograms.iter().map(shares).collect();
+        let all: Vec<_> = self.distributions.iter().map(|one| shares(&one.histogram)).collect();
         let most = all.iter().flatten().map(|&(_, share)| share).fold(0.0, f64::max);
         let y = Axis::linear((0.0, most * 1.05), (frame.bottom, frame.top));
         canvas.text(&percent(most), (frame.left - 6.0, y.px(most)), SMALL, Ink::Muted, Anchor::End)?;
@@ -143,9 +145,10 @@ impl Overlay {
         let head = ["", "side", "I/Os", "p50", "p90", "p99", "p99.9"].map(str::to_owned).into();
         let mut rows = Vec::new();
         for panel in &self.panels {
-            for (series, histogram) in self.series.iter().zip(&panel.histograms) {
-                let mut cells = vec![panel.heading.clone(), series.label.clone(), histogram.count().to_string()];
-                let shown = |q| histogram.percentile_ns(q).map_or("–".to_owned(), |ns| human(ns as f64, Unit::Ns));
+            for (series, distribution) in self.series.iter().zip(&panel.distributions) {
+                let count = distribution.histogram.count().to_string();
+                let mut cells = vec![panel.heading.clone(), series.label.clone(), count];
+                let shown = |q| distribution.percentile_ns(q).map_or("–".to_owned(), |ns| human(ns, Unit::Ns));
                 cells.extend([0.5, 0.9, 0.99, 0.999].map(shown));
                 rows.push(cells);
             }

@@ -75,7 +75,7 @@ impl Spans {
             canvas.text(&text, (axis.px(tick), frame.bottom + 13.0), LABEL, Ink::Text, Anchor::Middle)?;
         }
         let at = ((frame.left + frame.right) / 2.0, frame.bottom + 34.0);
-        canvas.text("latency (log scale)", at, LABEL, Ink::Text, Anchor::Middle)?;
+        canvas.text("latency (log scale), further left is better", at, LABEL, Ink::Text, Anchor::Middle)?;
         for (at, row) in self.rows.iter().enumerate() {
             self.draw_row(canvas, row, top + self.row_height() * at as f64, &axis)?;
         }

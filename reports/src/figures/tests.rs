@@ -19,6 +19,7 @@ fn answer(marks: Vec<Option<AnswerMark>>) -> Answer {
     let row = AnswerRow {
         label: "a\u{0}b\u{1b}".repeat(400),
         metric: String::new(),
+        better: bench_results::Direction::Lower,
         marks,
         apart: vec!["0.01×".to_owned()],
         noise: Some((f64::MIN_POSITIVE, 1e300)),
@@ -29,7 +30,7 @@ fn answer(marks: Vec<Option<AnswerMark>>) -> Answer {
 }
 
 fn curves(points: &[(f64, f64)], tail: bool) -> Curves {
-    let curve = |series: Series| Curve { series, points: points.to_vec(), steps: true };
+    let curve = |series: Series| Curve { series, points: points.to_vec() };
     let curves = series().into_iter().map(curve).collect();
     let panel = CurvePanel { heading: String::new(), remark: String::new(), curves };
     Curves { series: series(), panels: vec![panel], tail }

@@ -25,7 +25,7 @@ pub(super) struct Side<'a> {
 
 impl<'a> Side<'a> {
     fn of(records: &'a [crate::store::Record]) -> Side<'a> {
-        let distributions = analysis::distributions(records.iter().flat_map(|record| &record.trials));
+        let distributions = analysis::distributions(records);
         Side { runs: Measured::all(records), distributions }
     }
 
@@ -67,7 +67,7 @@ impl<'a> Side<'a> {
     /// What to show: the mean over all blocks, or all that the other environment has as well; for a percentile, the one of the
     /// merged histogram.
     fn mean(&self, (workload, metric): (&str, &str), environment: &str, paired_with: Option<&str>) -> Option<f64> {
-        let merged = analysis::percentile(metric, || {
+        let merged = crate::percentiles::percentile(metric, || {
             analysis::distributions_of(&self.distributions, workload, environment).iter()
         });
         let values = self.runs.iter().flat_map(|run| {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bench_reports::CompareReport;
 use bench_results::compare::{Aspect, History, Judgement, Outcome, Sides, compare_with};
 use bench_results::policy::{KnownNames, OnInconclusive, Policy};
+use bench_results::primary;
 use bench_results::store::{Record, find_runs};
 use bench_workloads::{Suite, Workload};
 
@@ -31,6 +32,9 @@ pub struct CompareArgs {
     /// Two environments of one run instead, paired by block: the better method where both are at hand
     #[arg(long, value_name = "BASE,NEW", value_delimiter = ',', conflicts_with = "new")]
     env: Vec<String>,
+    /// Judge by this metric instead of those that the suite named, as in `read_latency_p99_ns`
+    #[arg(long, value_name = "METRIC")]
+    primary: Option<String>,
     /// Margins, what decides and what fails, as a TOML file
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -96,7 +100,10 @@ pub fn run(args: &CompareArgs) -> Result<i32> {
     if args.command.is_empty() {
         Caller::take_over()?;
     }
-    let loaded = load(args)?;
+    let mut loaded = load(args)?;
+    if let Some(metric) = &args.primary {
+        primary::judge_by(loaded.base.iter_mut().chain(&mut loaded.new), metric)?;
+    }
     let sides = loaded.sides(args);
     let policy = policy(args, sides.known_names())?;
     let mut judgement = loaded.judge(args, sides, &policy)?;

@@ -411,7 +411,7 @@ fn write_page(path: &Path, hands: Hands) {
 fn conclude(path: &Path, state: State, hands: Hands) -> Result<i32> {
     let record = hands.act(|| Ok(Record::load(path)?))?;
     let report = bench_reports::Report::new(&record, &bench_results::analysis::analyse(&record));
-    let printed = crate::cmd::report::write_and_print(&record, &report, hands);
+    let printed = crate::cmd::report::write_and_print(&record, &report, "report", hands);
     paths::give_to_caller(path, hands)?;
     printed?;
     Ok(match state {

@@ -1,0 +1,318 @@
+//! Percentiles: which of them a number of I/Os bears, and their values; one rule for every place that shows one.
+//!
+//! A percentile is interpolated within its bin, and is refused unless [`STALLS`] stalls lie beyond it: one stall delays whatever is in
+//! flight, so that the I/Os beyond a percentile come in groups.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crate::analysis::ByEnvironment;
+use crate::histogram::Histogram;
+use crate::metric::{self, Metric};
+use crate::record::Trial;
+use crate::store::Record;
+
+/// So many stalls must lie beyond a percentile.
+pub const STALLS: u64 = 10;
+
+/// Percentiles that are metrics: the end of their names, and the fraction.
+pub const PERCENTILES: [(&str, f64); 3] = [("p50_ns", 0.5), ("p99_ns", 0.99), ("p999_ns", 0.999)];
+
+/// Which latencies a bin holds, by who recorded it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bins {
+    /// fio's: 64 in each power of two, named by their middle; one for each ns below 128 (fio's stat.c, `plat_idx_to_val`).
+    Fio,
+    /// Those of an HDR histogram of two significant digits: 128 in each power of two, named by the largest ns in them; one for each ns
+    /// below 256.
+    Probe,
+}
+
+impl Bins {
+    /// From and to, in ns: `from <= latency < to`.
+    fn edges(self, ns: u64) -> (f64, f64) {
+        let per_octave_log2 = match self {
+            Bins::Fio => 6,
+            Bins::Probe => 7,
+        };
+        let width_log2 = ns.checked_ilog2().unwrap_or(0).saturating_sub(per_octave_log2);
+        let (ns, width) = (ns as f64, 2_f64.powi(width_log2 as i32));
+        match self {
+            Bins::Fio if width_log2 > 0 => (ns - width / 2.0, ns + width / 2.0),
+            Bins::Fio => (ns, ns + 1.0),
+            Bins::Probe => (ns + 1.0 - width, ns + 1.0),
+        }
+    }
+}
+
+/// How latencies were recorded: all that a percentile depends on besides their histogram.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Recorded {
+    bins: Bins,
+    /// I/Os or requests in flight at most, of a closed loop.
+    depth: u64,
+    /// Requests per second, where they are due at a fixed rate.
+    per_s: Option<f64>,
+}
+
+impl Recorded {
+    /// Of a workload with these parameters (as records have them), in this direction (`read`, `write`, `round_trip`).
+    pub fn of(parameters: &BTreeMap<String, String>, direction: &str) -> Recorded {
+        let number = |name: &str| parameters.get(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(1).max(1);
+        let per_s = parameters.get("per_s").and_then(|text| text.parse::<f64>().ok());
+        Recorded {
+            bins: if direction == "round_trip" { Bins::Probe } else { Bins::Fio },
+            depth: number("iodepth").saturating_mul(number("jobs")),
+            per_s: per_s.filter(|per_s| per_s.is_finite() && *per_s > 0.0),
+        }
+    }
+
+    /// How many I/Os one stall delays at most. In a closed loop, those in flight; at a fixed rate, those that were due during the
+    /// longest latency seen.
+    pub fn in_flight(&self, histogram: &Histogram) -> u64 {
+        let longest_s = histogram.bins().last().map_or(0.0, |&(ns, _)| ns as f64 / 1e9);
+        let due = self.per_s.map_or(0.0, |per_s| (per_s * longest_s).ceil());
+        self.depth.max(due as u64)
+    }
+
+    /// The I/Os that must lie beyond the percentile of the fraction `q`: those of [`STALLS`] stalls. At a fixed rate this grows with the
+    /// longest stall only beyond the median, which no stall makes that takes less than half of the time: else blocks would lose their
+    /// median for their value.
+    fn least_beyond(&self, histogram: &Histogram, q: f64) -> u64 {
+        let in_flight = if q > 0.5 { self.in_flight(histogram) } else { self.depth };
+        in_flight.saturating_mul(STALLS)
+    }
+
+    /// The I/Os that the percentile of the fraction `q` needs.
+    pub fn needs(&self, histogram: &Histogram, q: f64) -> u64 {
+        (self.least_beyond(histogram, q) as f64 / (1.0 - q) * (1.0 - 1e-9)).ceil() as u64
+    }
+
+    /// The largest fraction whose percentile the I/Os bear; negative where there is none.
+    fn borne(&self, histogram: &Histogram) -> f64 {
+        let total = histogram.count() as f64;
+        let median = if total >= self.needs(histogram, 0.5) as f64 { 0.5 } else { -1.0 };
+        f64::max(1.0 - self.least_beyond(histogram, 1.0) as f64 / total, median)
+    }
+
+    /// The latency, in ns, that the fraction `q` of all I/Os does not exceed: where the q-th part of the counts is reached, interpolated
+    /// within its bin. Refused (`None`) when fewer than [`Recorded::needs`] I/Os bear it, or when `q` is not within 0..1.
+    pub fn percentile_ns(&self, histogram: &Histogram, q: f64) -> Option<f64> {
+        let total = histogram.count();
+        if !(0.0..1.0).contains(&q) || total == 0 || total < self.needs(histogram, q) {
+            return None;
+        }
+        // A rank that is whole but for rounding is whole.
+        let wanted = (q - 1e-9) * total as f64;
+        let mut below = 0.0;
+        self.edges(histogram).find_map(|([from, to], count)| {
+            let before = below;
+            below += count;
+            (below >= wanted).then(|| from + ((wanted - before) / count).clamp(0.0, 1.0) * (to - from))
+        })
+    }
+
+    /// The share of I/Os by latency: `(ns, share that took no longer)`, straight from point to point, as far as the I/Os bear it. Its
+    /// percentiles are those of [`Recorded::percentile_ns`].
+    pub fn cumulated(&self, histogram: &Histogram) -> Vec<(f64, f64)> {
+        let total = histogram.count() as f64;
+        let borne = self.borne(histogram);
+        let mut points: Vec<(f64, f64)> = Vec::new();
+        let mut below = 0.0;
+        for ([from, to], count) in self.edges(histogram) {
+            let (before, after) = (below / total, (below + count) / total);
+            if before > borne {
+                break;
+            }
+            if points.last().is_none_or(|&(reached, _)| reached < from) {
+                points.push((from, before));
+            }
+            let share = ((borne - before) / (after - before)).min(1.0);
+            points.push((from + share * (to - from), after.min(borne)));
+            below += count;
+        }
+        points
+    }
+
+    /// From, to and count of each bin, ascending and without overlaps.
+    fn edges<'a>(&self, histogram: &'a Histogram) -> impl Iterator<Item = ([f64; 2], f64)> + use<'a> {
+        let (bins, all) = (self.bins, histogram.bins());
+        let mut reached = 0.0;
+        all.iter().enumerate().map(move |(at, &(ns, count))| {
+            let (from, to) = bins.edges(ns);
+            // Those of no such tool may overlap: what is shown must rise all the same.
+            let from = f64::max(from, reached).min(ns as f64);
+            let next = all.get(at + 1).map_or(f64::INFINITY, |&(next, _)| next as f64);
+            reached = to.min(next).max(from);
+            ([from, reached], count as f64)
+        })
+    }
+}
+
+/// The latencies of all valid trials of a workload in an environment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Distribution {
+    /// Name of the workload.
+    pub workload: String,
+    /// Name of the environment.
+    pub environment: String,
+    /// `read`, `write` or `round_trip`.
+    pub direction: String,
+    /// Merged by adding bins.
+    pub histogram: Histogram,
+    /// How they were recorded.
+    pub recorded: Recorded,
+}
+
+impl Distribution {
+    /// [`Recorded::percentile_ns`] of the merged histogram.
+    pub fn percentile_ns(&self, q: f64) -> Option<f64> {
+        self.recorded.percentile_ns(&self.histogram, q)
+    }
+
+    /// [`Recorded::cumulated`] of the merged histogram.
+    pub fn cumulated(&self) -> Vec<(f64, f64)> {
+        self.recorded.cumulated(&self.histogram)
+    }
+}
+
+/// The latencies of all valid trials, merged by workload and environment, and sorted by these.
+pub fn distributions<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Distribution> {
+    let mut merged: BTreeMap<_, (Recorded, Vec<(u64, u64)>)> = BTreeMap::new();
+    for record in records {
+        let parameters = parameters(record);
+        for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
+            let planned = &trial.planned;
+            for (direction, histogram) in &trial.histograms {
+                let key = (planned.workload.as_str(), planned.environment.as_str(), direction.as_str());
+                let recorded = || recorded(&parameters, &planned.workload, direction);
+                merged.entry(key).or_insert_with(|| (recorded(), Vec::new())).1.extend_from_slice(histogram.bins());
+            }
+        }
+    }
+    merged
+        .into_iter()
+        .map(|((workload, environment, direction), (recorded, bins))| Distribution {
+            workload: workload.to_owned(),
+            environment: environment.to_owned(),
+            direction: direction.to_owned(),
+            histogram: Histogram::from_bins(bins),
+            recorded,
+        })
+        .collect()
+}
+
+/// Those of one workload in one environment, out of all that [`distributions`] gave.
+pub fn distributions_of<'a>(all: &'a [Distribution], workload: &str, environment: &str) -> &'a [Distribution] {
+    let order = |d: &Distribution| (&*d.workload, &*d.environment).cmp(&(workload, environment));
+    &all[all.partition_point(|d| order(d).is_lt())..all.partition_point(|d| order(d).is_le())]
+}
+
+/// Workload to its parameters.
+type Parameters<'a> = BTreeMap<&'a str, &'a BTreeMap<String, String>>;
+
+fn parameters(record: &Record) -> Parameters<'_> {
+    let workloads = record.run.plan.workloads.iter();
+    workloads.map(|workload| (workload.name.as_str(), &workload.parameters)).collect()
+}
+
+fn recorded(parameters: &Parameters<'_>, workload: &str, direction: &str) -> Recorded {
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+    Recorded::of(parameters.get(workload).copied().unwrap_or(&NONE), direction)
+}
+
+/// Direction and fraction of a metric that is a percentile.
+pub(crate) fn direction_and_q(metric: &str) -> Option<(&str, f64)> {
+    let (direction, rest) = metric.split_once("_latency_")?;
+    PERCENTILES.iter().find(|(name, _)| *name == rest).map(|&(_, q)| (direction, q))
+}
+
+/// True when the metric is a percentile of latencies that the trial has a histogram of.
+pub(crate) fn has_histogram(trial: &Trial, metric: &str) -> bool {
+    direction_and_q(metric).is_some_and(|(direction, _)| trial.histograms.contains_key(direction))
+}
+
+/// A percentile of an environment comes from its merged histogram, never from averaging.
+pub(crate) fn percentile<'a, I: Iterator<Item = &'a Distribution>>(metric: &str, of: impl Fn() -> I) -> Option<f64> {
+    let (direction, q) = direction_and_q(metric)?;
+    of().find(|distribution| distribution.direction == direction)?.percentile_ns(q)
+}
+
+/// A percentile that not every block bears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// Blocks that do not bear it.
+    pub(crate) blocks: usize,
+    /// The fewest I/Os of one of them.
+    pub(crate) fewest: u64,
+    /// How many it would take there.
+    pub(crate) needs: u64,
+    /// In flight there.
+    pub(crate) in_flight: u64,
+}
+
+/// Percentiles of each block: from the histograms of its turns, merged, so that turns that bear none may bear one together; of a single
+/// trial, those that it has by its own account. What is refused is given back.
+pub(crate) fn of_blocks<'a>(
+    record: &'a Record,
+    values: &mut BTreeMap<&'a str, ByEnvironment<'a>>,
+) -> BTreeMap<(&'a str, &'a str, &'static str), Refusal> {
+    let mut blocks: BTreeMap<_, Vec<&Trial>> = BTreeMap::new();
+    for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
+        let planned = &trial.planned;
+        let block = (planned.workload.as_str(), planned.environment.as_str(), planned.block);
+        blocks.entry(block).or_default().push(trial);
+    }
+    let turns = record.run.plan.profile.turns as usize;
+    blocks.retain(|_, trials| trials.len() == turns);
+    let (parameters, mut refused) = (parameters(record), BTreeMap::new());
+    for ((workload, environment, block), trials) in blocks {
+        for direction in trials[0].histograms.keys() {
+            let Some(histogram) = merged(&trials, direction) else { continue };
+            let recorded = recorded(&parameters, workload, direction);
+            for (metric, q) in metrics(direction) {
+                let Some(ns) = recorded.percentile_ns(&histogram, q).filter(|ns| *ns > 0.0) else {
+                    let refusal = Refusal {
+                        blocks: 1,
+                        fewest: histogram.count(),
+                        needs: recorded.needs(&histogram, q),
+                        in_flight: recorded.least_beyond(&histogram, q) / STALLS,
+                    };
+                    let known =
+                        refused.entry((workload, environment, metric.name)).or_insert(Refusal { blocks: 0, ..refusal });
+                    *known = Refusal {
+                        blocks: known.blocks + 1,
+                        ..if refusal.fewest < known.fewest { refusal } else { *known }
+                    };
+                    continue;
+                };
+                if turns == 1 && !trials[0].measurements.iter().any(|measured| measured.metric == metric.name) {
+                    continue;
+                }
+                let list = values.entry(workload).or_default().entry(environment).or_default();
+                let list = list.entry(metric.name).or_default();
+                match list.binary_search_by_key(&block, |&(block, _)| block) {
+                    Ok(at) => list[at].1 = ns,
+                    Err(at) => list.insert(at, (block, ns)),
+                }
+            }
+        }
+    }
+    refused
+}
+
+/// Of all these trials, which must all have one.
+fn merged<'a>(trials: &[&'a Trial], direction: &str) -> Option<Cow<'a, Histogram>> {
+    let mut histograms = trials.iter().map(|trial| trial.histograms.get(direction));
+    if let [trial] = trials {
+        return trial.histograms.get(direction).map(Cow::Borrowed);
+    }
+    let mut all = Histogram::default();
+    histograms.try_for_each(|histogram| histogram.map(|histogram| all.merge(histogram)))?;
+    Some(Cow::Owned(all))
+}
+
+/// The percentiles of a direction that are metrics.
+fn metrics(direction: &str) -> impl Iterator<Item = (&'static Metric, f64)> + use<'_> {
+    PERCENTILES.iter().filter_map(move |&(name, q)| Some((metric::find(&format!("{direction}_latency_{name}"))?, q)))
+}
