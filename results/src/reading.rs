@@ -1,11 +1,11 @@
 //! Reading a record with suspicion: what it may hold, and that its parts belong together.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use crate::consistency;
 use crate::limits::{self, Links};
-use crate::record::{Plan, PlannedTrial, Run, SCHEMA_VERSION, Trial};
+use crate::record::{Plan, Run, SCHEMA_VERSION, Trial};
 use crate::store::{RUN, StoreError, TRIALS, io};
 
 pub(crate) fn damaged(path: &Path, line: Option<usize>, reason: &dyn std::fmt::Display) -> StoreError {
@@ -38,14 +38,11 @@ pub(crate) fn parse_run(path: &Path, text: &[u8]) -> Result<Run, StoreError> {
         return Err(damaged(path, None, &format!("it holds more than {} values", limits::RUN_VALUES)));
     }
     let run: Run = serde_json::from_slice(text).map_err(|e| damaged(path, None, &e))?;
-    check_run(&run).map_err(|reason| damaged(path, None, &reason))?;
-    Ok(run)
-}
-
-/// Names of a record become file names: nothing but plain ones.
-fn is_plain(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+');
-    !name.is_empty() && name.len() <= 128 && name.chars().all(plain)
+    within_limits(&run.plan, run.environments.len()).map_err(|reason| damaged(path, None, &reason))?;
+    match consistency::refused_run(&run) {
+        Some(reason) => Err(damaged(path, None, &reason)),
+        None => Ok(run),
+    }
 }
 
 /// Whether a run is none too large to be read.
@@ -58,39 +55,6 @@ pub(crate) fn within_limits(plan: &Plan, environments: usize) -> Result<(), Stri
     ];
     match counts.iter().find(|(count, most, _)| count > most) {
         Some((count, most, noun)) => Err(format!("it has {count} {noun}, and a run has at most {most}")),
-        None => Ok(()),
-    }
-}
-
-fn check_run(run: &Run) -> Result<(), String> {
-    within_limits(&run.plan, run.environments.len())?;
-    let environments = run.environments.iter().map(|environment| &environment.name);
-    let workloads = run.plan.workloads.iter().map(|workload| &workload.name);
-    let trials = run.plan.trials.iter().map(|trial| &trial.id);
-    match environments.clone().chain(workloads).chain(trials).chain([&run.id]).find(|name| !is_plain(name)) {
-        Some(name) => Err(format!("{name:?} is not a plain name")),
-        None if !environments.clone().any(|name| *name == run.plan.reference) => {
-            Err(format!("the reference `{}` is not among the environments", run.plan.reference))
-        }
-        None if !(run.plan.profile.margin > 0.0 && run.plan.profile.margin.is_finite()) => {
-            Err(format!("the margin {} is not a positive fraction", run.plan.profile.margin))
-        }
-        None if run.plan.trials.iter().any(|trial| !(1..=run.plan.profile.turns).contains(&trial.turn)) => {
-            Err(format!("a planned trial is of no turn of {}", run.plan.profile.turns))
-        }
-        None => each_once(&run.plan),
-    }
-}
-
-/// A trial that is planned twice would count twice in its block.
-fn each_once(plan: &Plan) -> Result<(), String> {
-    let (mut ids, mut places) = (BTreeSet::new(), BTreeSet::new());
-    let twice = plan.trials.iter().find(|trial| {
-        let place = (trial.block, trial.turn, trial.workload.as_str(), trial.environment.as_str());
-        !(ids.insert(trial.id.as_str()) & places.insert(place))
-    });
-    match twice {
-        Some(trial) => Err(format!("the trial {:?} is planned twice", trial.id)),
         None => Ok(()),
     }
 }
@@ -154,22 +118,10 @@ pub(crate) fn trials(
     }
 }
 
-/// Each trial is one of the plan, and none comes after another that stands in its place: what is superseded comes before what took
-/// its place.
-pub(crate) fn as_planned(path: &Path, trials: &[Trial], run: &Run) -> Result<(), StoreError> {
-    let plan: BTreeMap<&str, &PlannedTrial> = run.plan.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
-    let mut standing = BTreeSet::new();
-    for (index, trial) in trials.iter().enumerate() {
-        let id = trial.planned.id.as_str();
-        if plan.get(id) != Some(&&trial.planned) {
-            return Err(damaged(path, Some(index + 1), &format!("the trial {id:?} is not as planned")));
-        }
-        if standing.contains(id) {
-            return Err(damaged(path, Some(index + 1), &format!("the trial {id:?} is recorded twice")));
-        }
-        if !trial.superseded {
-            standing.insert(id);
-        }
+/// That the trials, superseded ones among them, do not contradict the run.
+pub(crate) fn check_trials(path: &Path, trials: &[Trial], run: &Run) -> Result<(), StoreError> {
+    match consistency::refused_trials(run, trials) {
+        Some((line, reason)) => Err(damaged(path, Some(line), &reason)),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::analysis::{Comparison, LEAST_BLOCKS};
+use crate::consistency;
 use crate::host::Host;
 use crate::metric;
 use crate::record::{Baseline, Break, Environment, Kind, Run, State, Trial};
@@ -44,8 +45,13 @@ pub struct Reason {
 }
 
 /// All rules: name, and what makes a run not reportable.
-pub const RULES: [(&str, &str); 15] = [
+pub const RULES: [(&str, &str); 16] = [
     ("emulated", "the machine's own CPU is emulated (TCG): its times say nothing"),
+    (
+        "consistent",
+        "the record contradicts itself: a value that its own counts deny, times that run backwards, two trials with the very same \
+         values (RECORD-FORMAT has them all)",
+    ),
     ("profile", "the profile gives no verdicts: `smoke` exists to show that everything works"),
     ("complete", "not every planned trial was executed and recorded"),
     ("blocks", "fewer than 3 blocks were planned"),
@@ -79,6 +85,9 @@ pub fn judge(record: &Record, comparisons: &[Comparison]) -> Reportable {
     let mut reasons = Vec::new();
     let mut add = |rule, text: Option<String>| reasons.extend(text.map(|text| Reason { rule, text }));
     add("emulated", about.emulated());
+    for text in consistency::doubts(about.run, &record.trials) {
+        add("consistent", Some(text));
+    }
     add("profile", about.profile());
     add("complete", about.complete());
     add("blocks", about.blocks());

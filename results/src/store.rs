@@ -6,10 +6,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::limits;
-use crate::reading::{self, as_planned, damaged, parse_run};
+use crate::reading::{self, check_trials, damaged, parse_run};
 use crate::record::{Run, SCHEMA_VERSION, State, Trial};
 use crate::resume::{self, Round};
-use crate::{archive, validity};
+use crate::{archive, consistency, validity};
 
 pub(crate) const RUN: &str = "run.json";
 pub(crate) const TRIALS: &str = "trials.jsonl";
@@ -197,7 +197,7 @@ fn line(trial: &Trial) -> Vec<u8> {
 /// Every trial that is recorded in a run's folder, superseded ones among them, in the order of execution.
 pub fn recorded(folder: &Path, run: &Run) -> Result<Vec<Trial>, StoreError> {
     let trials = reading::trials_of(folder)?.trials;
-    as_planned(&folder.join(TRIALS), &trials, run)?;
+    check_trials(&folder.join(TRIALS), &trials, run)?;
     Ok(trials)
 }
 
@@ -255,12 +255,13 @@ impl Record {
     fn of(folder: &Path, run: Run, read: reading::Trials) -> Result<Record, StoreError> {
         let mut notes = Vec::new();
         let mut trials = read.trials;
-        as_planned(&folder.join(TRIALS), &trials, &run)?;
+        check_trials(&folder.join(TRIALS), &trials, &run)?;
         if read.is_torn {
             notes.push("the last trial was not recorded wholly and is left out".to_owned());
         }
         notes.extend(executed_again(&trials));
         trials.retain(|trial| !trial.superseded);
+        consistency::deny(&run, &mut trials);
         if run.state == State::Running {
             notes.push(resume::how(folder, trials.len(), run.plan.trials.len()));
         }

@@ -257,6 +257,50 @@ pub fn compare_in_series(sides: Sides<'_>, policy: &Policy) -> Result<Judgement,
     }
 }
 
+/// The same record with what fio counts beside its values, as a real one has it.
+pub fn counted(mut record: Record) -> Record {
+    let mut blocks = BTreeMap::new();
+    for workload in &mut record.run.plan.workloads {
+        let block: u64 = if workload.name.starts_with("seq") { 1 << 20 } else { 4096 };
+        blocks.insert(workload.name.clone(), block);
+        let parameters = [
+            ("engine", "libaio, direct".to_owned()),
+            ("block_size_bytes", block.to_string()),
+            ("jobs", "1".to_owned()),
+        ];
+        workload.parameters.extend(parameters.map(|(name, value)| (name.to_owned(), value)));
+    }
+    for trial in &mut record.trials {
+        let (Some(iops), Some(block)) = (trial.value("iops"), blocks.get(&trial.planned.workload)) else { continue };
+        let bins: Vec<(u64, u64)> = trial.histograms.values().flat_map(|one| one.bins().to_vec()).collect();
+        let ios: u64 = bins.iter().map(|&(_, count)| count).sum();
+        let time: f64 = bins.iter().map(|&(ns, count)| ns as f64 * count as f64).sum();
+        let largest = bins.last().map_or(0, |&(ns, _)| ns);
+        let known = [("iops", iops), ("bandwidth_bytes_per_s", iops * *block as f64)];
+        let known = known
+            .into_iter()
+            .chain([("read_latency_mean_ns", time / ios as f64), ("read_latency_max_ns", largest as f64)]);
+        for (metric, value) in known {
+            trial.measurements.iter_mut().filter(|one| one.metric == metric).for_each(|one| one.value = value);
+        }
+        let (seconds, bytes) = (ios as f64 / iops, ios * block);
+        let facts: [(&str, serde_json::Value); 9] = [
+            ("fio.ios", ios.into()),
+            ("fio.bytes", bytes.into()),
+            ("fio.read_bytes", bytes.into()),
+            ("fio.written_bytes", 0.into()),
+            ("fio.runtime_s", seconds.into()),
+            ("runtime.measured_s", seconds.into()),
+            ("histogram.expected", ios.into()),
+            ("histogram.missing", 0.into()),
+            ("disk.missing_percent", 0.into()),
+        ];
+        trial.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));
+        trial.elapsed_ns = (seconds * 1.2e9) as u64;
+    }
+    record
+}
+
 /// Multiply all rates of a workload in an environment by `factor`, and divide its times by it.
 pub fn speed_up(record: &mut Record, workload: &str, environment: &str, factor: f64) {
     let of = |trial: &&mut Trial| trial.planned.workload == workload && trial.planned.environment == environment;

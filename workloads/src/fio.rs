@@ -191,6 +191,28 @@ impl Fio {
     }
 }
 
+/// Rates and latencies of the measured job by fio's output alone, whatever the workload: to be held against what was recorded of it.
+/// Metric and value; nothing where the output cannot be read.
+pub fn recount(stdout: &[u8]) -> Vec<(String, f64)> {
+    let Ok(parsed) = fio_rs::parse(stdout) else { return Vec::new() };
+    let Some(job) = parsed.job(MEASURED) else { return Vec::new() };
+    let together = job.mixed.total_ios > 0 && job.read.total_ios == 0 && job.write.total_ios == 0;
+    let parts = if together { vec![(MIXED, &job.mixed)] } else { vec![("read", &job.read), ("write", &job.write)] };
+    let parts: Vec<_> = parts.into_iter().filter(|(_, part)| part.total_ios > 0).collect();
+    let mut counted = Vec::new();
+    for (metric, field, of) in RATES {
+        if !parts.is_empty() && parts.iter().all(|(_, part)| part.has(field)) {
+            counted.push((metric.to_owned(), parts.iter().map(|(_, part)| of(part)).sum()));
+        }
+    }
+    for (name, part) in parts.into_iter().filter(|(name, _)| *name != MIXED) {
+        let clat = &part.clat_ns;
+        let latencies = [("mean", clat.mean), ("max", clat.max as f64)].into_iter().filter(|(_, ns)| *ns > 0.0);
+        counted.extend(latencies.map(|(of, ns)| (format!("{name}_latency_{of}_ns"), ns)));
+    }
+    counted
+}
+
 /// fio on these sections, in the agent's scratch folder.
 pub(crate) fn fio_job(place: &Place, sections: &[fio_rs::Job], deadline_s: f64) -> Job {
     // What cannot be written down is refused by fio itself, in a failed trial.

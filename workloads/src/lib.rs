@@ -18,6 +18,7 @@ mod workload;
 pub use bench_results::quantity::{parse_duration, parse_size};
 pub use command::{WORK_FILE_SYSTEM, WORK_FOLDER};
 pub use environment::{EnvironmentDefinition, EnvironmentError};
+pub use fio::recount;
 pub use network::{Network, Server};
 pub use suite::{Suite, SuiteError};
 pub use target::{drive_job, drive_result, fill_job, is_steady};

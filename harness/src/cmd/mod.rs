@@ -9,6 +9,7 @@ pub mod image;
 pub mod list;
 pub mod power;
 pub mod probe;
+mod raw;
 pub mod report;
 pub mod run;
 pub mod vm;

@@ -11,7 +11,7 @@ use bench_results::power::{LeftOut, Power, PowerRow, power};
 use bench_results::quantity::{parse_count, parse_margin, parse_power};
 use bench_results::store::{Record, find_run};
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Hands};
 use crate::output;
 
 /// Arguments of `bench power`.
@@ -54,7 +54,8 @@ enum Format {
 /// Simulate and print.
 pub fn run(args: &PowerArgs) -> Result<i32> {
     Caller::take_over()?;
-    let record = Record::load(&find_run(&args.out, &args.run)?)?;
+    let folder = find_run(&args.out, &args.run)?;
+    let record = super::raw::load(&folder, Hands::in_folder(&folder)?)?;
     if args.gate {
         return plan_gate(args, &record);
     }

@@ -47,7 +47,7 @@ pub fn run(args: &ReportArgs) -> Result<i32> {
     Caller::take_over()?;
     let folder = find_run(&args.out, &args.run)?;
     let hands = Hands::in_folder(&folder)?;
-    let mut record = hands.act(|| Ok(Record::load(&folder)?))?;
+    let mut record = super::raw::load(&folder, hands)?;
     if let Some(metric) = &args.primary {
         primary::judge_by([&mut record].into_iter(), metric)?;
     }

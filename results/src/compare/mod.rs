@@ -19,6 +19,7 @@ mod spread;
 
 use std::collections::BTreeSet;
 
+use crate::identity::Seen;
 use crate::patterns::{Kind, Pattern};
 use crate::policy::{KnownNames, Policy};
 use crate::record::{Accelerator, Run, State};
@@ -179,10 +180,10 @@ pub fn compare_with(
 }
 
 fn check_runs(base: &[Record], new: &[Record], allowed: &BTreeSet<Aspect>) -> Result<Vec<Difference>, CompareError> {
-    check_once(base)?;
+    let mut seen = check_once(base)?;
     check_once(new)?;
-    if let Some(both) = new.iter().find(|new| base.iter().any(|base| base.run.id == new.run.id)) {
-        return Err(CompareError::Itself(both.run.id.clone()));
+    if let Some(both) = new.iter().find_map(|new| seen.add(new).map(|same| named(new, &same))) {
+        return Err(CompareError::Itself(both));
     }
     let Some(first) = base.first() else { return Err(CompareError::NothingMatches(Vec::new())) };
     let mut found = BTreeSet::new();
@@ -194,12 +195,19 @@ fn check_runs(base: &[Record], new: &[Record], allowed: &BTreeSet<Aspect>) -> Re
     if refused.is_empty() { Ok(allowed) } else { Err(CompareError::Differ(refused)) }
 }
 
-fn check_once(records: &[Record]) -> Result<(), CompareError> {
-    let mut seen = BTreeSet::new();
-    match records.iter().find(|record| !seen.insert(&record.run.id)) {
-        Some(twice) => Err(CompareError::Twice(twice.run.id.clone())),
-        None => Ok(()),
+/// The runs, of which none may be there twice, whatever it is called.
+fn check_once(records: &[Record]) -> Result<Seen, CompareError> {
+    let mut seen = Seen::default();
+    match records.iter().find_map(|record| seen.add(record).map(|same| named(record, &same))) {
+        Some(twice) => Err(CompareError::Twice(twice)),
+        None => Ok(seen),
     }
+}
+
+/// A run that is the same as another one, which may have another name.
+fn named(record: &Record, same: &str) -> String {
+    let id = &record.run.id;
+    if id == same { id.clone() } else { format!("{id} (a copy of {same}: they measured the very same values)") }
 }
 
 fn check_suite(base: &Run, new: &Run) -> Result<(), CompareError> {

@@ -14,6 +14,7 @@ use bench_results::primary;
 use bench_results::store::{Record, find_runs};
 use bench_workloads::{Suite, Workload};
 
+use super::raw;
 use crate::caller::{Caller, Hands};
 use crate::{failure, output, paths};
 
@@ -142,7 +143,7 @@ fn records(out: &Path, name: &str) -> Result<Vec<Record>> {
 
 /// With the rights of whose it is.
 fn load_record(path: &Path) -> Result<Record> {
-    Hands::in_folder(path)?.act(|| Ok(Record::load(path)?))
+    raw::load(path, Hands::in_folder(path)?)
 }
 
 fn policy_file(args: &CompareArgs) -> Option<String> {

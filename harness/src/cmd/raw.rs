@@ -1,0 +1,126 @@
+//! Records as they are read for people: what was measured is held against the raw output of tools that lies beside it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use bench_results::limits::{self, Links};
+use bench_results::record::Trial;
+use bench_results::store::Record;
+
+use crate::caller::Hands;
+
+/// Most bytes of a tool's output: more is not accepted from an environment either.
+const OUTPUT_BYTES: u64 = 32 << 20;
+/// Share by which a value may differ from what its raw output says: the record has it in full precision.
+const TOLERANCE: f64 = 1e-6;
+
+/// Read a record with these hands. A trial whose raw output says otherwise is denied: it is invalid, and the run is not reportable.
+pub fn load(path: &Path, hands: Hands) -> Result<Record> {
+    hands.act(|| {
+        let mut record = Record::load(path)?;
+        deny(&mut record);
+        Ok(record)
+    })
+}
+
+fn deny(record: &mut Record) {
+    let raw = record.folder.join("raw");
+    if !is_folder(&raw) {
+        return;
+    }
+    for trial in record.trials.iter_mut().filter(|trial| trial.is_valid()) {
+        if let Some(why) = fio_denies(&raw, trial) {
+            trial.deny(&why);
+        }
+    }
+}
+
+/// A link would lead elsewhere.
+fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+/// The folder in `raw/` that belongs to a trial.
+fn folder_of(raw: &Path, trial: &Trial) -> PathBuf {
+    let later = |count: u32, word: &str| if count > 1 { format!("-{word}{count}") } else { String::new() };
+    let (execution, attempt) = (later(trial.execution, "execution"), later(trial.attempt, "attempt"));
+    raw.join(format!("{}{execution}{attempt}", trial.planned.id))
+}
+
+/// What fio's own output says against a trial. Without it, or where it cannot be read, nothing.
+fn fio_denies(raw: &Path, trial: &Trial) -> Option<String> {
+    let folder = folder_of(raw, trial);
+    if !is_folder(&folder) {
+        return None;
+    }
+    let text = limits::read(&folder.join("fio.json"), OUTPUT_BYTES, Links::Refused).ok()?;
+    bench_workloads::recount(&text).into_iter().find_map(|(metric, counted)| {
+        let measured = trial.value(&metric)?;
+        let differs = (measured - counted).abs() > TOLERANCE * measured.abs().max(counted.abs());
+        differs.then(|| format!("{metric} is {measured:.1}, and raw/{}/fio.json says {counted:.1}", trial.planned.id))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bench_results::testing;
+
+    use super::*;
+
+    const GOLDEN: &str = include_str!("../../../workloads/fio-rs/tests/golden/good.out");
+
+    #[test]
+    fn a_trial_that_its_raw_output_denies_is_invalid() {
+        let parent = tempfile::tempdir().unwrap();
+        let counted = bench_workloads::recount(GOLDEN.as_bytes());
+        assert!(counted.iter().any(|(metric, value)| metric == "iops" && *value > 0.0), "{counted:?}");
+        let read = |edit: fn(&mut Record), raw: &str, text: &str| {
+            let mut record = testing::record(1, 1, false);
+            record.folder = parent.path().to_owned();
+            for (metric, value) in &counted {
+                record.trials[0]
+                    .measurements
+                    .iter_mut()
+                    .filter(|one| one.metric == *metric)
+                    .for_each(|one| one.value = *value);
+            }
+            edit(&mut record);
+            let folder = parent.path().join("raw").join(raw);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("fio.json"), text).unwrap();
+            deny(&mut record);
+            fs::remove_dir_all(parent.path().join("raw")).unwrap();
+            record.trials[0].invalid.clone()
+        };
+        let id = "b01-seq-write-native";
+        assert_eq!(read(|_| {}, id, GOLDEN), [""; 0]);
+        let said = read(|record| record.trials[0].measurements[0].value *= 1.5, id, GOLDEN);
+        assert!(said.len() == 1 && said[0].contains("iops is ") && said[0].contains(id), "{said:?}");
+        assert_eq!(read(|record| record.trials[0].measurements[0].value *= 1.5, "another", GOLDEN), [""; 0]);
+        assert_eq!(read(|record| record.trials[0].measurements[0].value *= 1.5, id, "no output"), [""; 0]);
+        let later = |record: &mut Record| {
+            (record.trials[0].execution, record.trials[0].attempt) = (2, 3);
+            record.trials[0].measurements[0].value *= 1.5;
+        };
+        assert_eq!(read(later, &format!("{id}-execution2-attempt3"), GOLDEN).len(), 1);
+    }
+
+    #[test]
+    fn links_in_raw_are_not_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut record = testing::record(1, 1, false);
+        record.folder = parent.path().join("run");
+        let elsewhere = parent.path().join("elsewhere");
+        fs::create_dir_all(elsewhere.join("b01-seq-write-native")).unwrap();
+        fs::write(elsewhere.join("b01-seq-write-native/fio.json"), GOLDEN).unwrap();
+        fs::create_dir(&record.folder).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, record.folder.join("raw")).unwrap();
+        deny(&mut record);
+        assert!(record.trials.iter().all(Trial::is_valid));
+        fs::remove_file(record.folder.join("raw")).unwrap();
+        fs::rename(&elsewhere, record.folder.join("raw")).unwrap();
+        deny(&mut record);
+        assert!(!record.trials[0].is_valid(), "its values are made up");
+    }
+}

@@ -1,0 +1,61 @@
+//! Which runs are copies of each other: by what they measured, whatever they are called.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sha2::{Digest, Sha256};
+
+use crate::record::Trial;
+use crate::store::Record;
+
+/// A digest of everything that a trial measured, in full precision, and of what and where; not of names, times and paths, which a copy
+/// can have anew.
+pub(crate) fn of_trial(trial: &Trial) -> u128 {
+    let mut measurements: Vec<_> = trial.measurements.iter().map(|one| (one.metric.as_str(), one.value)).collect();
+    measurements.sort_unstable_by_key(|&(metric, _)| metric);
+    let mut hash = Sha256::new();
+    for (metric, value) in measurements {
+        hash.update(metric.as_bytes());
+        hash.update([0]);
+        hash.update(value.to_bits().to_le_bytes());
+    }
+    for (direction, histogram) in &trial.histograms {
+        hash.update(direction.as_bytes());
+        hash.update([0]);
+        hash.update(histogram.count().to_le_bytes());
+    }
+    let digest = hash.finalize();
+    u128::from_le_bytes(std::array::from_fn(|at| digest[at]))
+}
+
+/// Runs that were there before.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Of each trial that measured something the runs that have it, by their place.
+    trials: HashMap<u128, Vec<usize>>,
+    /// Id, and how many different trials.
+    runs: Vec<(String, usize)>,
+}
+
+impl Seen {
+    /// Add a run; the id of an earlier one if it is the same, by id or by content: every valid trial of the shorter one is in the other.
+    pub fn add(&mut self, record: &Record) -> Option<String> {
+        let measured = record.trials.iter().filter(|trial| trial.is_valid() && !trial.measurements.is_empty());
+        let digests: BTreeSet<u128> = measured.map(of_trial).collect();
+        let mut shared: HashMap<usize, usize> = HashMap::new();
+        for run in digests.iter().filter_map(|digest| self.trials.get(digest)).flatten() {
+            *shared.entry(*run).or_default() += 1;
+        }
+        let is_same = |(at, (id, count)): (usize, &(String, usize))| {
+            let shared = shared.get(&at).copied().unwrap_or(0);
+            let is_copy = shared > 0 && shared >= digests.len().min(*count);
+            (is_copy || *id == record.run.id).then(|| id.clone())
+        };
+        let same = self.runs.iter().enumerate().find_map(is_same);
+        let at = self.runs.len();
+        self.runs.push((record.run.id.clone(), digests.len()));
+        for digest in digests {
+            self.trials.entry(digest).or_default().push(at);
+        }
+        same
+    }
+}
