@@ -175,6 +175,8 @@ pub fn record(bytes: &[u8]) {
     let (run, trials) = (&bytes[..split], bytes.get(split + 1..).unwrap_or_default());
     if let Ok(record) = Record::parse(Path::new("run"), run, trials) {
         show(&record);
+        // A gate that passes what the report calls worse does harm without a crash.
+        assert_eq!(bench_results::testing::disagreement(&record), None);
     }
 }
 

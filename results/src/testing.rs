@@ -1,5 +1,7 @@
 //! What tests, examples and benchmarks share; above all a plausible record: made up, and only ever shown as such.
 
+mod agreement;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -14,6 +16,8 @@ use crate::percentiles::Recorded;
 use crate::policy::Policy;
 use crate::record::*;
 use crate::store::Record;
+
+pub use agreement::disagreement;
 
 const WORKLOADS: [(&str, &str, &str, f64, f64); 7] = [
     ("seq-write", "sequential write, 1 MiB blocks", "bandwidth_bytes_per_s", 900.0, 0.99),
