@@ -238,8 +238,11 @@ impl<'a> Values<'a> {
     }
 
     /// `(block, numerator ÷ denominator)` of the blocks that have both; 0 where there is no ratio, since a value is not above 0 or
-    /// the quotient is no number.
+    /// the quotient is no number. None of a percentile that some block does not bear: the others would be no fair sample.
     pub(crate) fn pairs(&self, workload: &str, metric: &str, numerator: &str, denominator: &str) -> Vec<(u32, f64)> {
+        if [numerator, denominator].iter().any(|side| self.refused(workload, side, metric).is_some()) {
+            return Vec::new();
+        }
         let ratio = |above: f64, below: f64| {
             let ratio = above / below;
             if above > 0.0 && below > 0.0 && ratio.is_finite() { ratio } else { 0.0 }

@@ -13,7 +13,7 @@ use bench_results::verdict::Verdict;
 
 const MARGIN: f64 = 0.05;
 
-/// `quick` simulates fewer comparisons than the table of the methodology: three standard errors of 2.5 % in 1,000 are 1.5 %.
+/// Fewer comparisons than are behind the figures of the methodology: three standard errors of 2.5 % in 1,000 are 1.5 %.
 fn ends(blocks: [u32; 2], between: f64, told: Told, scatter: Scatter, (rows, worse_by): (usize, f64)) -> Ends {
     let row = Row { metric: metric::find("iops").unwrap(), scatter, margin: MARGIN, worse_by, between, told };
     let pairs = Pairs { base_blocks: blocks[0], new_blocks: blocks[1], rows: vec![row; rows], others: 0 };

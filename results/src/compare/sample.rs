@@ -19,11 +19,8 @@ impl<'a> Measured<'a> {
         Measured { record, values: Values::of(record) }
     }
 
-    /// Environment ÷ other environment, block by block; none of a percentile that some block does not bear.
+    /// Environment ÷ other environment, block by block.
     fn ratios(&self, workload: &str, metric: &str, environment: &str, other: &str) -> Vec<f64> {
-        if [environment, other].iter().any(|side| self.values.refused(workload, side, metric).is_some()) {
-            return Vec::new();
-        }
         self.values.pairs(workload, metric, environment, other).into_iter().map(|(_, ratio)| ratio).collect()
     }
 

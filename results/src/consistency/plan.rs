@@ -54,10 +54,7 @@ fn workload_names(run: &Run) -> impl Iterator<Item = &str> {
 }
 
 /// The first that was there before.
-fn twice<T: Ord>(mut all: impl Iterator<Item = T>) -> Option<T>
-where
-    T: Copy,
-{
+fn twice<T: Ord + Copy>(mut all: impl Iterator<Item = T>) -> Option<T> {
     let mut seen = BTreeSet::new();
     all.find(|one| !seen.insert(*one))
 }

@@ -1,8 +1,7 @@
 //! That `report RUN` and `compare RUN --env reference,X` say the same of a record.
 
-use crate::analysis::{Analysis, Comparison, Values, analyse};
+use crate::analysis::{Analysis, Comparison, analyse};
 use crate::compare::{CompareError, Judged, Judgement, Sides, compare};
-use crate::patterns::Kind;
 use crate::policy::Policy;
 use crate::statistics::Interval;
 use crate::store::Record;
@@ -18,7 +17,7 @@ pub fn disagreement(record: &Record) -> Option<String> {
     let others = record.run.environments.iter().map(|one| one.name.as_str()).filter(|name| *name != base);
     others.into_iter().find_map(|new| {
         let found = match compare(Sides::Environments { runs, base, new }, &Policy::default(), None) {
-            Ok(judgement) => of_environment(record, &analysis, &judgement, new),
+            Ok(judgement) => of_environment(&analysis, &judgement, new),
             Err(e) => refused(&analysis, &e, new),
         };
         found.map(|what| format!("{new} against {base}: {what}"))
@@ -32,8 +31,7 @@ fn refused(analysis: &Analysis, e: &CompareError, environment: &str) -> Option<S
     Some(format!("the report says {:?} of {}, and a comparison is refused: {e}", judged.verdict, judged.workload))
 }
 
-fn of_environment(record: &Record, analysis: &Analysis, judgement: &Judgement, name: &str) -> Option<String> {
-    let values = Values::of(record);
+fn of_environment(analysis: &Analysis, judgement: &Judgement, name: &str) -> Option<String> {
     let mut comparisons = analysis.comparisons.iter().filter(|one| one.environment == name);
     let missing = comparisons.clone().find(|one| one.verdict.is_some() && row_of(judgement, one).is_none());
     if let Some(one) = missing {
@@ -44,9 +42,6 @@ fn of_environment(record: &Record, analysis: &Analysis, judgement: &Judgement, n
     }
     comparisons.find_map(|one| {
         let row = row_of(judgement, one)?;
-        if still_apart(record, analysis, &values, one) {
-            return None;
-        }
         differ(one, row).map(|what| format!("{} by {}: {what}", one.workload, one.metric))
     })
 }
@@ -55,26 +50,11 @@ fn row_of<'a>(judgement: &'a Judgement, one: &Comparison) -> Option<&'a Judged> 
     judgement.rows.iter().find(|row| row.workload == one.workload && row.metric == one.metric)
 }
 
-/// Where the two are known to differ: in two modes only the report withholds its verdict, and a block whose ratio is not positive is
-/// left out of the report alone.
-fn still_apart(record: &Record, analysis: &Analysis, values: &Values<'_>, one: &Comparison) -> bool {
-    let in_modes = analysis.patterns.iter().any(|pattern| {
-        pattern.notable
-            && pattern.kind == Kind::RatioModes
-            && (&pattern.workload, &pattern.environment) == (&one.workload, &one.environment)
-    });
-    let reference = &record.run.plan.reference;
-    let all = values.all_pairs(&one.workload, &one.metric, &one.environment, reference);
-    in_modes || all.iter().any(|(_, ratio)| !(ratio.is_finite() && *ratio > 0.0))
-}
-
 fn differ(one: &Comparison, row: &Judged) -> Option<String> {
-    if one.pairs.len() != row.new_values.len() {
-        return Some(format!(
-            "{} blocks in the report and {} in the comparison",
-            one.pairs.len(),
-            row.new_values.len()
-        ));
+    // A block without a ratio is 0 in the comparison, and named in the sentence of the report.
+    let compared = row.new_values.iter().filter(|value| **value > 0.0).count();
+    if one.pairs.len() != compared {
+        return Some(format!("{} blocks in the report and {compared} in the comparison", one.pairs.len()));
     }
     let is_near = |a: f64, b: f64| (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()) || a.to_bits() == b.to_bits();
     let same_ratio = match (one.ratio, row.ratio) {
@@ -128,12 +108,12 @@ mod tests {
             let mut other = analysis.clone();
             let is_it = |one: &&mut Comparison| one.deciding && one.environment == "vm" && one.workload == "rand-read";
             other.comparisons.iter_mut().filter(is_it).for_each(edit);
-            assert!(of_environment(&record, &other, &judgement, "vm").is_some(), "{at}");
+            assert!(of_environment(&other, &judgement, "vm").is_some(), "{at}");
         }
-        assert_eq!(of_environment(&record, &analysis, &judgement, "vm"), None);
+        assert_eq!(of_environment(&analysis, &judgement, "vm"), None);
         let refusal = CompareError::SameEnvironment("vm".to_owned());
         assert!(refused(&analysis, &refusal, "vm").is_some() && refused(&analysis, &refusal, "nobody").is_none());
         let none = Judgement { rows: Vec::new(), ..judgement };
-        assert!(of_environment(&record, &analysis, &none, "vm").unwrap().contains("no such row"));
+        assert!(of_environment(&analysis, &none, "vm").unwrap().contains("no such row"));
     }
 }
