@@ -184,7 +184,7 @@ fn cells(row: &PowerRow) -> Vec<String> {
         now.blocks.to_string(),
         format!("{}{spread}", percent(row.sd_log)),
         row.blocks_needed.map_or(format!("over {MOST_BLOCKS}"), |blocks| blocks.to_string()),
-        row.run_needed_s.map_or(String::new(), output::duration),
+        row.run_needed_s.map_or(String::new(), output::minutes),
         percent(now.equal.equivalent),
         percent(now.equal.better + now.equal.worse),
         percent(now.twice_the_margin.worse),
