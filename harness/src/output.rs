@@ -86,22 +86,12 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// The same to the minute, rounded up: of what is planned.
-pub fn minutes(seconds: f64) -> String {
-    let whole = (seconds.max(0.0) / 60.0).ceil() as u64;
-    match (whole / 60, whole % 60) {
-        (0, m) => format!("{m} min"),
-        (h, m) => format!("{h} h {m:02} min"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn figures_for_people() {
-        assert_eq!((minutes(700.0), minutes(7_140.0)), ("12 min".to_owned(), "1 h 59 min".to_owned()));
         assert_eq!(bytes(1 << 30), "1 GiB");
         assert_eq!(bytes(1_500_000), "1.4 MiB");
         assert_eq!(bytes(12), "12 bytes");

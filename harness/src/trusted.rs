@@ -33,6 +33,12 @@ pub struct Stranger {
     mode: u32,
 }
 
+impl Stranger {
+    fn of(path: PathBuf, found: &Stat) -> Stranger {
+        Stranger { path, owner: Caller { uid: found.st_uid, gid: found.st_gid }, mode: found.st_mode }
+    }
+}
+
 impl std::fmt::Display for Stranger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let path = self.path.display();
@@ -49,8 +55,7 @@ impl std::fmt::Display for Stranger {
 fn stranger(path: &Path, found: &Stat) -> Option<Stranger> {
     let is_sticky = FileType::from_raw_mode(found.st_mode) == FileType::Directory && found.st_mode & 0o1000 != 0;
     let is_open = found.st_mode & 0o022 != 0 && !is_sticky;
-    let owner = Caller { uid: found.st_uid, gid: found.st_gid };
-    (owner.uid != 0 || is_open).then(|| Stranger { path: path.to_path_buf(), owner, mode: found.st_mode })
+    (found.st_uid != 0 || is_open).then(|| Stranger::of(path.to_path_buf(), found))
 }
 
 /// Follow a path from the top, one open folder after the other: the path without links, or the first entry that is not root's alone.
@@ -75,8 +80,7 @@ pub fn way_to(path: &Path) -> io::Result<Result<PathBuf, Stranger>> {
         let found = rustix::fs::fstat(&next)?;
         if FileType::from_raw_mode(found.st_mode) == FileType::Symlink {
             if found.st_uid != 0 || holder.st_mode & 0o022 != 0 {
-                let owner = Caller { uid: found.st_uid, gid: found.st_gid };
-                return Ok(Err(Stranger { path: real.join(name), owner, mode: found.st_mode }));
+                return Ok(Err(Stranger::of(real.join(name), &found)));
             }
             links += 1;
             if links > MOST_LINKS {
@@ -130,10 +134,7 @@ pub fn check_roots_own(folder: &Path) -> Result<PathBuf, NotRoots> {
     let failed = |e| NotRoots::Io(folder.to_path_buf(), e);
     let path = way_to(folder).map_err(failed)?.map_err(NotRoots::Stranger)?;
     match rustix::fs::lstat(&path) {
-        Ok(found) if found.st_mode & 0o022 != 0 => {
-            let owner = Caller { uid: found.st_uid, gid: found.st_gid };
-            Err(NotRoots::Stranger(Stranger { path, owner, mode: found.st_mode }))
-        }
+        Ok(found) if found.st_mode & 0o022 != 0 => Err(NotRoots::Stranger(Stranger::of(path, &found))),
         Ok(_) | Err(Errno::NOENT) => Ok(path),
         Err(e) => Err(failed(e.into())),
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Instant;
 
-use support::{busybox_root, cgroups, eventually, finish, stage, wait};
+use support::{busybox_root, cgroups, contained, eventually, finish, members, stage, wait};
 
 const KINDS: [&str; 8] = ["mnt", "pid", "ipc", "uts", "cgroup", "net", "user", "time"];
 
@@ -230,16 +230,10 @@ fn a_starter_that_is_killed_takes_its_container_along() {
     let Some(stage) = stage() else { return };
     let mut child = stage.bench("container run --init -- sleep 60").spawn().unwrap();
     let pid = child.id();
-    let processes = || {
-        cgroups(pid)
-            .into_iter()
-            .filter_map(|path| fs::read_to_string(path.join("cgroup.procs")).ok())
-            .collect::<String>()
-    };
-    eventually("the container", || processes().lines().count() > 1);
+    eventually("the container", || contained(pid).len() > 1);
     child.kill().unwrap();
     child.wait().unwrap();
-    eventually("its end", || processes().is_empty());
+    eventually("its end", || contained(pid).is_empty());
     assert_eq!(stage.run("clean").0, 0);
     stage.assert_clean(pid);
 }
@@ -357,11 +351,14 @@ fn the_peer_of_a_lab_is_filtered_as_well() {
     let mut child = stage.bench("container run --net bridge -- sleep 60").stderr(Stdio::null()).spawn().unwrap();
     let filters = || {
         let groups = cgroups(child.id()).into_iter().filter(|group| group.to_string_lossy().contains("-peer"));
-        let read = |group: PathBuf| fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-        let processes: String = groups.map(read).collect();
-        let status = |pid: &str| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let status = |pid: String| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let is_server = |status: &String| status.starts_with("Name:\tiperf3\n");
-        processes.lines().map(status).filter(is_server).map(|status| status.contains("\nSeccomp:\t2\n")).collect()
+        groups
+            .flat_map(|group| members(&group))
+            .map(status)
+            .filter(is_server)
+            .map(|status| status.contains("\nSeccomp:\t2\n"))
+            .collect()
     };
     let mut seen: Vec<bool> = Vec::new();
     eventually("the peer", || {

@@ -37,7 +37,7 @@ impl Report {
         rows
     }
 
-    /// They as a table.
+    /// The rows that are shown, as a table.
     pub(crate) fn secondaries_table(&self) -> Table {
         let head = ["workload", "environment", "metric", "ratio [95 %]", "verdict", "p (Holm)", "noise floor", "mean"];
         let cells = |row: &ResultRow| {

@@ -281,7 +281,7 @@ impl Screen {
     }
 }
 
-/// What stands below a heading is so far to the right.
+/// Indent of the lines below a heading.
 const BELOW: &str = "  ";
 
 /// A row with a verdict.

@@ -120,11 +120,7 @@ impl Fio {
         if traffic.iter().all(|(_, part)| part.has("total_ios") && part.total_ios == 0) {
             return Err(format!("fio job `{MEASURED}` did none of the I/O that it was asked for"));
         }
-        for (metric, field, of) in RATES {
-            if traffic.iter().all(|(_, part)| part.has(field)) {
-                measured.put(metric, traffic.iter().map(|(_, part)| of(part)).sum());
-            }
-        }
+        rates(&traffic).for_each(|(metric, value)| measured.put(metric, value));
         for (name, part) in traffic {
             if matches!(self.direction(), Direction::Mixed { .. }) && name != MIXED && part.has("iops") {
                 measured.put(&format!("{name}_iops"), part.iops);
@@ -144,7 +140,7 @@ impl Fio {
 
     /// The parts of a job that this workload is about. fio can be told to count reads and writes together.
     fn traffic<'a>(&self, job: &'a fio_rs::JobOutput) -> Vec<(&'static str, &'a Traffic)> {
-        let together = job.mixed.total_ios > 0 && job.read.total_ios == 0 && job.write.total_ios == 0;
+        let together = is_counted_together(job);
         let of = |part| if together { &job.mixed } else { part };
         match self.direction() {
             Direction::Read => vec![("read", of(&job.read))],
@@ -196,21 +192,35 @@ impl Fio {
 pub fn recount(stdout: &[u8]) -> Vec<(String, f64)> {
     let Ok(parsed) = fio_rs::parse(stdout) else { return Vec::new() };
     let Some(job) = parsed.job(MEASURED) else { return Vec::new() };
-    let together = job.mixed.total_ios > 0 && job.read.total_ios == 0 && job.write.total_ios == 0;
-    let parts = if together { vec![(MIXED, &job.mixed)] } else { vec![("read", &job.read), ("write", &job.write)] };
+    let parts = if is_counted_together(job) {
+        vec![(MIXED, &job.mixed)]
+    } else {
+        vec![("read", &job.read), ("write", &job.write)]
+    };
     let parts: Vec<_> = parts.into_iter().filter(|(_, part)| part.total_ios > 0).collect();
-    let mut counted = Vec::new();
-    for (metric, field, of) in RATES {
-        if !parts.is_empty() && parts.iter().all(|(_, part)| part.has(field)) {
-            counted.push((metric.to_owned(), parts.iter().map(|(_, part)| of(part)).sum()));
-        }
+    if parts.is_empty() {
+        return Vec::new();
     }
-    for (name, part) in parts.into_iter().filter(|(name, _)| *name != MIXED) {
-        let clat = &part.clat_ns;
-        let latencies = [("mean", clat.mean), ("max", clat.max as f64)].into_iter().filter(|(_, ns)| *ns > 0.0);
-        counted.extend(latencies.map(|(of, ns)| (format!("{name}_latency_{of}_ns"), ns)));
-    }
+    let mut counted: Vec<_> = rates(&parts).map(|(metric, value)| (metric.to_owned(), value)).collect();
+    counted.extend(parts.iter().filter(|(name, _)| *name != MIXED).flat_map(|(name, part)| mean_and_max(name, part)));
     counted
+}
+
+fn is_counted_together(job: &fio_rs::JobOutput) -> bool {
+    job.mixed.total_ios > 0 && job.read.total_ios == 0 && job.write.total_ios == 0
+}
+
+/// The rates that all parts tell, summed up.
+fn rates(parts: &[(&'static str, &Traffic)]) -> impl Iterator<Item = (&'static str, f64)> {
+    let told = RATES.into_iter().filter(|(_, field, _)| parts.iter().all(|(_, part)| part.has(field)));
+    told.map(|(metric, _, of)| (metric, parts.iter().map(|(_, part)| of(part)).sum()))
+}
+
+/// Of a direction's latencies, as metrics: no 0, which would be the best of all.
+fn mean_and_max(name: &str, traffic: &Traffic) -> impl Iterator<Item = (String, f64)> {
+    let clat = &traffic.clat_ns;
+    let told = [("mean", clat.mean), ("max", clat.max as f64)].into_iter().filter(|(_, ns)| *ns > 0.0);
+    told.map(move |(of, ns)| (format!("{name}_latency_{of}_ns"), ns))
 }
 
 /// fio on these sections, in the agent's scratch folder.
@@ -278,14 +288,10 @@ fn moved_bytes(parsed: &fio_rs::Output) -> Option<(u64, u64)> {
     Some((all(|job| job.read.io_bytes), all(|job| job.write.io_bytes)))
 }
 
-/// What is told of a direction's latencies: no 0, which would be the best of all.
+/// Everything that is told of a direction's latencies.
 fn latencies(measured: &mut Measured, name: &str, traffic: &Traffic, parameters: &BTreeMap<String, String>) {
+    mean_and_max(name, traffic).for_each(|(metric, value)| measured.put(&metric, value));
     let clat = &traffic.clat_ns;
-    for (of, value) in [("mean", clat.mean), ("max", clat.max as f64)] {
-        if value > 0.0 {
-            measured.put(&format!("{name}_latency_{of}_ns"), value);
-        }
-    }
     if !clat.bins.is_empty() {
         measured.histogram(name, Histogram::from_bins(clat.bins.iter().copied()), traffic.total_ios, parameters);
     }

@@ -182,7 +182,7 @@ fn unified(spec: &Spec) -> Option<&PathBuf> {
 
 /// Make what has to be made from outside, start process 1, and wait for it.
 fn contain(spec: &Spec) -> Result<i32, Failure> {
-    // It lives on to kill process 1, whose own death signal the kernel forgets with a change of user.
+    // This process outlives its starter to kill process 1: the kernel clears the death signal of a process that changes its user.
     let starter = die_with_parent(spec, Signal::TERM)?;
     // From here on signals are for the program, and those of the starter's group and terminal are not for this process.
     signals::block_all().doing("blocking signals")?;
@@ -231,7 +231,7 @@ fn contain(spec: &Spec) -> Result<i32, Failure> {
     }
 }
 
-/// Until process 1 has become the program, or has failed. That may take as long as a file system does, and the starter may end meanwhile.
+/// Wait until process 1 has become the program, or has failed. A slow file system can delay that, and the starter can end meanwhile.
 fn wait_for_program(done: &PipeReader, starter: Option<i32>, pid: i32) {
     const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
     while poll(&mut [PollFd::new(done, PollFlags::IN)], Some(&LOOK_EVERY)) == Ok(0) {
@@ -340,7 +340,7 @@ fn become_root_inside() -> Result<(), Failure> {
     nix::unistd::setresuid(uid, uid, uid).doing("becoming user 0 of the user namespace")
 }
 
-/// The last thing before the program: it need not allow anything that is done up to here.
+/// Called last before the program is executed, so that the filter need not allow any step of the start.
 pub(crate) fn filter_calls(spec: &Spec) -> Result<(), Failure> {
     if spec.seccomp { seccomp::install(&spec.capabilities) } else { Ok(()) }
 }

@@ -173,7 +173,7 @@ pub struct Spec {
     pub cgroup: Vec<PathBuf>,
     /// Run on all CPUs of the group, whatever CPUs the starter is bound to (taskset(1), `isolcpus=`).
     pub any_cpu: bool,
-    /// It is killed when its starter has ended: at once when the thread that started it ends, or with namespaces, when the process has.
+    /// Kill it when its starter ends: without namespaces, when the thread that started it ends; with them, when the whole process has.
     pub parent_death_signal: bool,
     /// Process 1 is a reaper that passes signals on, and the program is its child.
     pub reaper: bool,

@@ -16,7 +16,8 @@ use crate::spec::Namespace;
 /// Where a container has file systems of its own, as a guest has: what the host has there is not seen.
 pub const SPECIAL: [&str; 4] = ["/proc", "/sys", "/dev", "/tmp"];
 
-/// What Docker hides of `/proc`, what else tells of the kernel's memory, and the switches of its debug messages, which ask for no capability ...
+/// Hidden in `/proc`: Docker's list, other files about the kernel's memory, and the control file of debug messages, which needs no
+/// capability ...
 const MASKED_IN_PROC: [&str; 18] = [
     "asound",
     "acpi",

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use bench_results::compare::{Gate, GateRow, gate};
-use bench_results::planning::MOST_BLOCKS;
+use bench_results::planning::{self, MOST_BLOCKS};
 use bench_results::power::{LeftOut, Power, PowerRow, power};
 use bench_results::quantity::{parse_count, parse_margin, parse_power};
 use bench_results::store::{Record, find_run};
@@ -184,7 +184,7 @@ fn cells(row: &PowerRow) -> Vec<String> {
         now.blocks.to_string(),
         format!("{}{spread}", percent(row.sd_log)),
         row.blocks_needed.map_or(format!("over {MOST_BLOCKS}"), |blocks| blocks.to_string()),
-        row.run_needed_s.map_or(String::new(), output::minutes),
+        row.run_needed_s.map_or(String::new(), planning::about),
         percent(now.equal.equivalent),
         percent(now.equal.better + now.equal.worse),
         percent(now.twice_the_margin.worse),

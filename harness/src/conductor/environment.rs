@@ -189,7 +189,7 @@ impl Environment {
             Start::Native => outside,
             Start::Container(options) => outside + u64::from(options.seccomp),
         };
-        ensure!(found == expected, "{found} filters of system calls (seccomp) hold programs inside, not {expected}");
+        ensure!(found == expected, "programs inside are under {found} seccomp filters, and not under {expected}");
         Ok(found)
     }
 

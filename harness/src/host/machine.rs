@@ -35,9 +35,13 @@ fn signature(registers: [u32; 3]) -> String {
 
 /// A value of the first CPU in `/proc/cpuinfo`.
 pub(super) fn cpu(key: &str) -> Option<String> {
-    let info = read("/proc/cpuinfo")?;
-    let line = info.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key))?;
-    line.split_once(':').map(|(_, value)| value.trim().to_owned())
+    value(&read("/proc/cpuinfo")?, key).map(str::to_owned)
+}
+
+/// The first value of a key in lines of `KEY: VALUE`.
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
 }
 
 /// True when the instructions of this machine are executed by software: its times say nothing. An emulation that hides both its
@@ -49,11 +53,8 @@ pub fn is_emulated() -> bool {
 /// How many filters of system calls hold a process, from its `/proc/PID/status`; before Linux 5.9, whether any does. A kernel without
 /// filters says nothing of them. Absent where there is no status.
 pub fn seccomp_filters(status: &str) -> Option<u64> {
-    let value = |key: &str| -> Option<u64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
-        line.trim().parse().ok()
-    };
-    let told = value("Seccomp_filters").or_else(|| value("Seccomp").map(|mode| mode.min(1)));
+    let number = |key: &str| value(status, key)?.parse::<u64>().ok();
+    let told = number("Seccomp_filters").or_else(|| number("Seccomp").map(|mode| mode.min(1)));
     (!status.is_empty()).then(|| told.unwrap_or(0))
 }
 

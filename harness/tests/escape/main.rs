@@ -96,8 +96,7 @@ fn main() {
         ["starts", folder, bench] => starts::all(Path::new(folder), Path::new(bench), &HERE).unwrap(),
         ["random", folder, bench] => start_at_random(Path::new(folder), Path::new(bench)),
         ["who"] => println!("{}", nix::unistd::geteuid()),
-        // What a test is asked with: names to filter by, and how to print.
-        ref asked if asked.iter().all(|word| word.starts_with('-') || "escape".contains(word)) => drive(),
+        ref asked if support::asks_for(asked, "escape") => drive(),
         _ => {}
     }
 }

@@ -36,7 +36,7 @@ pub fn open_write_in_proc() -> Tried {
         let name = path.strip_prefix("/proc").ok().and_then(|rest| rest.iter().next()).unwrap_or_default();
         let name = name.to_string_lossy();
         let is_left_out = |found: fs::Metadata| {
-            // What is hidden is /dev/null; and root opens also what no write is made for.
+            // Hidden files are /dev/null, and root can open a file for writing that has no write operation.
             let is_for_nothing = found.is_file() && found.permissions().mode() & 0o222 == 0;
             found.file_type().is_char_device() || is_for_nothing
         };

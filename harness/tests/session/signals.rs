@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use crate::support::{Stage, eventually, stage};
+use crate::support::{Stage, contained, eventually, stage};
 
 /// A container that has said `ready`.
 struct Started {
@@ -233,10 +233,8 @@ fn process_one_leads_a_session_that_bench_is_not_in() {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(3)).unwrap_or_default().to_owned()
     };
-    let inside = crate::support::cgroups(started.child.id());
-    let all: String =
-        inside.iter().map(|group| std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default()).collect();
-    assert!(!all.is_empty() && all.lines().all(|pid| session(pid) != session("self")), "{all}");
+    let all = contained(started.child.id());
+    assert!(!all.is_empty() && all.iter().all(|pid| session(pid) != session("self")), "{all:?}");
     started.send(libc::SIGTERM);
     std::thread::sleep(Duration::from_millis(400));
     started.send(libc::SIGTERM);
@@ -252,22 +250,16 @@ fn a_container_whose_program_cleared_its_death_signal_ends_with_bench() {
         command.args(["--reuid", "33", "--clear-groups", "--pdeathsig", "clear", "sleep", "60"]);
         let mut child = command.spawn().unwrap();
         let pid = child.id();
-        let all = || crate::support::cgroups(pid).iter().flat_map(|group| processes(group)).collect::<Vec<_>>();
         let is_sleeping = |process: &String| {
             std::fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.trim() == "sleep")
         };
-        eventually("the sleep", || all().iter().any(is_sleeping));
+        eventually("the sleep", || contained(pid).iter().any(is_sleeping));
         send(pid as i32, libc::SIGKILL);
         child.wait().unwrap();
-        eventually("the end of the container", || all().is_empty());
+        eventually("the end of the container", || contained(pid).is_empty());
         assert_eq!(stage.run("clean").0, 0, "{arguments}");
         stage.assert_clean(pid);
     }
-}
-
-fn processes(group: &std::path::Path) -> Vec<String> {
-    let text = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
 }
 
 /// A process group is killed by who times out; what it started goes along.
@@ -280,8 +272,7 @@ fn who_kills_the_callers_group_takes_the_container_along() {
     let pid = started.child.id();
     send(-(pid as i32), libc::SIGKILL);
     started.child.wait().unwrap();
-    let all = || crate::support::cgroups(pid).iter().flat_map(|group| processes(group)).collect::<Vec<_>>();
-    eventually("the end of the container", || all().is_empty());
+    eventually("the end of the container", || contained(pid).is_empty());
     assert_eq!(stage.run("clean").0, 0);
     stage.assert_clean(pid);
 }

@@ -279,6 +279,22 @@ pub fn cgroups(pid: u32) -> Vec<PathBuf> {
     found
 }
 
+/// Ids of the processes in a group; none where it is gone.
+pub fn members(group: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Ids of all processes that the process `pid` of bench put into groups.
+pub fn contained(pid: u32) -> Vec<String> {
+    cgroups(pid).iter().flat_map(|group| members(group)).collect()
+}
+
+/// True when a test without libtest's main, which is also a program of its own, is asked for: with names to filter by, and how to print.
+pub fn asks_for(words: &[&str], name: &str) -> bool {
+    words.iter().all(|word| word.starts_with('-') || name.contains(word))
+}
+
 /// The number of an instance, by the name of its group: `bench-PID-DIGITS-NUMBER`.
 pub fn instance(group: &Path) -> Option<u32> {
     group.file_name()?.to_str()?.rsplit('-').next()?.parse().ok()

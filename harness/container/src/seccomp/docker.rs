@@ -1,6 +1,8 @@
 //! The rules of Docker's default profile, by the names of system calls, as far as they matter on x86: those of moby 29.7.2
 //! (`vendor/github.com/moby/profiles/seccomp/default.json` there), which answers for kernels up to Linux 6.13.
 
+use std::collections::BTreeSet;
+
 /// Allowed to everybody, whatever the arguments. Names of other architectures do nothing.
 pub const ALWAYS: &str = "
     accept accept4 access adjtimex alarm bind brk cachestat capget capset chdir chmod chown chown32 clock_adjtime clock_adjtime64
@@ -59,6 +61,12 @@ pub const BY_CAPABILITY: [(&str, &str); 14] = [
     ("SYS_TTY_CONFIG", "vhangup"),
     ("SYSLOG", "syslog"),
 ];
+
+/// Names that are allowed to holders of some capabilities, whatever the arguments.
+pub fn allowed(holds: &dyn Fn(&str) -> bool) -> BTreeSet<&'static str> {
+    let held = BY_CAPABILITY.into_iter().filter(|(name, _)| holds(name)).map(|(_, calls)| calls);
+    [ALWAYS].into_iter().chain(held).flat_map(str::split_whitespace).collect()
+}
 
 /// Of the first argument, as the 32 bits that the kernel looks at.
 #[derive(Debug, Clone, Copy)]

@@ -18,7 +18,7 @@ use crate::capabilities;
 use crate::init::{Doing, Failure};
 pub use runtime::seccomp_for_runtimes;
 
-use docker::{ABSENT, ALWAYS, BY_ARGUMENT, BY_CAPABILITY, Test};
+use docker::{ABSENT, BY_ARGUMENT, Test};
 
 /// The moby release whose default profile this is.
 pub const PROFILE: &str = "29.7.2";
@@ -73,8 +73,7 @@ fn program(holds: &dyn Fn(&str) -> bool) -> Vec<sock_filter> {
 
 /// Answers to every call of one ABI.
 fn rules(calls: &Calls, holds: &dyn Fn(&str) -> bool) -> Vec<sock_filter> {
-    let held = BY_CAPABILITY.into_iter().filter(|(name, _)| holds(name)).map(|(_, calls)| calls);
-    let names: BTreeSet<_> = [ALWAYS].into_iter().chain(held).flat_map(str::split_whitespace).collect();
+    let names = docker::allowed(holds);
     let allowed: BTreeSet<u32> = names.iter().filter_map(|name| calls.get(name).copied()).collect();
     let newest = allowed.last().copied().unwrap_or_default();
     let mut rules = vec![read(NUMBER), jump(BPF_JGT, newest, 0, 1), answer(UNKNOWN)];
@@ -137,6 +136,7 @@ fn instruction(code: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
 
 #[cfg(test)]
 mod tests {
+    use super::docker::{ALWAYS, BY_CAPABILITY};
     use super::*;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::docker::{ABSENT, ALWAYS, BY_ARGUMENT, BY_CAPABILITY, Test};
+use super::docker::{self, ABSENT, BY_ARGUMENT, Test};
 use crate::capabilities;
 
 /// Docker's default profile ([`crate::SECCOMP_PROFILE`]) for the default capabilities and `more`, as `runc` and the like take it. Names
@@ -10,11 +10,9 @@ use crate::capabilities;
 pub fn seccomp_for_runtimes(more: &[String]) -> Value {
     let names = capabilities::names(more);
     let holds = |capability: &str| names.iter().any(|name| name.strip_prefix("CAP_") == Some(capability));
-    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let held = BY_CAPABILITY.into_iter().filter(|(capability, _)| holds(capability));
-    let allowed: Vec<_> = words(ALWAYS).into_iter().chain(held.flat_map(|(_, calls)| words(calls))).collect();
+    let allowed = docker::allowed(&holds);
     let mut rules = Vec::new();
-    for (name, tests) in BY_ARGUMENT.iter().filter(|(name, _)| !allowed.iter().any(|known| known == name)) {
+    for (name, tests) in BY_ARGUMENT.iter().filter(|(name, _)| !allowed.contains(name)) {
         for test in *tests {
             let (comparison, value) = match *test {
                 Test::Below(value) => ("SCMP_CMP_LT", value),
@@ -27,7 +25,7 @@ pub fn seccomp_for_runtimes(more: &[String]) -> Value {
             rules.push(json!({"names": [name], "action": "SCMP_ACT_ALLOW", "args": [argument]}));
         }
     }
-    if !allowed.iter().any(|known| known == ABSENT) {
+    if !allowed.contains(ABSENT) {
         rules.push(json!({"names": [ABSENT], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::ENOSYS}));
     }
     rules.push(json!({"names": allowed, "action": "SCMP_ACT_ALLOW"}));
