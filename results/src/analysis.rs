@@ -363,7 +363,7 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
     };
     comparison.sentence = sentence::comparison(&comparison, margin, about.metric);
     if let Some(blocks) = blocks_needed.filter(|&blocks| blocks as usize > comparison.pairs.len()) {
-        let takes = sentence::duration(planning::seconds(&about.record.run, blocks));
+        let takes = planning::about(planning::seconds(&about.record.run, blocks));
         comparison.sentence.push_str(&format!(" (--blocks {blocks}, about {takes})"));
     }
     comparison

@@ -28,7 +28,7 @@ pub(crate) fn of_trial(trial: &Trial) -> u128 {
 }
 
 /// Runs that were there before.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Seen {
     /// Of each trial that measured something the runs that have it, by their place.
     trials: HashMap<u128, Vec<usize>>,

@@ -252,7 +252,7 @@ pub(crate) struct Refusal {
 }
 
 /// Percentiles of each block: from the histograms of its turns, merged, so that turns that bear none may bear one together; of a single
-/// trial, those that it has by its own account. What is refused is given back.
+/// trial, those that it has by its own account. What is refused is given back, but for the metric that decides.
 pub(crate) fn of_blocks<'a>(
     record: &'a Record,
     values: &mut BTreeMap<&'a str, ByEnvironment<'a>>,
@@ -298,6 +298,11 @@ pub(crate) fn of_blocks<'a>(
             }
         }
     }
+    // A block that does not bear the deciding one is a block without a value: the row stands, and says how many it has.
+    let decides = |workload: &str, metric: &str| {
+        record.run.plan.workloads.iter().any(|known| known.name == workload && known.deciding == metric)
+    };
+    refused.retain(|&(workload, _, metric), _| !decides(workload, metric));
     refused
 }
 

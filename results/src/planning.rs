@@ -73,6 +73,15 @@ pub fn seconds(run: &Run, blocks: u32) -> f64 {
     all / f64::from(run.plan.profile.blocks.max(1)) * f64::from(blocks)
 }
 
+/// So many seconds to the minute, rounded up.
+pub fn about(seconds: f64) -> String {
+    let minutes = (seconds.max(0.0) / 60.0).ceil() as u64;
+    match (minutes / 60, minutes % 60) {
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes:02} min"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +129,11 @@ mod tests {
         }
         let needed = [0.01, 0.05, 0.1, 0.3].map(|sd| blocks_needed(sd, 0.05, POWER).unwrap());
         assert!(needed.is_sorted() && needed[3] > 300, "{needed:?}");
+    }
+
+    #[test]
+    fn times_are_told_to_the_minute() {
+        assert_eq!([700.0, 7_140.0].map(about), ["12 min", "1 h 59 min"]);
     }
 
     #[test]

@@ -28,23 +28,16 @@ pub(crate) fn judge(record: &Record, values: &Values<'_>, comparisons: &mut Vec<
     let key = |c: &Comparison| (c.workload.clone(), c.environment.clone(), c.metric.clone());
     let known: BTreeMap<_, usize> = comparisons.iter().enumerate().map(|(at, c)| (key(c), at)).collect();
     let mut family = Vec::new();
+    // Those that are refused are no comparisons yet: blocks that bear them are not paired.
     for workload in &record.run.plan.workloads {
         for environment in judged(record) {
             for metric in metrics(workload, environment, values) {
                 let names = (workload.name.clone(), environment.name.clone(), metric.name.to_owned());
-                let why = not_borne(record, values, workload, environment, metric);
-                let at = match (known.get(&names), &why) {
-                    (Some(&at), _) => at,
-                    (None, Some(_)) => {
-                        comparisons.push(Comparison::without_numbers(names));
-                        comparisons.len() - 1
-                    }
-                    (None, None) => continue,
-                };
-                comparisons[at].secondary = true;
-                match why {
-                    Some(why) => withhold(&mut comparisons[at], why),
-                    None => family.push(at),
+                if let Some(why) = not_borne(record, values, workload, environment, metric) {
+                    comparisons.push(withheld(names, why));
+                } else if let Some(&at) = known.get(&names) {
+                    comparisons[at].secondary = true;
+                    family.push(at);
                 }
             }
         }
@@ -93,14 +86,13 @@ fn not_borne(
     ))
 }
 
-fn withhold(comparison: &mut Comparison, why: String) {
-    let names = (comparison.workload.clone(), comparison.environment.clone(), comparison.metric.clone());
-    *comparison = Comparison {
+fn withheld(names: (String, String, String), why: String) -> Comparison {
+    Comparison {
         secondary: true,
         sentence: why.clone(),
         why_no_verdict: Some(why),
         ..Comparison::without_numbers(names)
-    };
+    }
 }
 
 /// Holm over those that have a verdict. As in a gate, only `better` and `worse` are adjusted.
@@ -117,10 +109,8 @@ fn adjust(comparisons: &mut [Comparison], family: &[usize], margin: f64) {
         let is_alarm = matches!(comparison.verdict, Some(Verdict::Worse | Verdict::Better));
         if is_alarm && adjusted >= TAIL {
             comparison.verdict = Some(Verdict::Inconclusive);
-            let by = comparison.ratio.zip(metric::find(&comparison.metric));
-            let by = by.map(|(ratio, metric)| sentence::by(ratio, metric)).unwrap_or_default();
-            let tests = tested.len();
-            comparison.sentence = format!("{by}; beyond the margin by itself, not as one of {tests} secondary tests");
+            let tests = format!("{} secondary tests", tested.len());
+            comparison.sentence = sentence::only_by_itself(comparison.ratio, &comparison.metric, &tests);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::analysis::{Comparison, loss};
 use crate::host;
-use crate::metric::{Direction, Metric, Unit};
+use crate::metric::{self, Direction, Metric, Unit};
 use crate::planning::{MOST_BLOCKS, POWER};
 use crate::record::{Environment, Kind};
 use crate::reportable::{Reason, Reportable};
@@ -15,15 +15,6 @@ use crate::work::OTHER_STORAGE;
 pub(crate) fn percent(fraction: f64) -> String {
     let percent = fraction.abs() * 100.0;
     if percent < 9.95 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
-}
-
-/// Seconds, as long as a run takes: `12 min`, `1 h 5 min`.
-pub(crate) fn duration(seconds: f64) -> String {
-    let minutes = (seconds.max(0.0) / 60.0).ceil() as u64;
-    match (minutes / 60, minutes % 60) {
-        (0, minutes) => format!("{minutes} min"),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
-    }
 }
 
 /// The words for worse and better of a metric.
@@ -39,6 +30,12 @@ fn words(metric: &Metric) -> (&'static str, &'static str) {
 fn losses(interval: Interval, better: Direction) -> (f64, f64) {
     let (a, b) = (loss(interval.low, better), loss(interval.high, better));
     (a.min(b), a.max(b))
+}
+
+/// Of a row that is beyond the margin by itself, and no alarm among so many tests.
+pub(crate) fn only_by_itself(ratio: Option<f64>, metric: &str, tests: &str) -> String {
+    let by = ratio.zip(metric::find(metric)).map(|(ratio, metric)| by(ratio, metric)).unwrap_or_default();
+    format!("{by}; beyond the margin by itself, not as one of {tests}")
 }
 
 /// How far a ratio is from 1, in words: `19.8 % slower`.

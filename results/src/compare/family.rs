@@ -4,11 +4,11 @@ use super::{Judged, Part};
 use crate::analysis::loss;
 use crate::between::Spread;
 use crate::judge::Said;
-use crate::metric::{self, Direction, Metric};
+use crate::metric::{Direction, Metric};
 use crate::policy::Policy;
 use crate::sentence;
 use crate::statistics::{Effect, TAIL, holm};
-use crate::verdict::{Verdict, edges};
+use crate::verdict::{Verdict, p_beyond};
 
 impl Judged {
     /// What was measured: NEW over BASE, and the between-run spread that is in its error.
@@ -44,12 +44,6 @@ pub(crate) fn first_verdict(row: &mut Judged, said: Said, metric: &Metric) {
     };
 }
 
-/// One-sided p of "not beyond the margin", on the side on which the ratio is.
-fn p_beyond(effect: &Effect, margin: f64) -> Option<f64> {
-    let edges = edges(margin);
-    if effect.ratio >= 1.0 { effect.p_above(edges.high) } else { effect.p_below(edges.low) }
-}
-
 /// Holm over all deciding rows that could be tested, and what each does to the outcome.
 ///
 /// Only alarms are adjusted: one false `worse` among many tests fails the gate, so that the family counts. `equivalent` needs
@@ -65,12 +59,7 @@ pub(crate) fn adjust(rows: &mut [Judged], policy: &Policy) {
         let is_alarm = matches!(row.verdict, Some(Verdict::Worse | Verdict::Better));
         if is_alarm && adjusted >= TAIL {
             row.verdict = Some(Verdict::Inconclusive);
-            let by = row.ratio.zip(metric::find(&row.metric)).map(|(ratio, metric)| sentence::by(ratio, metric));
-            row.sentence = format!(
-                "{}; beyond the margin by itself, not as one of {} tests",
-                by.unwrap_or_default(),
-                tested.len()
-            );
+            row.sentence = sentence::only_by_itself(row.ratio, &row.metric, &format!("{} tests", tested.len()));
         }
         if let (Some(Verdict::Inconclusive), Some(alarm)) = (row.verdict, row.smallest_alarm) {
             row.sentence.push_str(&format!("; an alarm would have needed {}", sentence::percent(alarm)));

@@ -6,6 +6,7 @@ use super::sample::Measured;
 use super::{CompareError, check_suite, difference};
 use crate::analysis::LEAST_BLOCKS;
 use crate::between::RunMean;
+use crate::identity::Seen;
 use crate::record::Run;
 use crate::store::Record;
 
@@ -17,49 +18,47 @@ type Key = (String, String, String);
 pub struct History {
     /// The run that is compared with: what is comparable with it counts.
     base: Run,
-    runs: Vec<Past>,
+    /// Id of the run that is compared.
+    new: String,
+    /// Both of them, and all that were added.
+    seen: Seen,
+    /// The means of each earlier run that counts.
+    runs: Vec<BTreeMap<Key, RunMean>>,
     /// Why a run does not count, and how many do not for that.
     left_out: BTreeMap<String, usize>,
 }
 
-/// One earlier run.
-#[derive(Debug, Clone, PartialEq)]
-struct Past {
-    id: String,
-    means: BTreeMap<Key, RunMean>,
-}
-
-impl Past {
-    fn of(record: &Record) -> Past {
-        let measured = Measured::of(record);
-        let (run, mut means) = (&record.run, BTreeMap::new());
-        for workload in &run.plan.workloads {
-            for environment in run.environments.iter().filter(|e| e.name != run.plan.reference) {
-                for metric in measured.values.metrics(&workload.name, &environment.name) {
-                    let ratios = measured.overhead(&workload.name, metric.name, &environment.name);
-                    let mean = RunMean::of(&ratios).filter(|mean| mean.blocks >= LEAST_BLOCKS);
-                    let key = (workload.name.clone(), environment.name.clone(), metric.name.to_owned());
-                    means.extend(mean.map(|mean| (key, mean)));
-                }
+fn means(record: &Record) -> BTreeMap<Key, RunMean> {
+    let measured = Measured::of(record);
+    let (run, mut means) = (&record.run, BTreeMap::new());
+    for workload in &run.plan.workloads {
+        for environment in run.environments.iter().filter(|e| e.name != run.plan.reference) {
+            for metric in measured.values.metrics(&workload.name, &environment.name) {
+                let ratios = measured.overhead(&workload.name, metric.name, &environment.name);
+                let mean = RunMean::of(&ratios).filter(|mean| mean.blocks >= LEAST_BLOCKS);
+                let key = (workload.name.clone(), environment.name.clone(), metric.name.to_owned());
+                means.extend(mean.map(|mean| (key, mean)));
             }
         }
-        Past { id: run.id.clone(), means }
     }
+    means
 }
 
 impl History {
     /// Of the series that `base` and `new` belong to: the two themselves tell nothing of it.
     pub fn new(base: &Record, new: &Record) -> History {
-        let own = [Past::of(base), Past::of(new)].to_vec();
-        History { base: base.run.clone(), runs: own, left_out: BTreeMap::new() }
+        let mut seen = Seen::default();
+        // Whether they are the same run is for others to say.
+        let _ = (seen.add(base), seen.add(new));
+        let new = new.run.id.clone();
+        History { base: base.run.clone(), new, seen, runs: Vec::new(), left_out: BTreeMap::new() }
     }
 
     /// Take a run into account, or remember why not.
     pub fn add(&mut self, record: &Record) {
-        let past = Past::of(record);
-        match self.why_not(&record.run, &past) {
+        match self.seen.add(record).map(|same| self.copy_of(&same)).or_else(|| self.why_not(&record.run)) {
             Some(why) => self.leave_out(why),
-            None => self.runs.push(past),
+            None => self.runs.push(means(record)),
         }
     }
 
@@ -68,14 +67,18 @@ impl History {
         *self.left_out.entry(why.into()).or_default() += 1;
     }
 
-    fn why_not(&self, run: &Run, past: &Past) -> Option<String> {
-        let same = |one: &Past| one.id == run.id || (!past.means.is_empty() && one.means == past.means);
-        match self.runs.iter().position(same) {
-            Some(0) => return Some("BASE itself".to_owned()),
-            Some(1) => return Some("NEW itself".to_owned()),
-            Some(_) => return Some("a copy of another".to_owned()),
-            None => {}
-        }
+    fn copy_of(&self, id: &str) -> String {
+        let named = if id == self.base.id {
+            "BASE itself"
+        } else if id == self.new {
+            "NEW itself"
+        } else {
+            "a copy of another"
+        };
+        named.to_owned()
+    }
+
+    fn why_not(&self, run: &Run) -> Option<String> {
         match check_suite(&self.base, run) {
             Err(CompareError::Suites { .. }) => return Some("of another suite".to_owned()),
             Err(_) => return Some("relative to another environment".to_owned()),
@@ -92,17 +95,12 @@ impl History {
     /// The means of the runs that have this one.
     pub(super) fn means(&self, workload: &str, environment: &str, metric: &str) -> Vec<RunMean> {
         let key = (workload.to_owned(), environment.to_owned(), metric.to_owned());
-        self.earlier().iter().filter_map(|run| run.means.get(&key).copied()).collect()
-    }
-
-    /// The first two are those that are compared.
-    fn earlier(&self) -> &[Past] {
-        &self.runs[2..]
+        self.runs.iter().filter_map(|means| means.get(&key).copied()).collect()
     }
 
     /// `23 earlier runs; 3 left out: 2 under other conditions (kernel), 1 NEW itself`.
     pub(super) fn said(&self) -> String {
-        let count = self.earlier().len();
+        let count = self.runs.len();
         let said = format!("the history has {count} earlier run{} of this series", crate::sentence::plural(count));
         let left_out: usize = self.left_out.values().sum();
         if left_out == 0 {

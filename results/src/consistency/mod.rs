@@ -1,7 +1,7 @@
 //! Records that contradict themselves: one table of checks for every way in which a record is read.
 //!
-//! What says two things about who executed what, when and how often is *refused*: no number of it can be attributed. What says two
-//! things about a number is *denied*: the trial becomes invalid, and the run is not reportable. Times that run backwards and trials
+//! A record that says two things about who executed what, when or how often is *refused*: none of its numbers can be attributed. A trial
+//! that says two things about a number is *denied*: it becomes invalid, and the run is not reportable. Times that run backwards and trials
 //! that are copies of each other leave the numbers as they are, and make the run not reportable.
 
 mod numbers;

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{Check, OfTrial};
 use crate::Histogram;
+use crate::percentiles::PERCENTILES;
 use crate::record::{Run, Trial, Workload};
 
 /// How far rates may be from what their counts give: fio computes both from the same milliseconds.
@@ -129,11 +130,12 @@ fn transactions(_: &Run, trial: &Trial) -> Option<String> {
 fn latencies(_: &Run, trial: &Trial) -> Option<String> {
     DIRECTIONS.into_iter().find_map(|direction| {
         let named = |end: &str| {
-            let metric = format!("{direction}_latency_{end}_ns");
+            let metric = format!("{direction}_latency_{end}");
             let found = value(trial, &metric)?;
             Some((metric, found))
         };
-        let ascending: Vec<_> = ["p50", "p99", "p999", "max"].into_iter().filter_map(named).collect();
+        let ascending: Vec<_> =
+            PERCENTILES.map(|(end, _)| end).into_iter().chain(["max_ns"]).filter_map(named).collect();
         if let Some([low, high]) = ascending.windows(2).find(|pair| pair[0].1 > pair[1].1 * (1.0 + BIN)) {
             return Some(format!("{} is {}, and {} is {}", low.0, low.1, high.0, high.1));
         }
@@ -143,15 +145,14 @@ fn latencies(_: &Run, trial: &Trial) -> Option<String> {
             let is_denied = found < reach.0 || found > reach.1;
             is_denied.then(|| format!("{metric} is {found:.0}, and its histogram says {low:.0} to {high:.0}"))
         };
-        let percentiles = [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)];
-        let of_percentiles = percentiles.into_iter().find_map(|(end, q)| denied(named(end)?, around(histogram, q)?));
+        let of_percentiles = PERCENTILES.into_iter().find_map(|(end, q)| denied(named(end)?, around(histogram, q)?));
         // What the tool computed from every I/O belongs to a histogram of every I/O, of which the record says that it is.
         let is_whole = trial.facts.contains_key("histogram.expected") && fact(trial, "histogram.missing") == Some(0.0);
         of_percentiles.or_else(|| {
             let histogram = Some(histogram).filter(|_| is_whole)?;
             let mean = mean(histogram)?;
             let max = histogram.bins().last()?.0 as f64;
-            denied(named("mean")?, (mean, mean)).or_else(|| denied(named("max")?, (max, max)))
+            denied(named("mean_ns")?, (mean, mean)).or_else(|| denied(named("max_ns")?, (max, max)))
         })
     })
 }

@@ -36,7 +36,7 @@ fn as_planned(run: &Run, trials: &[Trial]) -> Option<(usize, String)> {
     })
 }
 
-/// What is superseded comes before what took its place.
+/// Superseded trials come before those that replaced them.
 fn recorded_once(_: &Run, trials: &[Trial]) -> Option<(usize, String)> {
     let mut standing = BTreeSet::new();
     first(trials, |trial| {
