@@ -45,18 +45,38 @@ fn all_is_checked(trial: &serde_json::Value) {
     assert!(unchecked.is_empty(), "{}: {unchecked:?}", trial["id"]);
 }
 
+/// All five environments measured, by which process of bench. A machine that was busy with something else while half a second of
+/// a paced stream passed is asked again, twice.
+fn measured_in_peace(stage: &Stage) -> (u32, Vec<serde_json::Value>) {
+    const BUSY: [&str; 2] = [support::STOLEN, "the paced stream reached"];
+    let only = "tcp-stream-tx,tcp-stream-paced-rx,tcp-rr,udp-rr,tcp-crr,udp-pps";
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        drop(fs::remove_dir_all(stage.path().join("bench-runs")));
+        let child = stage.spawn(&format!("run --suite network --profile smoke --env {ENVIRONMENTS} --only {only}"));
+        let pid = child.id();
+        let (status, out, err) = support::wait(child);
+        assert!(out.contains("vm-nat (TCG emulation)"), "{out}{err}");
+        let trials = trials(stage);
+        let reasons = trials.iter().flat_map(|trial| trial["invalid"].as_array().unwrap());
+        let reasons: Vec<_> = reasons.map(|reason| reason.as_str().unwrap().to_owned()).collect();
+        if reasons.is_empty() {
+            assert_eq!(status, 0, "{err}");
+            return (pid, trials);
+        }
+        let is_busy = |reason: &String| BUSY.iter().any(|busy| reason.starts_with(busy));
+        assert!(reasons.iter().all(is_busy), "{reasons:?} {err}");
+        seen.push(reasons);
+    }
+    panic!("no run of three without a stolen CPU or a stream that was kept from its rate: {seen:?}");
+}
+
 #[test]
 fn all_five_paths_are_measured_and_the_machine_is_as_before() {
     let Some(stage) = stage() else { return };
     let _alone = alone();
     let before = Machine::now();
-    let only = "tcp-stream-tx,tcp-stream-paced-rx,tcp-rr,udp-rr,tcp-crr,udp-pps";
-    let child = stage.spawn(&format!("run --suite network --profile smoke --env {ENVIRONMENTS} --only {only}"));
-    let pid = child.id();
-    let (status, out, err) = support::wait(child);
-    assert_eq!(status, 0, "{err}");
-    assert!(out.contains("vm-nat (TCG emulation)"), "{out}");
-    let trials = trials(&stage);
+    let (pid, trials) = measured_in_peace(&stage);
     assert_eq!(trials.len(), 6 * 5);
     for trial in &trials {
         let id = &trial["id"];
