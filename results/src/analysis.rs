@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::claims::{ClaimResult, judge_claims};
 use crate::histogram::Histogram;
 use crate::metric::{self, Direction};
+use crate::order::Places;
 use crate::patterns::Pattern;
 use crate::record::{Environment, Trial};
 use crate::reportable::{self, Reportable};
@@ -95,10 +96,12 @@ pub struct Comparison {
     pub emulated: bool,
     /// `(block, environment ÷ reference)` of the blocks in which both are valid.
     pub pairs: Vec<(u32, f64)>,
-    /// Geometric mean of the ratios.
+    /// Geometric mean of the ratios; at equal places, where the order within the blocks is modelled.
     pub ratio: Option<f64>,
     /// Its 95 % interval; from two blocks.
     pub interval: Option<Interval>,
+    /// Factor on the ratio for one place later in the block; absent where the order is not modelled ([`crate::order`]).
+    pub per_place: Option<f64>,
     /// What it says.
     pub verdict: Option<Verdict>,
     /// Why it says nothing.
@@ -338,13 +341,14 @@ fn comparisons(record: &Record, values: &Values<'_>) -> Vec<Comparison> {
     let Some(reference) = run.environments.iter().find(|environment| environment.name == run.plan.reference) else {
         return Vec::new();
     };
+    let places = &Places::of(record);
     let mut comparisons = Vec::new();
     for workload in &run.plan.workloads {
         for environment in run.environments.iter().filter(|environment| environment.name != reference.name) {
             for metric in values.metrics(&workload.name, &environment.name) {
                 let pairs = values.pairs(&workload.name, metric.name, &environment.name, &reference.name);
                 if !pairs.is_empty() {
-                    let about = About { record, workload, environment, reference, metric };
+                    let about = About { record, places, workload, environment, reference, metric };
                     comparisons.push(compare(&about, pairs, values));
                 }
             }
@@ -356,6 +360,7 @@ fn comparisons(record: &Record, values: &Values<'_>) -> Vec<Comparison> {
 /// What a comparison is about.
 struct About<'a> {
     record: &'a Record,
+    places: &'a Places<'a>,
     workload: &'a crate::record::Workload,
     environment: &'a Environment,
     reference: &'a Environment,
@@ -366,7 +371,9 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
     let plan = &about.record.run.plan;
     let margin = plan.profile.margin;
     let ratios: Vec<f64> = pairs.iter().map(|&(_, ratio)| ratio).collect();
-    let estimate = statistics::paired(&ratios);
+    let fit = |environment, pairs: &[_]| about.places.fit(&about.workload.name, (environment, &plan.reference), pairs);
+    let fitted = fit(&about.environment.name, &pairs);
+    let estimate = fitted.and_then(|fit| fit.estimate());
     let emulated = about.environment.is_emulated() || about.reference.is_emulated();
     let why_no_verdict = why_no_verdict(about, ratios.len(), emulated);
     let interval = estimate.map(|estimate| estimate.interval);
@@ -377,14 +384,13 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
     let is_control = plan.control.as_deref() == Some(&about.environment.name);
     let noise_floor = plan.control.as_ref().filter(|_| !is_control).and_then(|control| {
         let pairs = values.pairs(&about.workload.name, about.metric.name, control, &about.reference.name);
-        let ratios: Vec<f64> = pairs.into_iter().map(|(_, ratio)| ratio).collect();
-        statistics::paired(&ratios).map(|estimate| (estimate.ratio, estimate.interval))
+        fit(control, &pairs)?.estimate().map(|estimate| (estimate.ratio, estimate.interval))
     });
     let undecided = verdict == Some(Verdict::Inconclusive);
     let blocks_needed = estimate
         .filter(|_| undecided)
         .and_then(|estimate| statistics::blocks_needed(estimate.ratio, estimate.sd_log, margin));
-    let half = estimate.and_then(|estimate| statistics::half_width(estimate.sd_log, estimate.n as u32));
+    let half = interval.map(|interval| (interval.high / interval.low).ln() / 2.0);
     let native = about.reference.kind == crate::record::Kind::Native;
     let paper = paper::ratio(&about.workload.name, about.metric.name, about.environment);
     let mut comparison = Comparison {
@@ -396,6 +402,7 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
         emulated,
         ratio: estimate.map(|estimate| estimate.ratio).or(ratios.first().copied()),
         interval,
+        per_place: fitted.and_then(|fit| fit.per_place),
         verdict,
         why_no_verdict,
         sign_flip_p: statistics::sign_flip_p(&ratios),

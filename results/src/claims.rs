@@ -4,9 +4,10 @@ use serde::Serialize;
 
 use crate::analysis::Values;
 use crate::host;
+use crate::order::Places;
 use crate::paper::{Claim, Predicate, paper};
 use crate::record::{Environment, Kind, Trial};
-use crate::statistics::{self, Interval};
+use crate::statistics::Interval;
 use crate::store::Record;
 
 /// How a claim comes out.
@@ -147,12 +148,14 @@ fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outc
     if let Some(why) = no_verdicts(record) {
         return (why, String::new());
     }
+    let places = Places::of(record);
     let mut outcome = Outcome::Holds;
     let mut evidence = Vec::new();
     for workload in about.workloads {
         let pairs = values.pairs(workload, about.metric, names[0], names[1]);
-        let ratios: Vec<f64> = pairs.into_iter().map(|(_, ratio)| ratio).collect();
-        let estimate = statistics::paired(&ratios).filter(|estimate| estimate.n >= crate::analysis::LEAST_BLOCKS);
+        let fit = places.fit(workload, (names[0], names[1]), &pairs);
+        let estimate =
+            fit.and_then(|fit| fit.estimate()).filter(|estimate| estimate.n >= crate::analysis::LEAST_BLOCKS);
         let Some(estimate) = estimate else {
             return (Outcome::NotTested(format!("too few valid blocks of {workload}")), evidence.join("; "));
         };

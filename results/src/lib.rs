@@ -12,6 +12,7 @@ pub mod compare;
 pub mod host;
 pub mod limits;
 pub mod metric;
+pub mod order;
 pub mod paper;
 pub mod patterns;
 pub mod policy;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::analysis::{Comparison, LEAST_BLOCKS, analyse};
 use crate::host;
 use crate::metric;
+use crate::order::Places;
 use crate::simulation::{Judged, LEAST_RESIDUALS, Noise, RUNS, Rates, worse_by};
 use crate::statistics::Interval;
 use crate::store::Record;
@@ -123,9 +124,9 @@ pub fn power(record: &Record, margin: Option<f64>, power: f64) -> Result<Power, 
         return Err(PowerError::Nothing { run: run.id.clone(), reasons: why.to_owned() });
     }
     let (mut rows, mut left_out) = (Vec::new(), Vec::new());
-    let analysis = analyse(record);
+    let (analysis, places) = (analyse(record), Places::of(record));
     for comparison in analysis.comparisons.iter().filter(|comparison| comparison.deciding) {
-        match simulate(comparison, margin, power) {
+        match simulate(record, &places, comparison, (margin, power)) {
             Ok(row) => rows.push(row),
             Err(reason) => left_out.push(LeftOut {
                 workload: comparison.workload.clone(),
@@ -144,15 +145,22 @@ pub fn power(record: &Record, margin: Option<f64>, power: f64) -> Result<Power, 
     Ok(Power { run: run.id.clone(), margin, power, simulated_runs: RUNS, rows, left_out, not_reportable })
 }
 
-fn simulate(comparison: &Comparison, margin: f64, power: f64) -> Result<PowerRow, String> {
+fn simulate(
+    record: &Record,
+    places: &Places<'_>,
+    comparison: &Comparison,
+    (margin, power): (f64, f64),
+) -> Result<PowerRow, String> {
     if comparison.emulated {
         return Err("an emulated guest is never judged".to_owned());
     }
     let metric = metric::find(&comparison.metric)
         .ok_or_else(|| format!("this bench does not know the metric `{}`", comparison.metric))?;
-    let ratios: Vec<f64> = comparison.pairs.iter().map(|&(_, ratio)| ratio).collect();
+    let sides = (comparison.environment.as_str(), record.run.plan.reference.as_str());
+    let ratios = places.without_order(&comparison.workload, sides, &comparison.pairs);
     let blocks = ratios.len() as u32;
-    let noise = Noise::of(&ratios).ok_or_else(|| {
+    let fitted = if comparison.per_place.is_some() { 2 } else { 1 };
+    let noise = Noise::with_freedom(&ratios, ratios.len().saturating_sub(fitted)).ok_or_else(|| {
         format!("{blocks} of the {LEAST_RESIDUALS} blocks that are needed to see how blocks scatter: use more --blocks")
     })?;
     let judged = |blocks| Judged { blocks, margin, better: metric.better };

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+use crate::order;
+
 /// Level of every one-sided test. An interval of 95 % is two of them.
 pub const TAIL: f64 = 0.025;
 
@@ -53,7 +55,7 @@ pub fn logs(ratios: &[f64]) -> Option<Vec<f64>> {
 }
 
 /// Mean and standard deviation (n - 1) of at least two finite values.
-fn moments(values: &[f64]) -> Option<(f64, f64)> {
+pub(crate) fn moments(values: &[f64]) -> Option<(f64, f64)> {
     if values.len() < 2 || values.iter().any(|value| !value.is_finite()) {
         return None;
     }
@@ -136,7 +138,7 @@ pub fn paired(ratios: &[f64]) -> Option<Estimate> {
 }
 
 /// The interval that reaches so far on the log scale.
-fn around(ratio: f64, reach: f64) -> Interval {
+pub(crate) fn around(ratio: f64, reach: f64) -> Interval {
     Interval { low: (ratio.ln() - reach).exp(), high: (ratio.ln() + reach).exp() }
 }
 
@@ -193,9 +195,9 @@ pub fn blocks_needed(ratio: f64, sd_log: f64, margin: f64) -> Option<u32> {
     (3..=1000_u32).find(|&n| half_width(sd_log, n).is_some_and(|half| half < distance))
 }
 
-/// Half the width of the 95 % interval on the log scale.
+/// Half the width of the 95 % interval of one run on the log scale, with equal places on average.
 pub fn half_width(sd_log: f64, n: u32) -> Option<f64> {
-    let quantile = upper_quantile(f64::from(n.checked_sub(1)?), TAIL)?;
+    let quantile = upper_quantile(f64::from(order::freedom(n)?), TAIL)?;
     Some(quantile * sd_log / f64::from(n).sqrt())
 }
 

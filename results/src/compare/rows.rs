@@ -123,9 +123,13 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn effect(&self, sample: &Sample) -> Option<Effect> {
+    fn effect(&self, about: &About<'_>, environment: &str, sample: &Sample) -> Option<Effect> {
         match self.sides {
-            Sides::Environments { .. } => Effect::paired(&sample.new),
+            Sides::Environments { .. } if sample.new.is_empty() => None,
+            Sides::Environments { base, .. } => {
+                let what = (about.workload.name.as_str(), about.metric.name);
+                sample::paired_effect(&self.base.runs, what, (base, environment))
+            }
             Sides::Runs { .. } => Effect::welch(&sample.new, &sample.base),
         }
     }
@@ -140,9 +144,9 @@ impl<'a> Case<'a> {
         match self.sides {
             Sides::Environments { .. } => {
                 let what = (about.workload.name.as_str(), about.metric.name);
-                Effect::paired(&sample::paired(&self.base.runs, what, (&plan.reference, control)))?.interval()
+                sample::paired_effect(&self.base.runs, what, (&plan.reference, control))?.interval()
             }
-            Sides::Runs { .. } => self.effect(&self.sample(about, control))?.interval(),
+            Sides::Runs { .. } => self.effect(about, control, &self.sample(about, control))?.interval(),
         }
     }
 
@@ -152,7 +156,7 @@ impl<'a> Case<'a> {
         if about.lacking.is_some() {
             sample.new.clear();
         }
-        let effect = self.effect(&sample).filter(|effect| effect.interval().is_some());
+        let effect = self.effect(about, environment, &sample).filter(|effect| effect.interval().is_some());
         let by_profile = self.profiles().next().map_or(0.1, |profile| profile.margin);
         let margin = self.policy.margin(&workload.name, metric.name, by_profile);
         let base_environment = match self.sides {

@@ -1,18 +1,23 @@
 //! The values behind a row: one for each unit of replication.
 
 use crate::analysis::Values;
-use crate::statistics::geometric_mean;
+use crate::order::Places;
+use crate::statistics::{Effect, geometric_mean};
 use crate::store::Record;
 
 /// A record with its values by workload, environment and metric.
 pub(super) struct Measured<'a> {
     pub(super) record: &'a Record,
     pub(super) values: Values<'a>,
+    pub(super) places: Places<'a>,
 }
 
 impl<'a> Measured<'a> {
     pub(super) fn all(records: &'a [Record]) -> Vec<Measured<'a>> {
-        records.iter().map(|record| Measured { record, values: Values::of(record) }).collect()
+        records
+            .iter()
+            .map(|record| Measured { record, values: Values::of(record), places: Places::of(record) })
+            .collect()
     }
 
     /// Environment ÷ other environment, block by block.
@@ -72,4 +77,15 @@ pub(super) fn absolute(
 /// NEW ÷ BASE of two environments of the same runs, paired by block.
 pub(super) fn paired(runs: &[Measured<'_>], (workload, metric): (&str, &str), (base, new): (&str, &str)) -> Vec<f64> {
     units(runs, false, |run| run.ratios(workload, metric, new, base))
+}
+
+/// What [`paired`] says. The blocks of one run are judged as its report judges them, with their order; several runs by their means.
+pub(super) fn paired_effect(runs: &[Measured<'_>], what: (&str, &str), (base, new): (&str, &str)) -> Option<Effect> {
+    match runs {
+        [run] => {
+            let pairs = run.values.all_pairs(what.0, what.1, new, base);
+            Some(run.places.fit(what.0, (new, base), &pairs)?.effect)
+        }
+        runs => Effect::paired(&paired(runs, what, (base, new))),
+    }
 }
