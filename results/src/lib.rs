@@ -22,6 +22,7 @@ pub mod record;
 pub mod reportable;
 pub mod resume;
 pub mod schema;
+pub mod sequential;
 pub mod shell;
 pub mod simulation;
 pub mod statistics;

@@ -11,6 +11,7 @@ use crate::analysis::{Comparison, LEAST_BLOCKS, analyse};
 use crate::host;
 use crate::metric;
 use crate::order::Places;
+use crate::sequential::Sequential;
 use crate::simulation::{Judged, LEAST_RESIDUALS, Noise, RUNS, Rates, worse_by};
 use crate::statistics::Interval;
 use crate::store::Record;
@@ -59,6 +60,8 @@ pub struct Power {
     pub left_out: Vec<LeftOut>,
     /// Why the run is not reportable, if it is not: its blocks may scatter for that reason.
     pub not_reportable: Vec<String>,
+    /// What else is to be known of the blocks that were simulated from.
+    pub notes: Vec<String>,
 }
 
 /// One environment against the reference, by the workload's deciding metric.
@@ -142,7 +145,8 @@ pub fn power(record: &Record, margin: Option<f64>, power: f64) -> Result<Power, 
         return Err(PowerError::Nothing { run: run.id.clone(), reasons: reasons.join("; ") });
     }
     let not_reportable = analysis.reportable.reasons.into_iter().map(|reason| reason.text).collect();
-    Ok(Power { run: run.id.clone(), margin, power, simulated_runs: RUNS, rows, left_out, not_reportable })
+    let notes = run.plan.sequential.iter().map(Sequential::note).collect();
+    Ok(Power { run: run.id.clone(), margin, power, simulated_runs: RUNS, rows, left_out, not_reportable, notes })
 }
 
 fn simulate(

@@ -39,7 +39,7 @@ fn student(freedom: f64) -> Option<StudentsT> {
 
 /// The upper quantile of Student's distribution. The last one is kept: it is found by iteration, and a simulation asks for the
 /// same one thousands of times.
-fn upper_quantile(freedom: f64, tail: f64) -> Option<f64> {
+pub(crate) fn upper_quantile(freedom: f64, tail: f64) -> Option<f64> {
     thread_local!(static LAST: std::cell::Cell<Option<([f64; 2], f64)>> = const { std::cell::Cell::new(None) });
     if let Some((_, quantile)) = LAST.get().filter(|(asked, _)| *asked == [freedom, tail]) {
         return Some(quantile);
@@ -49,13 +49,18 @@ fn upper_quantile(freedom: f64, tail: f64) -> Option<f64> {
     Some(quantile)
 }
 
+/// The share of Student's distribution above a value.
+pub(crate) fn upper_tail(freedom: f64, value: f64) -> Option<f64> {
+    Some(student(freedom)?.sf(value))
+}
+
 /// Logarithms of positive, finite ratios; `None` when one of them is neither.
 pub fn logs(ratios: &[f64]) -> Option<Vec<f64>> {
     ratios.iter().map(|&ratio| (ratio.is_finite() && ratio > 0.0).then(|| ratio.ln())).collect()
 }
 
 /// Mean and standard deviation (n - 1) of at least two finite values.
-pub(crate) fn moments(values: &[f64]) -> Option<(f64, f64)> {
+fn moments(values: &[f64]) -> Option<(f64, f64)> {
     if values.len() < 2 || values.iter().any(|value| !value.is_finite()) {
         return None;
     }
@@ -94,6 +99,12 @@ impl Effect {
         let pooled = (new.len() + base.len()) as f64 - 2.0;
         let freedom = if below > 0.0 { variance.powi(2) / below } else { pooled };
         Some(Effect { ratio: (mean_new - mean_base).exp(), error: variance.sqrt(), freedom })
+    }
+
+    /// The same, with its interval and its tests at another one-sided level than [`TAIL`]: as much less certain as that level asks.
+    pub(crate) fn at_level(&self, tail: f64) -> Option<Effect> {
+        let error = self.error * upper_quantile(self.freedom, tail)? / upper_quantile(self.freedom, TAIL)?;
+        Some(Effect { error, ..*self })
     }
 
     /// How far, on the log scale, the limit of a one-sided test at the level `tail` is from the ratio.
