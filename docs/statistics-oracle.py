@@ -31,3 +31,19 @@ print("PAIRED_P_BELOW", stats.ttest_1samp(ratios, np.log(1.05), alternative="les
 print("PAIRED_P_ABOVE", stats.ttest_1samp(ratios, np.log(1 / 1.05), alternative="greater").pvalue)
 line = stats.linregress([1, 2, 3, 4, 5, 6], [1.0, 1.3, 0.9, 1.6, 1.4, 1.9])
 print("SLOPE", line.slope, line.pvalue)
+# One run with the order in its blocks modelled: ordinary least squares on an intercept and how many places later an environment came.
+# The textbook's formulas, with numpy's solver: the intercept is the log-ratio at equal places. `ORDER_LINE` is SciPy's own.
+for name, rows in {
+    "ORDER": [(1, 1.02), (-2, 0.95), (3, 1.09), (-1, 1.00), (2, 1.03), (-3, 0.94), (1, 1.04), (-1, 0.97)],
+    "ORDER_UNBALANCED": [(1, 0.90), (2, 0.93), (-1, 0.84), (1 / 3, 0.88), (3, 0.95), (2, 0.91), (1, 0.92)],
+}.items():
+    x, y = np.array([row[0] for row in rows]), np.log([row[1] for row in rows])
+    design = np.column_stack([np.ones_like(x), x])
+    (effect, slope), rest, _, _ = np.linalg.lstsq(design, y, rcond=None)
+    freedom = len(y) - 2
+    sd = np.sqrt(rest[0] / freedom)
+    error = sd * np.sqrt(np.linalg.inv(design.T @ design)[0, 0])
+    half = stats.t.ppf(0.975, freedom) * error
+    print(name, np.exp([effect, effect - half, effect + half, slope]).tolist(), sd, freedom)
+    line = stats.linregress(x, y)
+    print(name + "_LINE", np.exp([line.intercept, line.slope]).tolist(), line.intercept_stderr, error)

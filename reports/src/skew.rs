@@ -17,8 +17,8 @@ pub(crate) fn add<'a>(source: &Source<'_>, rows: impl Iterator<Item = &'a mut Re
         let is_it = |one: &&bench_results::record::Environment| one.label() == row.environment;
         let Some(environment) = environments.iter().find(is_it) else { continue };
         let Some(comparison) = source.comparison(&row.workload, &environment.name, &row.metric_name) else { continue };
-        let ratios: Vec<f64> = comparison.pairs.iter().map(|&(_, ratio)| ratio).collect();
-        let found = bootstrap_t(&ratios, source.run().plan.seed);
+        let ratios = &comparison.at_equal_places;
+        let found = bootstrap_t(ratios, source.run().plan.seed);
         row.bootstrap_t = found.map(pair);
         let (Some(interval), Some(ratio)) = (found, comparison.ratio) else { continue };
         if row.verdict.is_judged() && is_skewed(ratio, interval, ratios.len()) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::claims::{ClaimResult, judge_claims};
 use crate::judge;
 use crate::metric::{self, Direction};
+use crate::order::{Fit, Places};
 use crate::patterns::Pattern;
 use crate::percentiles::{self, Refusal, direction_and_q, percentile};
 use crate::record::{Environment, Measurement, Trial};
@@ -84,10 +85,14 @@ pub struct Comparison {
     pub emulated: bool,
     /// `(block, environment ÷ reference)` of the blocks in which both are valid and have a ratio.
     pub pairs: Vec<(u32, f64)>,
-    /// Geometric mean of the ratios; absent where a block has none.
+    /// Geometric mean of the ratios, at equal places where the order within the blocks is modelled; absent where a block has none.
     pub ratio: Option<f64>,
     /// Its 95 % interval; from two blocks.
     pub interval: Option<Interval>,
+    /// The ratios as they would have been at equal places in the block ([`crate::order`]), as many as there are pairs.
+    pub at_equal_places: Vec<f64>,
+    /// What the ratios say together; from two blocks.
+    pub fit: Option<Fit>,
     /// What it says.
     pub verdict: Option<Verdict>,
     /// Why it says nothing.
@@ -122,6 +127,8 @@ impl Comparison {
             is_control: false,
             emulated: false,
             pairs: Vec::new(),
+            at_equal_places: Vec::new(),
+            fit: None,
             ratio: None,
             interval: None,
             verdict: None,
@@ -153,7 +160,7 @@ pub struct Broken {
 pub fn analyse(record: &Record) -> Analysis {
     let values = Values::of(record);
     let distributions = distributions([record]);
-    let mut comparisons = comparisons(record, &values);
+    let mut comparisons = comparisons(record, &values, &Places::of(record));
     let patterns = patterns::all(record, &values, &comparisons);
     withhold(&mut comparisons, &patterns, record.run.plan.profile.margin);
     secondary::judge(record, &values, &mut comparisons);
@@ -180,7 +187,8 @@ fn withhold(comparisons: &mut [Comparison], patterns: &[Pattern], margin: f64) {
         let Some(comparison) = deciding.get(&names).map(|&at| &mut comparisons[at]) else { continue };
         let Some(metric) = metric::find(&pattern.metric) else { continue };
         let ratios: Vec<f64> = comparison.pairs.iter().map(|&(_, ratio)| ratio).collect();
-        let (_, said) = judge::paired(&ratios, "block", (None, pattern.modes), (margin, metric.better));
+        let (_, said) =
+            judge::paired((&ratios, comparison.fit), "block", (None, pattern.modes), (margin, metric.better));
         if comparison.why_no_verdict.is_none() && said.why_not.is_some() {
             comparison.verdict = said.verdict;
             comparison.blocks_needed = None;
@@ -294,7 +302,7 @@ fn cells(record: &Record, values: &Values<'_>, distributions: &[Distribution]) -
     cells
 }
 
-pub(crate) fn comparisons(record: &Record, values: &Values<'_>) -> Vec<Comparison> {
+pub(crate) fn comparisons(record: &Record, values: &Values<'_>, places: &Places<'_>) -> Vec<Comparison> {
     let run = &record.run;
     let Some(reference) = run.environments.iter().find(|environment| environment.name == run.plan.reference) else {
         return Vec::new();
@@ -305,7 +313,7 @@ pub(crate) fn comparisons(record: &Record, values: &Values<'_>) -> Vec<Compariso
             for metric in values.metrics(&workload.name, &environment.name) {
                 let pairs = values.pairs(&workload.name, metric.name, &environment.name, &reference.name);
                 if !pairs.is_empty() {
-                    let about = About { record, workload, environment, reference, metric };
+                    let about = About { record, places, workload, environment, reference, metric };
                     comparisons.push(compare(&about, pairs, values));
                 }
             }
@@ -317,6 +325,7 @@ pub(crate) fn comparisons(record: &Record, values: &Values<'_>) -> Vec<Compariso
 /// What a comparison is about.
 struct About<'a> {
     record: &'a Record,
+    places: &'a Places<'a>,
     workload: &'a crate::record::Workload,
     environment: &'a Environment,
     reference: &'a Environment,
@@ -327,21 +336,25 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
     let plan = &about.record.run.plan;
     let margin = plan.profile.margin;
     let ratios: Vec<f64> = pairs.iter().map(|&(_, ratio)| ratio).collect();
+    let sides = |environment| (environment, plan.reference.as_str());
+    let fit = |environment, pairs: &[_]| about.places.fit(&about.workload.name, sides(environment), pairs);
+    let own = sides(about.environment.name.as_str());
+    let fitted = fit(own.0, &pairs);
+    let at_equal_places = about.places.without_order(&about.workload.name, own, (&pairs, fitted));
     let emulated = about.environment.is_emulated() || about.reference.is_emulated();
     let conditions = why_not_judged(about, emulated);
-    let (estimate, said) = judge::paired(&ratios, "block", (conditions, None), (margin, about.metric.better));
+    let (estimate, said) = judge::paired((&ratios, fitted), "block", (conditions, None), (margin, about.metric.better));
     let interval = estimate.map(|estimate| estimate.interval);
     let is_control = plan.control.as_deref() == Some(&about.environment.name);
     let noise_floor = plan.control.as_ref().filter(|_| !is_control).and_then(|control| {
         let pairs = values.pairs(&about.workload.name, about.metric.name, control, &about.reference.name);
-        let ratios: Vec<f64> = pairs.into_iter().map(|(_, ratio)| ratio).collect();
-        judge::estimate(&ratios).map(|estimate| (estimate.ratio, estimate.interval))
+        judge::estimate(fit(control, &pairs)).map(|estimate| (estimate.ratio, estimate.interval))
     });
     let undecided = said.verdict == Some(Verdict::Inconclusive);
     let blocks_needed = estimate
         .filter(|_| undecided)
         .and_then(|estimate| planning::blocks_needed(estimate.sd_log, margin, planning::POWER));
-    let half = estimate.and_then(|estimate| statistics::half_width(estimate.sd_log, estimate.n as u32));
+    let half = interval.map(|interval| (interval.high / interval.low).ln() / 2.0);
     let native = about.reference.kind == crate::record::Kind::Native;
     let paper = paper::ratio(&about.workload.name, about.metric.name, about.environment);
     let names = (about.workload.name.clone(), about.environment.name.clone(), about.metric.name.to_owned());
@@ -351,6 +364,8 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
         emulated,
         ratio: estimate.map(|estimate| estimate.ratio).or_else(|| statistics::geometric_mean(&ratios)),
         interval,
+        at_equal_places: at_equal_places.into_iter().filter(|&ratio| ratio > 0.0).collect(),
+        fit: fitted,
         verdict: said.verdict,
         why_no_verdict: said.why_not.map(|why| why.to_string()),
         sign_flip_p: statistics::sign_flip_p(&ratios),

@@ -4,11 +4,12 @@ use serde::Serialize;
 
 use crate::analysis::Values;
 use crate::host;
-use crate::judge::WhyNot;
+use crate::judge::{self, WhyNot};
 use crate::metric;
+use crate::order::Places;
 use crate::paper::{Claim, Predicate, paper};
 use crate::record::{Environment, Kind, Trial};
-use crate::statistics::{self, Interval};
+use crate::statistics::Interval;
 use crate::store::Record;
 
 /// How a claim comes out.
@@ -149,19 +150,20 @@ fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outc
     if let Some(why) = no_verdicts(record) {
         return (why, String::new());
     }
+    let places = Places::of(record);
     let mut outcome = Outcome::Holds;
     let mut evidence = Vec::new();
     let title = metric::find(about.metric).map_or(about.metric, |metric| metric.title);
     let mut what = format!("{title}, {} ÷ {}: ", names[0], names[1]);
     for workload in about.workloads {
         let pairs = values.pairs(workload, about.metric, names[0], names[1]);
-        let ratios: Vec<f64> = pairs.into_iter().map(|(_, ratio)| ratio).collect();
-        if statistics::logs(&ratios).is_none() {
+        if pairs.iter().any(|&(_, ratio)| ratio <= 0.0) {
             evidence.push(format!("{workload}: {}", WhyNot::NoRatio));
             outcome = if outcome == Outcome::DoesNotHold { outcome } else { Outcome::Inconclusive };
             continue;
         }
-        let estimate = statistics::paired(&ratios).filter(|estimate| estimate.n >= crate::analysis::LEAST_BLOCKS);
+        let fit = places.fit(workload, (names[0], names[1]), &pairs);
+        let estimate = judge::estimate(fit).filter(|estimate| estimate.n >= crate::analysis::LEAST_BLOCKS);
         let Some(estimate) = estimate else {
             return (Outcome::NotTested(format!("too few valid blocks of {workload}")), evidence.join("; "));
         };

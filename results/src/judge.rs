@@ -3,6 +3,7 @@
 
 use crate::analysis::LEAST_BLOCKS;
 use crate::metric::Direction;
+use crate::order::Fit;
 use crate::patterns::Mode;
 use crate::statistics::{self, Estimate, Interval};
 use crate::verdict::{Verdict, decide};
@@ -48,20 +49,20 @@ impl Said {
     }
 }
 
-/// The mean of such ratios with its interval, where both ends are numbers.
-pub(crate) fn estimate(ratios: &[f64]) -> Option<Estimate> {
-    statistics::paired(ratios).filter(|estimate| estimate.interval.low > 0.0 && estimate.interval.high.is_finite())
+/// The ratio with its interval, where both ends are numbers.
+pub(crate) fn estimate(fit: Option<Fit>) -> Option<Estimate> {
+    fit?.estimate().filter(|estimate| estimate.interval.low > 0.0 && estimate.interval.high.is_finite())
 }
 
-/// Judge the ratios of blocks, or of runs (`unit`); one that is 0 stands for a block that has none. `conditions`: why nothing measured
-/// so is judged. `modes`: the two kinds of blocks that there notably are.
+/// Judge the ratios of blocks, or of runs (`unit`), by the fit to them; one that is 0 stands for a block that has none. `conditions`: why
+/// nothing measured so is judged. `modes`: the two kinds of blocks that there notably are.
 pub(crate) fn paired(
-    ratios: &[f64],
+    (ratios, fit): (&[f64], Option<Fit>),
     unit: &str,
     (conditions, modes): (Option<String>, Option<[Mode; 2]>),
     (margin, better): (f64, Direction),
 ) -> (Option<Estimate>, Said) {
-    let estimate = estimate(ratios);
+    let estimate = estimate(fit);
     let interval = estimate.map(|estimate| estimate.interval);
     let why_not = conditions.map(WhyNot::Withheld).or_else(|| {
         if statistics::logs(ratios).is_none() {

@@ -6,12 +6,13 @@
 mod null;
 mod pair;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::analysis::{Comparison, Values};
+use crate::order::Places;
 use crate::statistics;
 use crate::store::Record;
 use crate::verdict::edges;
@@ -78,7 +79,7 @@ pub struct Pattern {
 pub(crate) fn all(record: &Record, values: &Values<'_>, comparisons: &[Comparison]) -> Vec<Pattern> {
     let mut null = Null::default();
     let mut patterns = Vec::new();
-    let places = places(record);
+    let places = Places::of(record);
     for workload in &record.run.plan.workloads {
         let reference = record.run.plan.reference.as_str();
         let series = Series { reference, places: &places, workload: &workload.name, metric: &workload.deciding };
@@ -126,19 +127,6 @@ fn logs(values: &[(u32, f64)]) -> Vec<(u32, f64)> {
     positive.map(|&(block, value)| (block, value.ln())).collect()
 }
 
-/// By workload and environment: block, and the mean place in it over its turns.
-type Places<'a> = BTreeMap<(&'a str, &'a str), BTreeMap<u32, f64>>;
-
-fn places(record: &Record) -> Places<'_> {
-    let turns = f64::from(record.run.plan.profile.turns);
-    let mut places = Places::new();
-    for planned in record.trials.iter().map(|trial| &trial.planned) {
-        let mine = places.entry((&planned.workload, &planned.environment)).or_default();
-        *mine.entry(planned.block).or_default() += f64::from(planned.order) / turns;
-    }
-    places
-}
-
 /// What a series belongs to.
 struct Series<'a> {
     /// The environment that the ratios are divided by.
@@ -172,12 +160,9 @@ impl Series<'_> {
 
     /// The ratio against how many places later than the reference the environment came.
     fn order(&self, environment: &str, logs: &[(u32, f64)]) -> Option<Pattern> {
-        let own = self.places.get(&(self.workload, environment))?;
-        let reference = self.places.get(&(self.workload, self.reference))?;
-        let points = logs.iter().filter_map(|&(block, log)| {
-            let places = own.get(&block)? - reference.get(&block)?;
-            Some((places, log))
-        });
+        let sides = (environment, self.reference);
+        let later = |block| self.places.later(self.workload, sides, block);
+        let points = logs.iter().filter_map(|&(block, log)| Some((later(block)?, log)));
         let (slope, p) = slope(&points.collect::<Vec<_>>())?;
         Some(self.pattern(Kind::Order, environment, slope.exp(), p))
     }

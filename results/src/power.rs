@@ -13,6 +13,7 @@ use crate::judge::WhyNot;
 use crate::metric::{self, Metric};
 use crate::planning;
 use crate::record::Run;
+use crate::sequential::Sequential;
 use crate::simulation::{Judged, LEAST_RESIDUALS, Noise, RUNS, Rates, worse_by};
 use crate::statistics::Interval;
 use crate::store::Record;
@@ -66,6 +67,8 @@ pub struct Power {
     pub left_out: Vec<LeftOut>,
     /// Why the run is not reportable, if it is not: its blocks may scatter for that reason.
     pub not_reportable: Vec<String>,
+    /// What else is to be known of the blocks that were simulated from.
+    pub notes: Vec<String>,
 }
 
 /// One environment against the reference, by the workload's deciding metric.
@@ -151,7 +154,7 @@ pub fn power(record: &Record, margin: Option<f64>, power: f64) -> Result<Power, 
     can_be_judged(run)?;
     let margin = margin.unwrap_or(run.plan.profile.margin);
     let (mut rows, mut left_out) = (Vec::new(), Vec::new());
-    let analysis = analyse(record);
+    let (analysis, places) = (analyse(record), Places::of(record));
     for comparison in analysis.comparisons.iter().filter(|comparison| comparison.deciding) {
         match simulate(run, comparison, margin, power) {
             Ok(row) => rows.push(row),
@@ -162,7 +165,8 @@ pub fn power(record: &Record, margin: Option<f64>, power: f64) -> Result<Power, 
         return Err(PowerError::nothing(run, left_out));
     }
     let not_reportable = analysis.reportable.reasons.into_iter().map(|reason| reason.text).collect();
-    Ok(Power { run: run.id.clone(), margin, power, simulated_runs: RUNS, rows, left_out, not_reportable })
+    let notes = run.plan.sequential.iter().map(Sequential::note).collect();
+    Ok(Power { run: run.id.clone(), margin, power, simulated_runs: RUNS, rows, left_out, not_reportable, notes })
 }
 
 /// How the blocks of a comparison scatter, and what it is judged by; else why they cannot be simulated.
@@ -175,8 +179,9 @@ pub(crate) fn noise(comparison: &Comparison) -> Result<(&'static Metric, Noise),
     if comparison.ratio.is_none() {
         return Err(WhyNot::NoRatio.to_string());
     }
-    let ratios: Vec<f64> = comparison.pairs.iter().map(|&(_, ratio)| ratio).collect();
-    let noise = Noise::of(&ratios).ok_or_else(|| {
+    let ratios = &comparison.at_equal_places;
+    let fitted = if comparison.fit.is_some_and(|fit| fit.per_place.is_some()) { 2 } else { 1 };
+    let noise = Noise::with_freedom(ratios, ratios.len().saturating_sub(fitted)).ok_or_else(|| {
         format!(
             "{} of the {LEAST_RESIDUALS} blocks that are needed to see how blocks scatter: use more --blocks",
             ratios.len()

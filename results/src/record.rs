@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::histogram::Histogram;
 use crate::metric::{Direction, Unit};
+use crate::sequential::Sequential;
 pub use crate::work::WorkFolder;
 
 /// Version of the record's format; a reader refuses a newer one.
@@ -131,6 +132,9 @@ pub struct Plan {
     pub starts: Vec<Vec<String>>,
     /// Seconds of warm-up, measurement and settling, without anything else.
     pub planned_s: f64,
+    /// When the run looks at its verdicts, and may end (`--until-decided`); absent where it does not.
+    #[serde(default)]
+    pub sequential: Option<Sequential>,
 }
 
 /// How long and how often: `smoke`, `quick`, `standard`, `paper`, with what the user changed.

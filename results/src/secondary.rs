@@ -10,7 +10,7 @@ use crate::metric::{self, Metric};
 use crate::percentiles::{Refusal, STALLS, direction_and_q};
 use crate::record::{Environment, Workload};
 use crate::sentence;
-use crate::statistics::{Effect, TAIL, holm};
+use crate::statistics::{TAIL, holm};
 use crate::store::Record;
 use crate::verdict::{Verdict, p_beyond};
 
@@ -98,9 +98,8 @@ fn withheld(names: (String, String, String), why: String) -> Comparison {
 /// Holm over those that have a verdict. As in a gate, only `better` and `worse` are adjusted.
 fn adjust(comparisons: &mut [Comparison], family: &[usize], margin: f64) {
     let p = |at: usize| {
-        let ratios: Vec<f64> = comparisons[at].pairs.iter().map(|&(_, ratio)| ratio).collect();
         comparisons[at].verdict?;
-        Some((at, p_beyond(&Effect::paired(&ratios)?, margin)?))
+        Some((at, p_beyond(&comparisons[at].fit?.effect, margin)?))
     };
     let (tested, p): (Vec<usize>, Vec<f64>) = family.iter().filter_map(|&at| p(at)).unzip();
     for ((&at, &p), adjusted) in tested.iter().zip(&p).zip(holm(&p)) {
@@ -202,6 +201,8 @@ mod tests {
         let comparison = |ratio: f64, spread: f64| {
             let mut one = Comparison::without_numbers(("w".into(), "e".into(), "read_latency_p99_ns".into()));
             one.pairs = (0..6).map(|block| (block, ratio * spread.powi(block as i32 % 3 - 1))).collect();
+            let ratios: Vec<f64> = one.pairs.iter().map(|&(_, ratio)| ratio).collect();
+            one.fit = crate::order::fit(&ratios, &[]);
             one.ratio = Some(ratio);
             one.verdict = Some(Verdict::Worse);
             one

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+use crate::order;
+
 /// Level of every one-sided test. An interval of 95 % is two of them.
 pub const TAIL: f64 = 0.025;
 
@@ -45,6 +47,11 @@ pub(crate) fn upper_quantile(freedom: f64, tail: f64) -> Option<f64> {
     let quantile = student(freedom)?.inverse_cdf(1.0 - tail);
     LAST.set(Some(([freedom, tail], quantile)));
     Some(quantile)
+}
+
+/// The share of Student's distribution above a value.
+pub(crate) fn upper_tail(freedom: f64, value: f64) -> Option<f64> {
+    Some(student(freedom)?.sf(value))
 }
 
 /// Logarithms of positive, finite ratios; `None` when one of them is neither.
@@ -94,6 +101,12 @@ impl Effect {
         Some(Effect { ratio: (mean_new - mean_base).exp(), error: variance.sqrt(), freedom })
     }
 
+    /// The same, with its interval and its tests at another one-sided level than [`TAIL`]: as much less certain as that level asks.
+    pub(crate) fn at_level(&self, tail: f64) -> Option<Effect> {
+        let error = self.error * upper_quantile(self.freedom, tail)? / upper_quantile(self.freedom, TAIL)?;
+        Some(Effect { error, ..*self })
+    }
+
     /// How far, on the log scale, the limit of a one-sided test at the level `tail` is from the ratio.
     pub fn reach(&self, tail: f64) -> Option<f64> {
         Some(upper_quantile(self.freedom, tail)? * self.error).filter(|reach| reach.is_finite())
@@ -136,7 +149,7 @@ pub fn paired(ratios: &[f64]) -> Option<Estimate> {
 }
 
 /// The interval that reaches so far on the log scale.
-fn around(ratio: f64, reach: f64) -> Interval {
+pub(crate) fn around(ratio: f64, reach: f64) -> Interval {
     Interval { low: (ratio.ln() - reach).exp(), high: (ratio.ln() + reach).exp() }
 }
 
@@ -186,9 +199,9 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     adjusted
 }
 
-/// Half the width of the 95 % interval on the log scale.
+/// Half the width of the 95 % interval of one run on the log scale, with equal places on average.
 pub fn half_width(sd_log: f64, n: u32) -> Option<f64> {
-    let quantile = upper_quantile(f64::from(n.checked_sub(1)?), TAIL)?;
+    let quantile = upper_quantile(f64::from(order::freedom(n)?), TAIL)?;
     Some(quantile * sd_log / f64::from(n).sqrt())
 }
 

@@ -9,6 +9,7 @@ use crate::limits;
 use crate::reading::{self, check_trials, damaged, parse_run};
 use crate::record::{Run, SCHEMA_VERSION, State, Trial};
 use crate::resume::{self, Round};
+use crate::sequential::Sequential;
 use crate::{archive, consistency, validity};
 
 pub(crate) const RUN: &str = "run.json";
@@ -262,6 +263,7 @@ impl Record {
         notes.extend(executed_again(&trials));
         trials.retain(|trial| !trial.superseded);
         consistency::deny(&run, &mut trials);
+        notes.extend(run.plan.sequential.as_ref().map(Sequential::note));
         if run.state == State::Running {
             notes.push(resume::how(folder, trials.len(), run.plan.trials.len()));
         }

@@ -104,6 +104,7 @@ fn run(seed: u64, blocks: u32, emulated: bool, trials: Vec<PlannedTrial>) -> Run
             planned_s: trials.len() as f64 * 2.5,
             trials,
             starts: Vec::new(),
+            sequential: None,
         },
         environments: environments(emulated),
         left_out: Vec::new(),

@@ -148,6 +148,9 @@ fn text(told: &Power) -> String {
             told.not_reportable.join("; ")
         ));
     }
+    for note in &told.notes {
+        text.push_str(&format!("{note}; the figures here are of runs that do not look\n"));
+    }
     for (said, workloads) in left_out(&told.left_out) {
         text.push_str(&format!("left out: {said} ({workloads})\n"));
     }

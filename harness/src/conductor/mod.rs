@@ -25,7 +25,8 @@ use anyhow::{Context, Result, bail};
 use bench_agent::clock_ns;
 use bench_results::record::{Overhead, Plan, PlannedTrial, Run, Trial};
 use bench_results::resume::Round;
-use bench_results::store::{self, RunFolder};
+use bench_results::sequential;
+use bench_results::store::{self, Record, RunFolder};
 use bench_workloads::Place;
 
 use environment::Environment;
@@ -71,6 +72,9 @@ impl<'a> Conductor<'a> {
         let hands = self.setting.hands;
         let mut repeats = hands.act(|| Repeats::left(run, folder))?;
         for (index, round) in rounds.iter().enumerate() {
+            if self.ends_before(round.block, run, folder, listener)? {
+                break;
+            }
             self.check_programs()?;
             listener(Event::Block { number: round.block, of: run.plan.profile.blocks });
             let mut instances = self.start_instances(&run.plan, round.block, listener).await;
@@ -96,11 +100,7 @@ impl<'a> Conductor<'a> {
                 folder.append_trial(&trial)?;
                 listener(Event::Trial(&trial));
             }
-            for (environment, instance) in self.environments.iter().zip(instances) {
-                if let Ok(instance) = instance {
-                    self.stop(instance, folder, &environment.name, (round.block, round.attempt)).await?;
-                }
-            }
+            self.stop_all(instances, folder, (round.block, round.attempt)).await?;
             run.overhead = Some(cost.overhead());
             hands.act(|| Ok(folder.replace_run(run)?))?;
             listener(Event::BlockDone);
@@ -138,6 +138,18 @@ impl<'a> Conductor<'a> {
             self.setting.hands.act(|| Ok(folder.replace_run(run)?))?;
         }
         Ok(cost)
+    }
+
+    /// True when the run looks at its verdicts before this block and has them all: it gives up the rest. What is left of a plan is
+    /// executed in its order, so that all earlier blocks are there.
+    fn ends_before(&self, block: u32, run: &mut Run, folder: &RunFolder, listener: Listener<'_>) -> Result<bool> {
+        let is_decided = || Ok(sequential::is_decided(&Record::load(folder.path())?));
+        if !run.plan.looks_before(block) || !self.setting.hands.act(is_decided)? {
+            return Ok(false);
+        }
+        listener(Event::Note(format!("every verdict is given after {} blocks: the run ends here", block - 1)));
+        run.plan.stop_after(block - 1);
+        Ok(true)
     }
 
     /// A run whose programs are other ones by now would only add invalid trials.
@@ -218,6 +230,15 @@ impl<'a> Conductor<'a> {
             }
         }
         Ok(outcome.trial)
+    }
+
+    async fn stop_all(&self, all: Vec<Started<'a>>, folder: &RunFolder, of: (u32, u32)) -> Result<()> {
+        for (environment, instance) in self.environments.iter().zip(all) {
+            if let Ok(instance) = instance {
+                self.stop(instance, folder, &environment.name, of).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Keep the evidence of an instance, and end it.

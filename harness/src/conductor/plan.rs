@@ -111,6 +111,7 @@ pub fn make(request: Request<'_>) -> Plan {
         trials,
         starts,
         planned_s: planned_s + driven_s,
+        sequential: None,
     }
 }
 

@@ -133,6 +133,7 @@ impl<'a> Case<'a> {
             (Sides::Environments { base, .. }, _) => Sample {
                 base: Vec::new(),
                 new: sample::paired(&self.base.runs, (workload, metric), (base, environment)),
+                fit: sample::paired_fit(&self.base.runs, (workload, metric), (base, environment)),
             },
             (_, Quantity::Absolute) => sample::absolute(self.runs(), (workload, environment, metric)),
             _ => sample::overhead(self.runs(), (workload, environment, metric)),
@@ -147,7 +148,7 @@ impl<'a> Case<'a> {
             return (sides.and_then(|(new, base)| between::effect(&[new], &[base], &spread)), Some(spread));
         }
         let effect = match self.sides {
-            Sides::Environments { .. } => Effect::paired(&sample.new),
+            Sides::Environments { .. } => sample.fit.map(|fit| fit.effect),
             Sides::Runs { .. } => Effect::welch(&sample.new, &sample.base),
         };
         (effect, None)
@@ -163,7 +164,7 @@ impl<'a> Case<'a> {
         match self.sides {
             Sides::Environments { .. } => {
                 let what = (about.workload.name.as_str(), about.metric.name);
-                Effect::paired(&sample::paired(&self.base.runs, what, (&plan.reference, control)))?.interval()
+                sample::paired_fit(&self.base.runs, what, (&plan.reference, control))?.effect.interval()
             }
             Sides::Runs { .. } => self.effect(about, control, &self.sample(about, control)).0?.interval(),
         }
@@ -173,7 +174,7 @@ impl<'a> Case<'a> {
         let (workload, environment, metric) = (about.workload, about.environment, about.metric);
         let mut sample = self.sample(about, environment);
         if about.lacking.is_some() {
-            sample.new.clear();
+            (sample.new, sample.fit) = (Vec::new(), None);
         }
         let by_profile = self.profiles().next().map_or(0.1, |profile| profile.margin);
         let margin = self.policy.margin(&workload.name, metric.name, by_profile);
@@ -236,7 +237,7 @@ impl<'a> Case<'a> {
         match self.sides {
             Sides::Environments { .. } => {
                 let modes = self.modes.as_ref().and_then(|modes| modes.of_row(&about.workload.name, about.metric.name));
-                judge::paired(&sample.new, self.unit(row.quantity).0, (conditions, modes), rule).1
+                judge::paired((&sample.new, sample.fit), self.unit(row.quantity).0, (conditions, modes), rule).1
             }
             Sides::Runs { .. } => {
                 let why_not = conditions.map(WhyNot::Withheld).or_else(|| self.why_not(row, sample));

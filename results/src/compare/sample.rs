@@ -1,6 +1,7 @@
 //! The values behind a row: one for each unit of replication.
 
 use crate::analysis::Values;
+use crate::order::{self, Fit, Places};
 use crate::statistics::geometric_mean;
 use crate::store::Record;
 
@@ -8,6 +9,7 @@ use crate::store::Record;
 pub(super) struct Measured<'a> {
     pub(super) record: &'a Record,
     pub(super) values: Values<'a>,
+    pub(super) places: Places<'a>,
 }
 
 impl<'a> Measured<'a> {
@@ -16,7 +18,7 @@ impl<'a> Measured<'a> {
     }
 
     pub(super) fn of(record: &'a Record) -> Measured<'a> {
-        Measured { record, values: Values::of(record) }
+        Measured { record, values: Values::of(record), places: Places::of(record) }
     }
 
     /// Environment ÷ other environment, block by block.
@@ -40,6 +42,8 @@ impl<'a> Measured<'a> {
 pub(super) struct Sample {
     pub(super) base: Vec<f64>,
     pub(super) new: Vec<f64>,
+    /// Of two environments of the same runs, where `new` holds their ratios.
+    pub(super) fit: Option<Fit>,
 }
 
 /// The blocks of one run, or one value for each of several.
@@ -61,7 +65,7 @@ pub(super) fn overhead(
 ) -> Sample {
     let by_run = base.len() > 1 || new.len() > 1;
     let of = |runs| units(runs, by_run, |run| run.overhead(workload, metric, environment));
-    Sample { base: of(base), new: of(new) }
+    Sample { base: of(base), new: of(new), fit: None }
 }
 
 /// Of the metric itself in two runs, or sets of them: always one value for each run.
@@ -70,10 +74,18 @@ pub(super) fn absolute(
     (workload, environment, metric): (&str, &str, &str),
 ) -> Sample {
     let of = |runs| units(runs, true, |run| run.absolute(workload, metric, environment));
-    Sample { base: of(base), new: of(new) }
+    Sample { base: of(base), new: of(new), fit: None }
 }
 
 /// NEW ÷ BASE of two environments of the same runs, paired by block.
 pub(super) fn paired(runs: &[Measured<'_>], (workload, metric): (&str, &str), (base, new): (&str, &str)) -> Vec<f64> {
     units(runs, false, |run| run.ratios(workload, metric, new, base))
+}
+
+/// What [`paired`] says. The blocks of one run are judged as its report judges them, with their order; several runs by their means.
+pub(super) fn paired_fit(runs: &[Measured<'_>], what: (&str, &str), (base, new): (&str, &str)) -> Option<Fit> {
+    match runs {
+        [run] => run.places.fit(what.0, (new, base), &run.values.pairs(what.0, what.1, new, base)),
+        runs => order::fit(&paired(runs, what, (base, new)), &[]),
+    }
 }

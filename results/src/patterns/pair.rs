@@ -1,8 +1,9 @@
 //! Two kinds of blocks among the ratios of any two environments of a run.
 
 use super::null::Null;
-use super::{Kind, Mode, Pattern, Series, adjust, all, logs, places};
+use super::{Kind, Mode, Pattern, Series, adjust, all, logs};
 use crate::analysis::{Values, comparisons};
+use crate::order::Places;
 use crate::store::Record;
 use crate::verdict::edges;
 
@@ -15,7 +16,7 @@ impl PairModes {
     /// tested as if one of them were the reference, and adjusted together with what the run is tested for.
     pub fn of(record: &Record, values: &Values<'_>, (base, new): (&str, &str)) -> PairModes {
         let plan = &record.run.plan;
-        let mut patterns = all(record, values, &comparisons(record, values));
+        let mut patterns = all(record, values, &comparisons(record, values, &Places::of(record)));
         let (kept, turned) = match plan.reference.as_str() {
             reference if reference == base => (new, false),
             reference if reference == new => (base, true),
@@ -43,7 +44,7 @@ impl PairModes {
 const BETWEEN: &str = "NEW ÷ BASE";
 
 fn between(record: &Record, values: &Values<'_>, (base, new): (&str, &str)) -> Vec<Pattern> {
-    let (places, mut null, mut found) = (places(record), Null::default(), Vec::new());
+    let (places, mut null, mut found) = (Places::of(record), Null::default(), Vec::new());
     for workload in &record.run.plan.workloads {
         let series = Series { reference: base, places: &places, workload: &workload.name, metric: &workload.deciding };
         let logs = logs(&values.pairs(&workload.name, &workload.deciding, new, base));

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use bench_results::record::{self, Plan, Profile, Run};
+use bench_results::sequential::{self, Sequential};
 use bench_workloads::{EnvironmentDefinition, Suite, Workload};
 
 use super::RunArgs;
@@ -28,6 +29,7 @@ pub struct Definition {
     pub needs_target: bool,
     profile: Profile,
     control: Option<String>,
+    until_decided: bool,
     seed: u64,
 }
 
@@ -36,6 +38,11 @@ impl Definition {
     pub fn resolve(args: &RunArgs) -> Result<Definition> {
         let suites = args.suite.iter().map(|name| suite(name)).collect::<Result<Vec<_>>>()?;
         let profile = profile(&suites, args)?;
+        ensure!(
+            profile.verdicts || !args.until_decided,
+            "--until-decided: the profile `{}` gives no verdicts, so that nothing would ever be decided; use another --profile",
+            profile.name
+        );
         let named = !args.env.is_empty();
         let mut environments = if named { args.env.clone() } else { environments(&suites)? };
         let reference = reference(&mut environments, args.reference.as_deref())?;
@@ -56,6 +63,7 @@ impl Definition {
             named,
             profile,
             control,
+            until_decided: args.until_decided,
             seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
         })
     }
@@ -80,8 +88,8 @@ impl Definition {
     }
 
     /// The plan for those environments that can be had.
-    pub fn plan(&self, environments: &[String], workloads: &[Planned]) -> Plan {
-        plan::make(plan::Request {
+    pub fn plan(&self, environments: &[String], workloads: &[Planned]) -> Result<Plan> {
+        let mut plan = plan::make(plan::Request {
             suite: &self.suite,
             profile: self.profile.clone(),
             seed: self.seed,
@@ -89,7 +97,14 @@ impl Definition {
             control: self.control.clone().filter(|control| environments.contains(control)),
             workloads,
             drives: self.needs_target,
-        })
+        });
+        if self.until_decided {
+            let homes = plan.workloads.iter().map(|workload| workload.environments.len() as u32);
+            let square = sequential::square(homes, plan.profile.turns);
+            let looks = sequential::looks(square, plan.profile.blocks)?;
+            plan.sequential = Some(Sequential { looks, stopped_after: None });
+        }
+        Ok(plan)
     }
 
     /// True when an environment must be able to reach a peer: it has a workload that does, or it says how it would.
@@ -295,6 +310,29 @@ mod tests {
         ] {
             let error = format!("{:#}", resolve(line).err().unwrap_or_else(|| panic!("`{line}` was taken")));
             assert!(error.contains(named), "`{line}`: {error}");
+        }
+    }
+
+    #[test]
+    fn looks_are_after_whole_squares_of_all_workloads() {
+        let looks = |line: &str| {
+            let definition = resolve(line)?;
+            let names: Vec<_> = definition.environments.iter().map(|environment| environment.name.clone()).collect();
+            let plan = definition.plan(&names, &definition.workloads)?;
+            let looks = plan.sequential.into_iter().flat_map(|sequential| sequential.looks);
+            anyhow::Ok(looks.map(|look| look.block).collect::<Vec<_>>())
+        };
+        assert!(looks("--profile standard").unwrap().is_empty());
+        assert_eq!(looks("--profile standard --until-decided").unwrap(), [8, 12, 16, 20, 24, 28]);
+        assert_eq!(looks("--profile standard --suite network --until-decided").unwrap(), [6, 12, 18, 24]);
+        assert_eq!(looks("--suite io,network --blocks 24 --until-decided").unwrap(), [12, 24], "of four and of six");
+        for (line, why) in [
+            ("--until-decided", "give more --blocks"),
+            ("--until-decided --suite io,network", "squares of 12 blocks"),
+            ("--until-decided --profile smoke", "gives no verdicts"),
+        ] {
+            let error = looks(line).unwrap_err().to_string();
+            assert!(error.contains(why), "{line}: {error}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use bench_results::record::{Kind, LeftOut, Plan};
+use bench_results::sequential::Sequential;
 use bench_vm::{KvmVerdict, Sources};
 use bench_workloads::EnvironmentDefinition;
 use nix::unistd::{AccessFlags, access, geteuid};
@@ -36,7 +37,7 @@ pub fn run(args: &RunArgs, definition: &Definition) -> Result<i32> {
     let can_be_had = |name: &&String| !found.left_out.iter().any(|left| left.environment == **name);
     let names: Vec<_> = definition.environments.iter().map(|environment| &environment.name).collect();
     let names: Vec<_> = names.into_iter().filter(can_be_had).cloned().collect();
-    let plan = definition.plan(&names, &definition.workloads);
+    let plan = definition.plan(&names, &definition.workloads)?;
     output::print(&format!("{}\n{}\n{}", summary(args, definition, &plan, &found), trials(&plan), starts(&plan)))?;
     Ok(0)
 }
@@ -177,6 +178,7 @@ fn summary(args: &RunArgs, definition: &Definition, plan: &Plan, found: &Found) 
         };
         lines.push(format!("target: {place}, {}", output::bytes(definition.size_bytes())));
     }
+    lines.extend(plan.sequential.as_ref().map(Sequential::note));
     lines.push(format!("seed: {}", plan.seed));
     lines.push(format!(
         "{} trials, {} as planned (images, the first writing of the target and starts come on top)",

@@ -353,7 +353,7 @@ async fn driver(setting: &Setting, definition: &Definition) -> Result<Option<Env
 /// The run as it begins now.
 fn new_run(definition: &Definition, setting: &Setting, prepared: &Prepared, id: String) -> Result<Run> {
     let names: Vec<_> = prepared.environments.iter().map(|environment| environment.name.clone()).collect();
-    let plan = definition.plan(&names, &prepared.workloads);
+    let plan = definition.plan(&names, &prepared.workloads)?;
     Ok(Run {
         schema_version: record::SCHEMA_VERSION,
         id,

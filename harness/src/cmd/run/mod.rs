@@ -45,6 +45,9 @@ pub struct RunArgs {
     /// Rounds, instead of the profile's
     #[arg(long, value_name = "N", value_parser = blocks, allow_hyphen_values = true)]
     blocks: Option<u32>,
+    /// Look at the verdicts after whole squares of blocks, and end when all are given; --blocks is then the most
+    #[arg(long)]
+    until_decided: bool,
     /// Seed of everything random [default: drawn, and recorded]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
