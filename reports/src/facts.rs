@@ -1,6 +1,7 @@
 //! The parts of a report that are taken from the record as they are: facts, sameness, instances, troubles, values.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use bench_results::record::{Accelerator, Break, Environment, Run, State, Trial};
 use bench_results::store::Record;
@@ -162,30 +163,46 @@ fn median(values: impl Iterator<Item = u64>) -> Option<f64> {
     }
 }
 
-/// Every value of every trial, in the order of execution.
+/// Every value of every trial, in the order of execution. Of millions, each name is kept once.
 pub(crate) fn measurements(record: &Record) -> Vec<MeasurementRow> {
-    let of_trial = |trial: &Trial| {
+    let mut names = Names::default();
+    let mut rows = Vec::with_capacity(record.trials.iter().map(|trial| trial.measurements.len()).sum());
+    for trial in &record.trials {
         let accelerator = match trial.accelerator {
             Some(Accelerator::Kvm) => "kvm",
             Some(Accelerator::Tcg) => "tcg",
             None => "",
         };
-        let (planned, valid) = (trial.planned.clone(), trial.is_valid());
-        let row = move |measured: &bench_results::record::Measurement| MeasurementRow {
+        let (planned, valid) = (&trial.planned, trial.is_valid());
+        rows.extend(trial.measurements.iter().map(|measured| MeasurementRow {
             block: planned.block,
             turn: planned.turn,
             order: planned.order,
-            environment: planned.environment.clone(),
-            workload: planned.workload.clone(),
+            environment: names.get(&planned.environment),
+            workload: names.get(&planned.workload),
             accelerator,
-            metric: measured.metric.clone(),
+            metric: names.get(&measured.metric),
             unit: measured.unit,
             value: measured.value,
             valid,
-        };
-        trial.measurements.iter().map(row).collect::<Vec<_>>()
-    };
-    record.trials.iter().flat_map(of_trial).collect()
+        }));
+    }
+    rows
+}
+
+/// Each name once.
+#[derive(Default)]
+struct Names(BTreeSet<Rc<str>>);
+
+impl Names {
+    fn get(&mut self, name: &str) -> Rc<str> {
+        if let Some(known) = self.0.get(name) {
+            return Rc::clone(known);
+        }
+        let name: Rc<str> = name.into();
+        self.0.insert(Rc::clone(&name));
+        name
+    }
 }
 
 #[cfg(test)]

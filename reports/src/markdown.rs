@@ -5,6 +5,9 @@ use crate::page::{Markdown, Page, md};
 use crate::report::{Outcome, Report, ResultRow};
 use crate::units;
 
+/// Failed and invalid trials that a table names.
+const MOST_TROUBLES: usize = 500;
+
 impl Report {
     /// The report as GitHub-flavoured Markdown; pictures are those beside it.
     pub fn markdown(&self) -> String {
@@ -128,12 +131,18 @@ impl Report {
 
     pub(crate) fn troubles_table(&self) -> Table {
         let head = ["trial", "workload", "environment", "block", "what", "reason"];
-        let rows = self.troubles.iter().map(|row| {
+        let rows = self.troubles.iter().take(MOST_TROUBLES).map(|row| {
             let block = row.block.to_string();
             let kind = row.kind.to_owned();
             vec![row.trial.clone(), row.workload.clone(), row.environment.clone(), block, kind, row.reason.clone()]
         });
-        Table { head: head.map(str::to_owned).into(), rows: rows.collect() }
+        let mut rows: Vec<_> = rows.collect();
+        if let Some(more) = self.troubles.len().checked_sub(MOST_TROUBLES).filter(|more| *more > 0) {
+            let mut row = vec![String::new(); head.len()];
+            (row[0], row[5]) = (format!("{more} more"), "see measurements.csv, or report --format json".to_owned());
+            rows.push(row);
+        }
+        Table { head: head.map(str::to_owned).into(), rows }
     }
 
     /// Medians over instances; columns that no environment has are left out.

@@ -88,8 +88,9 @@ fn answer(source: &Source<'_>) -> Figure {
         caption: format!(
             "Environment ÷ {0} of the metric that the row names, the same numbers as in the table: right of 1× is more of it. The \
              row's arrow points to the better side: right for rates, left for times and costs. Each faint dot is a block: one fresh \
-             instance of both.",
-            run.plan.reference
+             instance of both.{1}",
+            run.plan.reference,
+            some_blocks(source)
         ),
         drawing: Drawing::Answer(Answer {
             base: run.plan.reference.clone(),
@@ -225,7 +226,14 @@ pub(crate) fn bars(
     let is_home = |name: &str| home.iter().any(|environment| environment.name == name);
     let series = looks(source).into_iter().filter(|(name, _)| is_home(name)).map(|(_, series)| series).collect();
     let drawing = Drawing::Bars(Bars { series, panels });
-    Figure { name, title: title.to_owned(), caption: caption.to_owned(), drawing }
+    Figure { name, title: title.to_owned(), caption: format!("{caption}{}", some_blocks(source)), drawing }
+}
+
+/// For a caption: that not every block is drawn, where they are too many.
+fn some_blocks(source: &Source<'_>) -> String {
+    let blocks = source.run().plan.profile.blocks as usize;
+    let every = crate::figures::every(blocks);
+    if every > 1 { format!(" Of {blocks} blocks one of every {every} is drawn.") } else { String::new() }
 }
 
 /// True for block I/O; records of before workloads named their engine have nothing else.

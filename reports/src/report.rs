@@ -1,5 +1,7 @@
 //! The model of a report: everything that any renderer shows, in the order in which it is shown.
 
+use std::rc::Rc;
+
 use bench_results::patterns::Mode;
 use bench_results::reportable::Reportable;
 use bench_results::{Direction, Unit};
@@ -270,15 +272,15 @@ pub(crate) struct InstanceRow {
 }
 
 /// One value of one trial.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MeasurementRow {
     pub(crate) block: u32,
     pub(crate) turn: u32,
     pub(crate) order: u32,
-    pub(crate) environment: String,
-    pub(crate) workload: String,
+    pub(crate) environment: Rc<str>,
+    pub(crate) workload: Rc<str>,
     pub(crate) accelerator: &'static str,
-    pub(crate) metric: String,
+    pub(crate) metric: Rc<str>,
     pub(crate) unit: Unit,
     pub(crate) value: f64,
     pub(crate) valid: bool,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claims::{ClaimResult, judge_claims};
 use crate::judge;
+use crate::lean::Lean;
 use crate::metric::{self, Direction};
 use crate::order::{Fit, Places};
 use crate::patterns::Pattern;
@@ -156,13 +157,24 @@ pub struct Broken {
     pub reason: String,
 }
 
+/// What is said of a run as a whole, without what is said of its rows.
+pub(crate) fn of_run(record: &Record) -> (Reportable, Vec<Pattern>) {
+    let (comparisons, patterns) = judged(record, &Values::of(record));
+    (reportable::judge(record, &comparisons), patterns)
+}
+
+fn judged(record: &Record, values: &Values<'_>) -> (Vec<Comparison>, Vec<Pattern>) {
+    let mut comparisons = comparisons(record, values, &Places::of(record));
+    let patterns = patterns::all(record, values, &comparisons);
+    withhold(&mut comparisons, &patterns, record.run.plan.profile.margin);
+    (comparisons, patterns)
+}
+
 /// Analyse a record.
 pub fn analyse(record: &Record) -> Analysis {
     let values = Values::of(record);
     let distributions = distributions([record]);
-    let mut comparisons = comparisons(record, &values, &Places::of(record));
-    let patterns = patterns::all(record, &values, &comparisons);
-    withhold(&mut comparisons, &patterns, record.run.plan.profile.margin);
+    let (mut comparisons, patterns) = judged(record, &values);
     secondary::judge(record, &values, &mut comparisons);
     let reportable = reportable::judge(record, &comparisons);
     Analysis {
@@ -203,6 +215,8 @@ pub struct Values<'a> {
     values: BTreeMap<&'a str, ByEnvironment<'a>>,
     /// By workload, environment and metric: percentiles that a block's I/Os do not bear.
     refused: BTreeMap<(&'a str, &'a str, &'static str), Refusal>,
+    /// In place of both, of a run whose trials have none any more.
+    lean: Option<&'a Lean>,
 }
 
 /// Environment to metric to `(block, value)`.
@@ -231,16 +245,22 @@ impl<'a> Values<'a> {
             }
         }
         let refused = percentiles::of_blocks(record, &mut values);
-        Values { values, refused }
+        Values { values, refused, lean: record.lean.as_deref() }
     }
 
     /// Why a percentile has no value in some block, where its latencies are known.
     pub(crate) fn refused(&self, workload: &str, environment: &str, metric: &str) -> Option<Refusal> {
+        if let Some(lean) = self.lean {
+            return lean.refused(workload, environment, metric);
+        }
         self.refused.get(&(workload, environment, metric)).copied()
     }
 
     /// `(block, value)` by block; empty where there is none.
     pub fn get(&self, workload: &str, environment: &str, metric: &str) -> &[(u32, f64)] {
+        if let Some(lean) = self.lean {
+            return lean.get(workload, environment, metric);
+        }
         let found = self.values.get(workload).and_then(|environments| environments.get(environment)?.get(metric));
         found.map_or(&[], Vec::as_slice)
     }

@@ -105,16 +105,15 @@ fn other(reason: String) -> std::io::Error {
 /// The record in an archive. Nothing is unpacked to disk, and all the same every path in it is checked: an archive that would write
 /// outside of its folder is not ours.
 pub(crate) fn read(path: &Path) -> Result<(Run, Trials), StoreError> {
-    let file = limits::open(path, ARCHIVE_BYTES, Links::Followed);
-    let file = file.map_err(|e| refused(path, format!("it cannot be read as an archive: {e}")))?;
     let (mut run, mut trials) = (None, None);
-    walk(path, GzDecoder::new(std::io::BufReader::new(file)), |part, content| {
+    walk(path, unpacked(path)?, |part, content| {
         match part {
             Part::Run => run = Some(whole(path, content)?),
             Part::Trials => {
                 let unreadable = |e| unreadable(path, &e);
                 trials = Some(reading::trials(&path.join(TRIALS), std::io::BufReader::new(content), unreadable));
             }
+            Part::Other(_) => {}
         }
         Ok(())
     })?;
@@ -123,12 +122,36 @@ pub(crate) fn read(path: &Path) -> Result<(Run, Trials), StoreError> {
     Ok((parse_run(&path.join(RUN), &run)?, trials?))
 }
 
+/// Go through the raw output in an archive: `take` is given the path of each file below `raw/`, and its content, which it may leave unread.
+///
+/// # Errors
+/// As of reading the archive's record.
+pub fn each_raw(path: &Path, mut take: impl FnMut(&Path, &mut dyn Read)) -> Result<(), StoreError> {
+    walk(path, unpacked(path)?, |part, content| {
+        if let Part::Other(name) = part
+            && let Ok(below) = name.strip_prefix("raw")
+        {
+            take(below, content);
+        }
+        Ok(())
+    })
+}
+
+fn unpacked(path: &Path) -> Result<impl Read, StoreError> {
+    let file = limits::open(path, ARCHIVE_BYTES, Links::Followed);
+    let file = file.map_err(|e| refused(path, format!("it cannot be read as an archive: {e}")))?;
+    Ok(GzDecoder::new(std::io::BufReader::new(file)))
+}
+
 /// The bytes of `run.json` and `trials.jsonl` of a tar archive that is decompressed already; `path` is its name for errors.
 pub fn read_tar(path: &Path, tar: impl Read) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
     let (mut run, mut trials) = (None, None);
     walk(path, tar, |part, content| {
-        let place = if part == Part::Run { &mut run } else { &mut trials };
-        *place = Some(whole(path, content)?);
+        match part {
+            Part::Run => run = Some(whole(path, content)?),
+            Part::Trials => trials = Some(whole(path, content)?),
+            Part::Other(_) => {}
+        }
         Ok(())
     })?;
     run.zip(trials).ok_or_else(|| lacking(path))
@@ -152,14 +175,16 @@ fn whole(path: &Path, content: &mut dyn Read) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-/// What of an archive is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A file of an archive.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Run,
     Trials,
+    /// By its path within the run's folder.
+    Other(PathBuf),
 }
 
-/// Go through a tar archive and give the parts that are read, whose sizes are within their limits, to `take`.
+/// Go through a tar archive and give its files, whose sizes are within their limits, to `take`.
 fn walk(
     path: &Path,
     tar: impl Read,
@@ -191,14 +216,14 @@ fn walk(
             return Err(refused(path, format!("it holds several folders, and `{first}` is not the first")));
         }
         let (part, most) = match rest.to_str() {
-            Some(RUN) => (Some(Part::Run), limits::RUN_BYTES),
-            Some(TRIALS) => (Some(Part::Trials), limits::TRIALS_BYTES),
-            _ => (None, UNPACKED_FILE_BYTES),
+            Some(RUN) => (Part::Run, limits::RUN_BYTES),
+            Some(TRIALS) => (Part::Trials, limits::TRIALS_BYTES),
+            _ => (Part::Other(rest), UNPACKED_FILE_BYTES),
         };
         sums.add(&format!("`{}` in it is larger", name.display()), entry.size(), most)
             .map_err(|reason| refused(path, reason))?;
-        let Some(part) = part else { continue };
-        if !taken.insert(part) {
+        let is_record = !matches!(part, Part::Other(_));
+        if is_record && !taken.insert(part.clone()) {
             return Err(refused(path, format!("`{}` is in it twice", name.display())));
         }
         take(part, &mut entry)?;

@@ -1,6 +1,6 @@
 //! Which runs are copies of each other: by what they measured, whatever they are called.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
@@ -27,6 +27,18 @@ pub(crate) fn of_trial(trial: &Trial) -> u128 {
     u128::from_le_bytes(std::array::from_fn(|at| digest[at]))
 }
 
+/// Of all trials of a run that measured something, sorted, each once.
+pub(crate) fn of_trials(record: &Record) -> Vec<u128> {
+    if let Some(lean) = &record.lean {
+        return lean.digests.clone();
+    }
+    let measured = record.trials.iter().filter(|trial| trial.is_valid() && !trial.measurements.is_empty());
+    let mut digests: Vec<u128> = measured.map(of_trial).collect();
+    digests.sort_unstable();
+    digests.dedup();
+    digests
+}
+
 /// Runs that were there before.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Seen {
@@ -39,8 +51,7 @@ pub struct Seen {
 impl Seen {
     /// Add a run; the id of an earlier one if it is the same, by id or by content: every valid trial of the shorter one is in the other.
     pub fn add(&mut self, record: &Record) -> Option<String> {
-        let measured = record.trials.iter().filter(|trial| trial.is_valid() && !trial.measurements.is_empty());
-        let digests: BTreeSet<u128> = measured.map(of_trial).collect();
+        let digests = of_trials(record);
         let mut shared: HashMap<usize, usize> = HashMap::new();
         for run in digests.iter().filter_map(|digest| self.trials.get(digest)).flatten() {
             *shared.entry(*run).or_default() += 1;

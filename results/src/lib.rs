@@ -13,6 +13,7 @@ pub mod compare;
 pub mod consistency;
 pub mod host;
 pub mod identity;
+pub mod lean;
 pub mod limits;
 pub mod metric;
 pub mod order;

@@ -180,6 +180,10 @@ impl Distribution {
 pub fn distributions<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Distribution> {
     let mut merged: BTreeMap<_, (Recorded, Vec<(u64, u64)>)> = BTreeMap::new();
     for record in records {
+        for one in record.lean.iter().flat_map(|lean| &lean.distributions) {
+            let key = (one.workload.as_str(), one.environment.as_str(), one.direction.as_str());
+            merged.entry(key).or_insert_with(|| (one.recorded, Vec::new())).1.extend_from_slice(one.histogram.bins());
+        }
         let parameters = parameters(record);
         for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
             let planned = &trial.planned;

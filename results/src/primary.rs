@@ -18,37 +18,69 @@ pub struct NoSuchMetric {
     pub known: String,
 }
 
-/// Let this metric decide about every workload that has values of it in one of the records, in place of the one that the suite named.
-/// Workloads without any keep theirs. Each record gets a note: a metric that was chosen after the fact is no evidence of the same kind.
+/// A metric that is to decide about every workload that has values of it in one of some records, in place of the one that the suite
+/// named. Workloads without any keep theirs.
+#[derive(Debug)]
+pub struct Primary {
+    metric: String,
+    /// Workloads that have values of it in some record.
+    having: BTreeSet<String>,
+    /// Metrics that there are.
+    known: BTreeSet<&'static str>,
+    /// Ids of the records.
+    runs: Vec<String>,
+}
+
+/// [`Primary`] of these records, all at once.
 pub fn judge_by<'a>(records: impl Iterator<Item = &'a mut Record>, metric: &str) -> Result<(), NoSuchMetric> {
-    let mut records: Vec<&mut Record> = records.collect();
-    let (mut having, mut known) = (BTreeSet::new(), BTreeSet::new());
-    for record in &records {
+    let (mut records, mut primary) = (records.collect::<Vec<_>>(), Primary::of(metric));
+    records.iter().for_each(|record| primary.look_at(record));
+    primary.check()?;
+    records.into_iter().for_each(|record| primary.decide(record));
+    Ok(())
+}
+
+impl Primary {
+    /// Before any record was looked at.
+    pub fn of(metric: &str) -> Primary {
+        Primary { metric: metric.to_owned(), having: BTreeSet::new(), known: BTreeSet::new(), runs: Vec::new() }
+    }
+
+    /// Take note of which workloads of a record have values of it.
+    pub fn look_at(&mut self, record: &Record) {
         let values = Values::of(record);
         for workload in &record.run.plan.workloads {
             let names = record.run.environments.iter();
             let metrics = names.flat_map(|environment| values.metrics(&workload.name, &environment.name));
-            let metrics: BTreeSet<&str> = metrics.map(|metric| metric.name).collect();
-            if metrics.contains(metric) {
-                having.insert(workload.name.clone());
+            let metrics: BTreeSet<&'static str> = metrics.map(|metric| metric.name).collect();
+            if metrics.contains(&*self.metric) {
+                self.having.insert(workload.name.clone());
             }
-            known.extend(metrics);
+            self.known.extend(metrics);
         }
+        self.runs.push(record.run.id.clone());
     }
-    if having.is_empty() {
-        let runs: Vec<&str> = records.iter().take(3).map(|record| record.run.id.as_str()).collect();
-        let more = if records.len() > 3 { ", ..." } else { "" };
-        let known = metric::METRICS.iter().map(|metric| metric.name).filter(|name| known.contains(name));
+
+    /// Refused where no record has values of it.
+    pub fn check(&self) -> Result<(), NoSuchMetric> {
+        if !self.having.is_empty() {
+            return Ok(());
+        }
+        let more = if self.runs.len() > 3 { ", ..." } else { "" };
+        let runs = format!("{}{more}", self.runs[..self.runs.len().min(3)].join(", "));
+        let known = metric::METRICS.iter().map(|metric| metric.name).filter(|name| self.known.contains(name));
         let known = known.collect::<Vec<_>>().join(", ");
         let known = if known.is_empty() { "none".to_owned() } else { known };
-        return Err(NoSuchMetric { metric: metric.to_owned(), runs: format!("{}{more}", runs.join(", ")), known });
+        Err(NoSuchMetric { metric: self.metric.clone(), runs, known })
     }
-    for record in &mut records {
+
+    /// Let it decide in a record, which gets a note: a metric that was chosen after the fact is no evidence of the same kind.
+    pub fn decide(&self, record: &mut Record) {
         let (mut kept, mut changed) = (Vec::new(), false);
         for workload in &mut record.run.plan.workloads {
-            if having.contains(&workload.name) {
-                changed |= workload.deciding != metric;
-                metric.clone_into(&mut workload.deciding);
+            if self.having.contains(&workload.name) {
+                changed |= workload.deciding != self.metric;
+                self.metric.clone_into(&mut workload.deciding);
             } else {
                 kept.push(workload.name.clone());
             }
@@ -58,13 +90,13 @@ pub fn judge_by<'a>(records: impl Iterator<Item = &'a mut Record>, metric: &str)
             false => format!("; without values of it, judged as before: {}", kept.join(", ")),
         };
         if changed {
-            let title = metric::find(metric).map_or(metric, |metric| metric.title);
+            let metric = &self.metric;
+            let title = metric::find(metric).map_or(metric.as_str(), |metric| metric.title);
             record.notes.push(format!(
                 "judged by {title} (--primary {metric}), and not by what the suite named before anything was measured{kept}"
             ));
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -280,24 +280,6 @@ pub enum Accelerator {
     Tcg,
 }
 
-impl Accelerator {
-    /// What the fingerprint and the isolation of a guest call it.
-    pub(crate) fn words(self) -> &'static str {
-        match self {
-            Accelerator::Kvm => "KVM",
-            Accelerator::Tcg => "TCG emulation",
-        }
-    }
-
-    /// The other one.
-    pub(crate) fn other(self) -> Accelerator {
-        match self {
-            Accelerator::Kvm => Accelerator::Tcg,
-            Accelerator::Tcg => Accelerator::Kvm,
-        }
-    }
-}
-
 /// An environment that could not be had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeftOut {

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::lean::Lean;
 use crate::limits;
 use crate::reading::{self, check_trials, damaged, parse_run};
 use crate::record::{Run, SCHEMA_VERSION, State, Trial};
@@ -231,6 +232,8 @@ pub struct Record {
     pub notes: Vec<String>,
     /// Where it was read from.
     pub folder: PathBuf,
+    /// What stands for that of which its trials were emptied, since it is one of a [`crate::lean::Set`].
+    pub lean: Option<Box<Lean>>,
 }
 
 impl Record {
@@ -267,7 +270,7 @@ impl Record {
         if run.state == State::Running {
             notes.push(resume::how(folder, trials.len(), run.plan.trials.len()));
         }
-        Ok(Record { run, trials, notes, folder: folder.to_path_buf() })
+        Ok(Record { run, trials, notes, folder: folder.to_path_buf(), lean: None })
     }
 
     /// The last block of which a trial is recorded.

@@ -50,7 +50,13 @@ pub fn record(seed: u64, blocks: u32, emulated: bool) -> Record {
         }
     }
     let trials = planned.iter().map(|planned| trial(planned, emulated, &mut rng)).collect();
-    Record { run: run(seed, blocks, emulated, planned), trials, notes: Vec::new(), folder: PathBuf::from("demo") }
+    Record {
+        run: run(seed, blocks, emulated, planned),
+        trials,
+        notes: Vec::new(),
+        folder: PathBuf::from("demo"),
+        lean: None,
+    }
 }
 
 /// The same run with each pair of neighbouring blocks as the two turns of one.

@@ -1,15 +1,20 @@
 //! Records as they are read for people: what was measured is held against the raw output of tools that lies beside it.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use bench_results::archive;
 use bench_results::limits::{self, Links};
 use bench_results::record::Trial;
 use bench_results::store::Record;
 
 use crate::caller::Hands;
 
+/// What fio printed.
+const FIO: &str = "fio.json";
 /// Most bytes of a tool's output: more is not accepted from an environment either.
 const OUTPUT_BYTES: u64 = 32 << 20;
 /// Share by which a value may differ from what its raw output says: the record has it in full precision.
@@ -19,21 +24,43 @@ const TOLERANCE: f64 = 1e-6;
 pub fn load(path: &Path, hands: Hands) -> Result<Record> {
     hands.act(|| {
         let mut record = Record::load(path)?;
-        deny(&mut record);
+        deny(&mut record)?;
         Ok(record)
     })
 }
 
-fn deny(record: &mut Record) {
+fn deny(record: &mut Record) -> Result<()> {
+    if record.folder.is_file() {
+        return deny_archived(record);
+    }
     let raw = record.folder.join("raw");
     if !is_folder(&raw) {
-        return;
+        return Ok(());
     }
     for trial in record.trials.iter_mut().filter(|trial| trial.is_valid()) {
-        if let Some(why) = fio_denies(&raw, trial) {
-            trial.deny(&why);
+        let folder = raw.join(name_of(trial));
+        if is_folder(&folder)
+            && let Ok(output) = limits::read(&folder.join(FIO), OUTPUT_BYTES, Links::Refused)
+        {
+            deny_one(trial, &output);
         }
     }
+    Ok(())
+}
+
+fn deny_archived(record: &mut Record) -> Result<()> {
+    let valid = record.trials.iter_mut().filter(|trial| trial.is_valid());
+    let mut trials: BTreeMap<PathBuf, &mut Trial> =
+        valid.map(|trial| (Path::new(&name_of(trial)).join(FIO), trial)).collect();
+    archive::each_raw(&record.folder, |path, content| {
+        let mut output = Vec::new();
+        if let Some(trial) = trials.get_mut(path)
+            && content.take(OUTPUT_BYTES).read_to_end(&mut output).is_ok()
+        {
+            deny_one(trial, &output);
+        }
+    })?;
+    Ok(())
 }
 
 /// A link would lead elsewhere.
@@ -41,29 +68,28 @@ fn is_folder(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
-/// The folder in `raw/` that belongs to a trial.
-fn folder_of(raw: &Path, trial: &Trial) -> PathBuf {
+/// The name of a trial's folder in `raw/`.
+fn name_of(trial: &Trial) -> String {
     let later = |count: u32, word: &str| if count > 1 { format!("-{word}{count}") } else { String::new() };
     let (execution, attempt) = (later(trial.execution, "execution"), later(trial.attempt, "attempt"));
-    raw.join(format!("{}{execution}{attempt}", trial.planned.id))
+    format!("{}{execution}{attempt}", trial.planned.id)
 }
 
-/// What fio's own output says against a trial. Without it, or where it cannot be read, nothing.
-fn fio_denies(raw: &Path, trial: &Trial) -> Option<String> {
-    let folder = folder_of(raw, trial);
-    if !is_folder(&folder) {
-        return None;
-    }
-    let text = limits::read(&folder.join("fio.json"), OUTPUT_BYTES, Links::Refused).ok()?;
-    bench_workloads::recount(&text).into_iter().find_map(|(metric, counted)| {
+/// What fio's own output says against a trial; where it cannot be read, nothing.
+fn deny_one(trial: &mut Trial, output: &[u8]) {
+    let denial = bench_workloads::recount(output).into_iter().find_map(|(metric, counted)| {
         let measured = trial.value(&metric)?;
         let differs = (measured - counted).abs() > TOLERANCE * measured.abs().max(counted.abs());
-        differs.then(|| format!("{metric} is {measured:.1}, and raw/{}/fio.json says {counted:.1}", trial.planned.id))
-    })
+        differs.then(|| format!("{metric} is {measured:.1}, and raw/{}/{FIO} says {counted:.1}", name_of(trial)))
+    });
+    if let Some(why) = denial {
+        trial.deny(&why);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use bench_results::store::RunFolder;
     use bench_results::testing;
 
     use super::*;
@@ -89,7 +115,7 @@ mod tests {
             let folder = parent.path().join("raw").join(raw);
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("fio.json"), text).unwrap();
-            deny(&mut record);
+            deny(&mut record).unwrap();
             fs::remove_dir_all(parent.path().join("raw")).unwrap();
             record.trials[0].invalid.clone()
         };
@@ -107,6 +133,24 @@ mod tests {
     }
 
     #[test]
+    fn raw_output_in_an_archive_counts_as_well() {
+        let parent = tempfile::tempdir().unwrap();
+        let record = testing::record(1, 1, false);
+        let mut folder = RunFolder::create(parent.path(), &record.run).unwrap();
+        record.trials.iter().for_each(|trial| folder.append_trial(trial).unwrap());
+        fs::write(folder.raw("b01-seq-write-native", 1).unwrap().join(FIO), GOLDEN).unwrap();
+        fs::write(folder.raw("b01-seq-read-native", 1).unwrap().join("notes"), GOLDEN).unwrap();
+        let to = parent.path().join("run.tar.gz");
+        archive::export(folder.path(), &to).unwrap();
+        for path in [folder.path(), &to] {
+            let read = load(path, Hands::of(None)).unwrap();
+            let denied: Vec<_> =
+                read.trials.iter().filter(|trial| !trial.is_valid()).map(|trial| &trial.planned.id).collect();
+            assert_eq!(denied, ["b01-seq-write-native"], "{}", path.display());
+        }
+    }
+
+    #[test]
     fn links_in_raw_are_not_followed() {
         let parent = tempfile::tempdir().unwrap();
         let mut record = testing::record(1, 1, false);
@@ -116,11 +160,11 @@ mod tests {
         fs::write(elsewhere.join("b01-seq-write-native/fio.json"), GOLDEN).unwrap();
         fs::create_dir(&record.folder).unwrap();
         std::os::unix::fs::symlink(&elsewhere, record.folder.join("raw")).unwrap();
-        deny(&mut record);
+        deny(&mut record).unwrap();
         assert!(record.trials.iter().all(Trial::is_valid));
         fs::remove_file(record.folder.join("raw")).unwrap();
         fs::rename(&elsewhere, record.folder.join("raw")).unwrap();
-        deny(&mut record);
+        deny(&mut record).unwrap();
         assert!(!record.trials[0].is_valid(), "its values are made up");
     }
 }

@@ -198,7 +198,8 @@ fn draw_blocks<DB: DrawingBackend>(
         let dots = bar.iter().flat_map(|bar| &bar.dots);
         dots.for_each(|&(block, value)| blocks.entry(block).or_default().push((middle(at), px(value))));
     }
-    for points in blocks.into_values() {
+    let every = super::every(blocks.len());
+    for points in blocks.into_values().step_by(every) {
         if points.len() > 1 {
             canvas.faint_path(&points, Ink::Text)?;
         }

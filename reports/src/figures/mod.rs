@@ -25,8 +25,15 @@ pub(crate) use spans::{Span, SpanRow, Spans};
 const WIDTH: f64 = 960.0;
 /// Space at the left and right edge.
 const EDGE: f64 = 16.0;
+/// Blocks that are drawn as dots: more are one smear, and a page of megabytes.
+const MOST_DOTS: usize = 100;
 /// Pixels of a PNG for each logical pixel.
 const PNG_SCALE: f64 = 2.0;
+
+/// Of so many blocks, every how many one is drawn.
+pub(crate) fn every(blocks: usize) -> usize {
+    blocks.div_ceil(MOST_DOTS).max(1)
+}
 
 /// A figure could not be drawn.
 #[derive(Debug, thiserror::Error)]

@@ -258,22 +258,31 @@ fn notes(sides: Sides<'_>) -> Vec<String> {
     for record in records {
         let id = &record.run.id;
         notes.extend(record.notes.iter().map(|note| format!("{id}: {note}")));
-        if record.run.state == State::Interrupted {
-            let (begun, planned) = (record.blocks_begun(), record.run.plan.profile.blocks);
-            notes.push(format!("{id}: it was interrupted in block {begun} of {planned}; what it has is compared"));
-        }
-        let broken = record.trials.iter().filter(|trial| !trial.is_valid()).count();
-        if broken > 0 {
-            let total = record.trials.len();
-            notes.push(format!("{id}: {broken} of {total} trials failed or are invalid, and are in no number"));
-        }
-        let analysis = crate::analysis::analyse(record);
-        // What is said of it above is not said again.
-        let reasons = analysis.reportable.reasons.iter();
-        let reasons = reasons.filter(|reason| !matches!(reason.rule, "complete" | "broken"));
-        notes.extend(reasons.map(|reason| format!("{id} is not reportable: {}", reason.text)));
-        notes.extend(analysis.patterns.iter().filter_map(two_kinds).map(|text| format!("{id}: {text}")));
+        notes.extend(match &record.lean {
+            Some(lean) => lean.notes.clone(),
+            None => notes_of(record),
+        });
     }
+    notes
+}
+
+/// What the reader should know of one run, besides its own notes.
+pub(crate) fn notes_of(record: &Record) -> Vec<String> {
+    let (id, mut notes) = (&record.run.id, Vec::new());
+    if record.run.state == State::Interrupted {
+        let (begun, planned) = (record.blocks_begun(), record.run.plan.profile.blocks);
+        notes.push(format!("{id}: it was interrupted in block {begun} of {planned}; what it has is compared"));
+    }
+    let broken = record.trials.iter().filter(|trial| !trial.is_valid()).count();
+    if broken > 0 {
+        let total = record.trials.len();
+        notes.push(format!("{id}: {broken} of {total} trials failed or are invalid, and are in no number"));
+    }
+    let (reportable, patterns) = crate::analysis::of_run(record);
+    // What is said of it above is not said again.
+    let reasons = reportable.reasons.iter().filter(|reason| !matches!(reason.rule, "complete" | "broken"));
+    notes.extend(reasons.map(|reason| format!("{id} is not reportable: {}", reason.text)));
+    notes.extend(patterns.iter().filter_map(two_kinds).map(|text| format!("{id}: {text}")));
     notes
 }
 

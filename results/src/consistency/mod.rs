@@ -9,7 +9,7 @@ mod plan;
 mod trials;
 mod whole;
 
-use crate::record::{Run, Trial};
+use crate::record::{Accelerator, Run, Trial};
 
 /// How the reason begins for which a trial is invalid that contradicts itself.
 const DENIED: &str = "it contradicts itself: ";
@@ -57,6 +57,24 @@ impl Trial {
     /// What it says against itself, if it does.
     pub(crate) fn denial(&self) -> Option<&str> {
         self.invalid.iter().find_map(|reason| reason.strip_prefix(DENIED))
+    }
+}
+
+impl Accelerator {
+    /// What the fingerprint and the isolation of a guest call it.
+    fn words(self) -> &'static str {
+        match self {
+            Accelerator::Kvm => "KVM",
+            Accelerator::Tcg => "TCG emulation",
+        }
+    }
+
+    /// The other one.
+    fn other(self) -> Accelerator {
+        match self {
+            Accelerator::Kvm => Accelerator::Tcg,
+            Accelerator::Tcg => Accelerator::Kvm,
+        }
     }
 }
 

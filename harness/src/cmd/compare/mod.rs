@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use bench_reports::CompareReport;
 use bench_results::compare::{Aspect, History, Judgement, Outcome, Sides, compare_with};
+use bench_results::lean::Set;
 use bench_results::policy::{KnownNames, OnInconclusive, Policy};
-use bench_results::primary;
+use bench_results::primary::Primary;
 use bench_results::store::{Record, find_runs};
 use bench_workloads::{Suite, Workload};
 
@@ -101,10 +102,7 @@ pub fn run(args: &CompareArgs) -> Result<i32> {
     if args.command.is_empty() {
         Caller::take_over()?;
     }
-    let mut loaded = load(args)?;
-    if let Some(metric) = &args.primary {
-        primary::judge_by(loaded.base.iter_mut().chain(&mut loaded.new), metric)?;
-    }
+    let loaded = load(args)?;
     let sides = loaded.sides(args);
     let policy = policy(args, sides.known_names())?;
     let mut judgement = loaded.judge(args, sides, &policy)?;
@@ -119,9 +117,13 @@ pub fn run(args: &CompareArgs) -> Result<i32> {
 }
 
 fn load(args: &CompareArgs) -> Result<Loaded> {
-    let base = records(&args.out, &args.base)?;
-    let new = match (&args.new, &args.env[..]) {
-        (Some(new), _) => records(&args.out, new)?,
+    let paths = |name: &String| find_runs(&args.out, name);
+    let (base, new) = (paths(&args.base)?, args.new.as_ref().map(paths).transpose()?);
+    let primary = args.primary.as_ref().map(|metric| primary(metric, base.iter().chain(new.iter().flatten())));
+    let primary = primary.transpose()?;
+    let base = records(&base, primary.as_ref())?;
+    let new = match (new, &args.env[..]) {
+        (Some(new), _) => records(&new, primary.as_ref())?,
         (None, [_, _]) => Vec::new(),
         (None, []) => {
             let names: Vec<&str> =
@@ -137,8 +139,30 @@ fn load(args: &CompareArgs) -> Result<Loaded> {
     Ok(Loaded { base, new, allowed: args.allow_difference.iter().copied().collect(), history })
 }
 
-fn records(out: &Path, name: &str) -> Result<Vec<Record>> {
-    find_runs(out, name)?.iter().map(|path| load_record(path)).collect()
+/// Whole records of a set would not fit into memory together: each is read twice.
+fn primary<'a>(metric: &str, paths: impl Iterator<Item = &'a PathBuf>) -> Result<Primary> {
+    let mut primary = Primary::of(metric);
+    for path in paths {
+        primary.look_at(&load_record(path)?);
+    }
+    primary.check()?;
+    Ok(primary)
+}
+
+fn records(paths: &[PathBuf], primary: Option<&Primary>) -> Result<Vec<Record>> {
+    let load = |path: &PathBuf| {
+        let mut record = load_record(path)?;
+        primary.iter().for_each(|primary| primary.decide(&mut record));
+        Ok(record)
+    };
+    if let [path] = paths {
+        return Ok(vec![load(path)?]);
+    }
+    let mut set = Set::default();
+    for path in paths {
+        set.add(load(path)?);
+    }
+    Ok(set.into_records())
 }
 
 /// With the rights of whose it is.
