@@ -270,8 +270,17 @@ impl Workload {
         }
     }
 
+    /// Let another metric decide; false, and nothing changes, where its trials do not yield it.
+    pub fn decide_by(&mut self, metric: &str) -> bool {
+        let yields = self.yields().contains(&metric);
+        if yields {
+            metric.clone_into(&mut self.deciding);
+        }
+        yields
+    }
+
     /// The metrics that its trials yield and that may therefore decide.
-    pub(crate) fn yields(&self) -> Vec<&'static str> {
+    pub fn yields(&self) -> Vec<&'static str> {
         match &self.kind {
             Kind::Fio(fio) => fio.yields(),
             Kind::Command(_) => vec!["wall_time_ns", "cpu_time_ns", "memory_peak_bytes"],

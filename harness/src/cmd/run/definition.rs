@@ -1,5 +1,6 @@
 //! What is to be measured, checked before anything is touched.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
@@ -51,6 +52,9 @@ impl Definition {
             ensure!(with.exists(), "--with {}: there is no such file", with.display());
         }
         let mut workloads = workloads(&suites, args, &environments, control.as_deref())?;
+        if let Some(metric) = &args.primary {
+            decide_by(metric, &mut workloads)?;
+        }
         let only_native = environments.iter().all(|environment| environment.kind == record::Kind::Native);
         let along = Along::of(&mut workloads, &args.with, only_native)?;
         let names: Vec<_> = suites.iter().map(|suite| suite.name.as_str()).collect();
@@ -206,6 +210,15 @@ fn workloads(
     Ok(planned)
 }
 
+/// Let a metric decide about all workloads that yield it.
+fn decide_by(metric: &str, planned: &mut [Planned]) -> Result<()> {
+    let deciding = planned.iter_mut().filter(|planned| planned.workload.decide_by(metric)).count();
+    let known: BTreeSet<_> = planned.iter().flat_map(|planned| planned.workload.yields()).collect();
+    let known = known.into_iter().collect::<Vec<_>>().join(", ");
+    ensure!(deciding > 0, "--primary {metric}: no workload of this run yields it; there are {known}");
+    Ok(())
+}
+
 /// Put the reference first; `native` (or the first) unless the user says which.
 fn reference(environments: &mut Vec<EnvironmentDefinition>, asked: Option<&str>) -> Result<String> {
     for (index, environment) in environments.iter().enumerate() {
@@ -307,10 +320,24 @@ mod tests {
             ("--size 5", "unit"),
             ("--size 1500KiB", "1MiB"),
             ("--blocks 0", "blocks"),
+            ("--primary nonsense", "read_latency_p99_ns"),
+            ("--only seq-read --primary write_latency_p99_ns", "there are"),
         ] {
             let error = format!("{:#}", resolve(line).err().unwrap_or_else(|| panic!("`{line}` was taken")));
             assert!(error.contains(named), "`{line}`: {error}");
         }
+    }
+
+    #[test]
+    fn a_metric_that_was_asked_for_decides_where_it_is_measured() {
+        let deciding = |line: &str, name: &str| {
+            let definition = resolve(line).unwrap();
+            let is_it = |planned: &&Planned| planned.workload.name() == name;
+            definition.workloads.iter().find(is_it).unwrap().workload.record(Vec::new()).deciding
+        };
+        assert_eq!(deciding("--suite io", "rand-read"), "iops");
+        assert_eq!(deciding("--primary read_latency_p99_ns", "rand-read"), "read_latency_p99_ns");
+        assert_eq!(deciding("--primary read_latency_p99_ns", "seq-write"), "bandwidth_bytes_per_s");
     }
 
     #[test]

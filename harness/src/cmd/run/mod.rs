@@ -48,6 +48,9 @@ pub struct RunArgs {
     /// Look at the verdicts after whole squares of blocks, and end when all are given; --blocks is then the most
     #[arg(long)]
     until_decided: bool,
+    /// The metric that decides about every workload that yields it, instead of the suite's
+    #[arg(long, value_name = "METRIC")]
+    primary: Option<String>,
     /// Seed of everything random [default: drawn, and recorded]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
