@@ -33,12 +33,12 @@ build:
 	$(CARGO) rustc --locked --release -p bench --bin bench -- -C target-feature=+crt-static
 
 # What tests and runs start: fio, QEMU and the like. The list is in the program, which is built as for the tests: with other
-# features, half of everything would be built twice. Tests check XML, shell, and another program's round trips and containers, too.
+# features, half of everything would be built twice. Tests check XML, shell, and another program's round trips and containers, and refuse system calls, too.
 setup:
 	$(CARGO) test --workspace --all-features --no-run
 	$(SUDO) target/debug/bench doctor --install
-	{ command -v xmllint && command -v shellcheck && command -v sockperf && command -v runc; } >/dev/null || \
-		$(SUDO) sh -c 'apt-get update -q && apt-get install -y -q libxml2-utils shellcheck sockperf runc'
+	{ command -v xmllint && command -v shellcheck && command -v sockperf && command -v runc && command -v strace; } >/dev/null || \
+		$(SUDO) sh -c 'apt-get update -q && apt-get install -y -q libxml2-utils shellcheck sockperf runc strace'
 
 # One profile serves unit and end-to-end tests. Those that need root are run as root; they say so when they are skipped.
 test: setup

@@ -10,7 +10,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
-use rustix::process::{ioctl_tiocsctty, setsid};
+use rustix::process::{getpgrp, getpid, ioctl_tiocsctty, setsid};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stdin};
 use rustix::termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
@@ -152,8 +152,9 @@ pub fn resize(outer: impl AsFd, window: Size) -> io::Result<()> {
 /// Lead a session of one's own: no signal to its group and no key of its terminal reaches the starter, nor the other way around.
 pub(crate) fn lead_session() -> Result<(), Failure> {
     match setsid() {
-        // It leads a group already, which nobody outside is in.
-        Ok(_) | Err(Errno::PERM) => Ok(()),
+        Ok(_) => Ok(()),
+        // Nobody outside is in a group that it leads already.
+        Err(Errno::PERM) if getpgrp() == getpid() => Ok(()),
         Err(e) => Err(e).doing("leading a session"),
     }
 }
