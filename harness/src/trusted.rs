@@ -143,6 +143,9 @@ pub fn check_roots_own(folder: &Path) -> Result<PathBuf, NotRoots> {
 /// The same, made with what is missing above it.
 pub fn roots_own(folder: &Path) -> Result<PathBuf, NotRoots> {
     let real = check_roots_own(folder)?;
+    if real.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        return Ok(real);
+    }
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&real);
     made.map_err(|e| NotRoots::Io(real.clone(), e))?;
     // Where others can write, as in `/tmp`, somebody may have been faster.

@@ -6,7 +6,8 @@ use bench_container::{Cgroup, Limits, Namespace, Root, Spec};
 use criterion::Criterion;
 
 fn contain(tree: &Path) {
-    let cgroup = Cgroup::create(&format!("bench-start-{}", std::process::id()), &Limits::default()).unwrap();
+    let cgroup =
+        Cgroup::plan(&format!("bench-start-{}", std::process::id())).unwrap().create(&Limits::default()).unwrap();
     let mut spec = Spec {
         argv: vec!["/bin/true".into()],
         namespaces: Namespace::DOCKER.into(),

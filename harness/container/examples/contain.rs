@@ -10,7 +10,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     }
     let mut arguments = std::env::args().skip(1);
     let tree = arguments.next().ok_or("usage: contain ROOT CMD...")?.into();
-    let cgroup = Cgroup::create(&format!("contain-{}", std::process::id()), &Limits::default())?;
+    let cgroup = Cgroup::plan(&format!("contain-{}", std::process::id()))?.create(&Limits::default())?;
     let mut spec = Spec {
         argv: arguments.collect(),
         env: vec![("PATH".into(), "/bin:/usr/bin".into())],

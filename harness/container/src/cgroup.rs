@@ -160,16 +160,20 @@ pub struct Cgroup {
     in_force: Vec<InForce>,
 }
 
-impl Cgroup {
-    /// The folders that [`Cgroup::create`] will make.
-    pub fn plan(name: &str) -> Result<Vec<PathBuf>, CgroupError> {
-        Ok(Place::find(name)?.paths())
+/// A group that is to be made, at a place that was found.
+#[derive(Debug)]
+pub struct PlannedCgroup(Place);
+
+impl PlannedCgroup {
+    /// The folders that [`PlannedCgroup::create`] will make.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.0.paths()
     }
 
     /// Make the group and set its limits; each is read back. On v2 controllers may have to be enabled on the way down; they
     /// stay enabled, which sets no limit: to disable them would take away what others set there meanwhile.
-    pub fn create(name: &str, limits: &Limits) -> Result<Cgroup, CgroupError> {
-        let place = Place::find(name)?;
+    pub fn create(&self, limits: &Limits) -> Result<Cgroup, CgroupError> {
+        let place = self.0.clone();
         place.enable()?;
         let paths = place.paths();
         for path in &paths {
@@ -186,6 +190,13 @@ impl Cgroup {
                 Err(e)
             }
         }
+    }
+}
+
+impl Cgroup {
+    /// Find the place for a group of this name: below our own, or below the nearest above it that can have it.
+    pub fn plan(name: &str) -> Result<PlannedCgroup, CgroupError> {
+        Ok(PlannedCgroup(Place::find(name)?))
     }
 
     /// The controllers that are not at hand here, by their cgroup2 names.

@@ -41,7 +41,7 @@ mod user;
 mod work;
 
 pub use capabilities::names as capability_names;
-pub use cgroup::{Cgroup, CgroupError, IoLimit, Limits, MemoryPeak, Usage};
+pub use cgroup::{Cgroup, CgroupError, IoLimit, Limits, MemoryPeak, PlannedCgroup, Usage};
 pub use cpuset::{format_cpus, free_cpus, parse_cpus, refused_cpus};
 pub use device::{make_tap, offloads};
 pub use init::init_main;

@@ -1,5 +1,6 @@
 //! `/proc`, `/sys`, `/dev` and `/tmp` of a container's own, as Docker has them, with what is hidden there and read-only.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -123,19 +124,19 @@ impl Special<'_> {
         };
         put_special(self.root, "sys", &sys)?;
         self.mount_cgroup(&sys, is_hosts_sys)?;
-        let null = self.mount_dev()?;
+        let covers = Covers { null: self.mount_dev()?, folder: OnceCell::new() };
         if with_tmp {
             let quiet = Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NODEV;
             put_special(self.root, "tmp", &self.fresh("tmpfs", &[("mode", "1777")], quiet)?)?;
         }
-        MASKED_IN_PROC.iter().try_for_each(|path| hide(&proc, "/proc", path, &null))?;
-        MASKED_IN_SYS.iter().try_for_each(|path| hide(&sys, "/sys", path, &null))?;
+        MASKED_IN_PROC.iter().try_for_each(|path| covers.hide(&proc, "/proc", path))?;
+        MASKED_IN_SYS.iter().try_for_each(|path| covers.hide(&sys, "/sys", path))?;
         cpus_in(&sys)
             .doing("listing the CPUs in /sys")?
             .iter()
-            .try_for_each(|cpu| hide(&sys, "/sys", &format!("{CPUS}/{cpu}/thermal_throttle"), &null))?;
+            .try_for_each(|cpu| covers.hide(&sys, "/sys", &format!("{CPUS}/{cpu}/thermal_throttle")))?;
         if is_hosts_sys {
-            MASKED_IN_HOSTS_SYS.iter().try_for_each(|path| hide(&sys, "/sys", path, &null))?;
+            MASKED_IN_HOSTS_SYS.iter().try_for_each(|path| covers.hide(&sys, "/sys", path))?;
         }
         READ_ONLY_IN_PROC.iter().try_for_each(|path| make_read_only(&proc, path))
     }
@@ -241,15 +242,29 @@ fn check_device(device: &OwnedFd, path: &str, number: (u32, u32)) -> Result<(), 
     }
 }
 
-/// Cover a file or folder of a file system of the container's own. What it lacks needs no cover.
-fn hide(mount: &Mount, on: &str, path: &str, null: &OwnedFd) -> Result<(), Failure> {
-    let doing = || format!("hiding {on}/{path}");
-    let cover = match kind_at(mount.fd(), path).doing(doing())? {
-        None => return Ok(()),
-        Some(FileType::Directory) => Mount::fresh("tmpfs", &[("size", "0k")], QUIET_READ_ONLY),
-        Some(_) => Mount::clone_of(null, false),
-    };
-    cover.and_then(|cover| cover.attach_at(mount.fd(), path)).doing(doing())
+/// Hidden files look like `/dev/null`, and hidden folders are one empty folder.
+struct Covers {
+    null: OwnedFd,
+    folder: OnceCell<Mount>,
+}
+
+impl Covers {
+    /// Cover a file or folder of a file system of the container's own. What it lacks needs no cover.
+    fn hide(&self, mount: &Mount, on: &str, path: &str) -> Result<(), Failure> {
+        let doing = || format!("hiding {on}/{path}");
+        let attach = |cover: &Mount| cover.attach_at(mount.fd(), path);
+        match (kind_at(mount.fd(), path).doing(doing())?, self.folder.get()) {
+            (None, _) => Ok(()),
+            (Some(FileType::Directory), Some(first)) => {
+                Mount::clone_of(first.fd(), false).and_then(|cover| attach(&cover))
+            }
+            // Only what is attached can be cloned.
+            (Some(FileType::Directory), None) => Mount::fresh("tmpfs", &[("size", "0k")], QUIET_READ_ONLY)
+                .and_then(|cover| attach(&cover).map(|()| drop(self.folder.set(cover)))),
+            (Some(_), _) => Mount::clone_of(&self.null, false).and_then(|cover| attach(&cover)),
+        }
+        .doing(doing())
+    }
 }
 
 fn make_read_only(proc: &Mount, path: &str) -> Result<(), Failure> {

@@ -83,9 +83,9 @@ impl<'a> Ground<'a> {
     pub fn prepare(ledger: &'a Ledger, name: &str, limits: &Limits) -> Result<Ground<'a>> {
         let name = &format!("bench-{name}");
         let folder = paths::volatile_dir(name.trim_start_matches("bench-"))?;
-        let paths = Cgroup::plan(name).with_context(|| format!("finding a place for the cgroup {name}"))?;
-        let group = ledger.record(Change::Cgroup { paths })?;
-        let made = Cgroup::create(name, limits).with_context(|| format!("creating the cgroup {name}"));
+        let planned = Cgroup::plan(name).with_context(|| format!("finding a place for the cgroup {name}"))?;
+        let group = ledger.record(Change::Cgroup { paths: planned.paths() })?;
+        let made = planned.create(limits).with_context(|| format!("creating the cgroup {name}"));
         let made = made.and_then(|cgroup| Ok((cgroup, ledger.create_folder(&folder)?)));
         match made {
             Ok((cgroup, id)) => {

@@ -51,8 +51,9 @@ pub fn run(args: &RunArgs, starter: Option<Starter>) -> Result<i32> {
     let ledger = Ledger::open(&paths::state_dir()?)?;
     let named = args.name.iter().map(|name| format!(".{name}")).collect::<String>();
     let name = format!("bench-container-{}{named}", ledger.name());
-    let change = ledger.record(Change::Cgroup { paths: Cgroup::plan(&name)? })?;
-    let mut cgroup = Cgroup::create(&name, &limits)?;
+    let planned = Cgroup::plan(&name)?;
+    let change = ledger.record(Change::Cgroup { paths: planned.paths() })?;
+    let mut cgroup = planned.create(&limits)?;
     if args.pids.is_none() {
         limit_pids(&mut cgroup)?;
     }
@@ -99,11 +100,13 @@ fn limit_pids(cgroup: &mut Cgroup) -> Result<()> {
 /// The other machine of the lab, with something that answers; it ends with its cgroup.
 fn start_peer(lab: &Lab, ledger: &Ledger, cpuset: Option<&str>) -> Result<ChangeId> {
     let name = format!("bench-container-{}-peer", ledger.name());
-    let change = ledger.record(Change::Cgroup { paths: Cgroup::plan(&name)? })?;
+    let planned = Cgroup::plan(&name)?;
+    let change = ledger.record(Change::Cgroup { paths: planned.paths() })?;
     // Where another group has CPUs for itself, only the CPUs that are asked for can be had.
     let cpus = Limits { cpus: cpuset.map(str::to_owned), ..Limits::default() };
-    let cgroup = Cgroup::create(&name, &Limits::default())
-        .or_else(|e| if cpus.cpus.is_some() { Cgroup::create(&name, &cpus) } else { Err(e) })?;
+    let cgroup = planned
+        .create(&Limits::default())
+        .or_else(|e| if cpus.cpus.is_some() { planned.create(&cpus) } else { Err(e) })?;
     let mut spec = netlab::peer_spec(netlab::peer_server()?, tools::tree()?, Vec::new());
     spec.seccomp = true;
     spec.network = Some(lab.peer());
