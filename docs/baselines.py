@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `bench` adds to doing the same by hand, as METHODOLOGY section 10 records it. Run by `make baselines`, as root.
+"""What `bench` adds to doing the same by hand, as docs/FIGURES.md records it. Run by `make baselines`, as root.
 
 Everything is interleaved with what it is compared with, in changing order. Needs runc, util-linux, iproute2, fio, iperf3,
 QEMU, busybox and cpio; links are made in network namespaces of their own.
@@ -108,7 +108,7 @@ def guest():
     os.chmod(f"{root}/init", 0o755)
     run(f"cd {root} && mknod dev/console c 5 1 && find . | cpio -o -H newc > ../initramfs.cpio", shell=True)
     qemu = "qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -machine q35,hpet=off,smm=off,vmport=off"
-    # QEMU before 8.1 hangs in one of some two hundred boots on several emulated CPUs (METHODOLOGY, section 6).
+    # QEMU before 8.1 hangs in one of some two hundred boots on several emulated CPUs (docs/LIMITATIONS.md).
     words = f"timeout 60 {qemu} -accel tcg,thread=multi -cpu max -smp 2 -m 1024M -serial stdio -initrd {WORK}/initramfs.cpio".split()
     words += ["-kernel", kernel, "-append", "console=ttyS0 panic=-1 quiet loglevel=1 random.trust_cpu=on tsc=reliable no_timer_check"]
 

@@ -46,6 +46,7 @@ const COMMANDS: &[(&str, How)] = &[
     ("bench run --env old=container,new=container:userns=yes --reference old", Plan(&[])),
     ("bench run --env native,container --with $PWD/old/app --out base -- $PWD/old/app --work", Plan(&[])),
     ("bench run --env native,container --with $PWD/new/app --out new -- $PWD/new/app --work", Plan(&[])),
+    ("bench run --profile standard --until-decided", Plan(&[])),
     ("bench run --dry-run", Real(&[])),
     ("bench run -- sort /etc/passwd", Real(&[QUICK])),
     ("bench run --resume last", Real(&[])),

@@ -1,4 +1,4 @@
-//! How often a comparison of two runs is wrong, by simulation: the tables of docs/METHODOLOGY.md, section 4.
+//! How often a comparison of two runs is wrong, by simulation: the tables of docs/FIGURES.md, "Two runs".
 //!
 //! `cargo run -p bench-results --example two_runs [COMPARISONS]`; the seed is fixed. Margin and spread between blocks are 5 %.
 

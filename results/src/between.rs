@@ -15,7 +15,7 @@ pub const LEAST_BLOCKS_A_RUN: usize = 6;
 /// Fewer earlier runs, and the default tells more than they do.
 pub const LEAST_RUNS: usize = 5;
 /// Where nothing else tells it. Six runs in a row on one quiet evening gave 1.8 and 4.0 % for container ÷ native (`rand-read`,
-/// `rand-read-qd1`) and 0 and 1.6 % for the control: 2.3 % together. Another machine has another: docs/METHODOLOGY.md says what follows.
+/// `rand-read-qd1`) and 0 and 1.6 % for the control: 2.3 % together. Another machine has another: docs/STATISTICS.md says what follows.
 pub const DEFAULT_SD: f64 = 0.025;
 /// The default is taken to be known as well as eleven runs would tell it.
 const DEFAULT_FREEDOM: f64 = 10.0;

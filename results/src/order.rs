@@ -282,7 +282,7 @@ pub(crate) mod tests {
         seen
     }
 
-    /// What docs/METHODOLOGY.md promises. Three standard errors of 2.5 % in 8,000 are 0.5 %.
+    /// What docs/FIGURES.md promises. Three standard errors of 2.5 % in 8,000 are 0.5 %.
     #[test]
     fn at_the_edge_one_run_in_forty_is_wrong_with_an_effect_of_the_order_and_without() {
         for (shape, per_place, narrower) in [

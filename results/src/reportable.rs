@@ -415,7 +415,8 @@ mod tests {
     /// `BLESS=1 cargo test -p bench-results` writes the list in the documentation anew.
     #[test]
     fn the_documentation_has_these_rules() {
-        crate::testing::documented(
+        crate::testing::documented_in(
+            "VALIDITY.md",
             "rules: written by a test of results/src/reportable.rs",
             "/rules",
             &super::markdown(),

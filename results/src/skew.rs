@@ -134,7 +134,7 @@ mod tests {
         }
     }
 
-    /// The table in METHODOLOGY.md, and what it must show.
+    /// The table in docs/FIGURES.md, and what it must show.
     #[test]
     fn the_rates_of_skewed_log_ratios_are_documented() {
         let mut text = String::from(
@@ -164,7 +164,7 @@ mod tests {
                 }
             }
         }
-        testing::documented("skew: written by a test of results/src/skew.rs", "/skew", &text);
+        testing::documented_in("FIGURES.md", "skew: written by a test of results/src/skew.rs", "/skew", &text);
     }
 
     #[test]

@@ -332,12 +332,6 @@ pub fn scale(trial: &mut Trial, factor: f64) {
     }
 }
 
-/// [`documented_in`] METHODOLOGY.md.
-#[cfg(test)]
-pub(crate) fn documented(begin: &str, end: &str, code: &str) {
-    documented_in("METHODOLOGY.md", begin, end, code);
-}
-
 /// Compare what stands between two comments of a page of docs/ with what the code says; with `BLESS=1` it is written anew.
 #[cfg(test)]
 pub(crate) fn documented_in(page: &str, begin: &str, end: &str, code: &str) {

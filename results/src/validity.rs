@@ -1,6 +1,6 @@
 //! The checks of a trial: one table of what is compared, the bound, what follows, and the words for it.
 //!
-//! The same table stands in docs/METHODOLOGY.md, written by the test at the end of this file.
+//! The same table stands in docs/VALIDITY.md, written by the test at the end of this file.
 
 mod table;
 
@@ -283,6 +283,7 @@ mod tests {
     /// `BLESS=1 cargo test -p bench-results` writes the table in the documentation anew.
     #[test]
     fn the_documentation_has_this_table() {
-        crate::testing::documented("checks: written by a test of results/src/validity.rs", "/checks", &markdown());
+        let begin = "checks: written by a test of results/src/validity.rs";
+        crate::testing::documented_in("VALIDITY.md", begin, "/checks", &markdown());
     }
 }

@@ -29,18 +29,18 @@ fn residuals() -> Vec<Residuals> {
     newest.into_values().map(|file| serde_json::from_slice(&read(file)).unwrap()).collect()
 }
 
-/// The cells of the row of the methodology's table.
-fn documented(methodology: &str, row: &Calibrated) -> Vec<f64> {
+/// The cells of the row of the documented table.
+fn documented(figures: &str, row: &Calibrated) -> Vec<f64> {
     let start = format!("| {} | {} | {} | {} |", row.profile, row.workload, row.environment, row.blocks);
-    let lines: Vec<_> = methodology.lines().filter(|line| line.starts_with(&start)).collect();
-    assert_eq!(lines.len(), 1, "`{start}` once in docs/METHODOLOGY.md");
+    let lines: Vec<_> = figures.lines().filter(|line| line.starts_with(&start)).collect();
+    assert_eq!(lines.len(), 1, "`{start}` once in docs/FIGURES.md");
     let cells = lines[0][start.len()..].split('|').filter(|cell| !cell.trim().is_empty());
     cells.map(|cell| cell.trim().trim_end_matches(" %").parse::<f64>().unwrap() / 100.0).collect()
 }
 
 #[test]
-fn the_methodology_says_what_the_residuals_say() {
-    let methodology = std::fs::read_to_string(repository().join("docs/METHODOLOGY.md")).unwrap();
+fn the_documented_figures_say_what_the_residuals_say() {
+    let figures = std::fs::read_to_string(repository().join("docs/FIGURES.md")).unwrap();
     let rows: Vec<_> = residuals()
         .into_iter()
         .flat_map(|file| calibrate(&file, RUNS).into_iter().map(move |row| (file.suite.clone(), row)))
@@ -50,7 +50,7 @@ fn the_methodology_says_what_the_residuals_say() {
         assert!(its.count() >= 7, "{rated:?}");
     }
     for (_, row) in rows {
-        let said = documented(&methodology, &row);
+        let said = documented(&figures, &row);
         let [spread, alarms, equal, found, edge_worse, edge_equal] = said[..] else { panic!("{said:?}") };
         assert!((row.sd_log - spread).abs() < 0.0006, "{row:?}: {spread}");
         // What is aimed at.

@@ -39,7 +39,7 @@ pub struct TrialJobs {
 }
 
 /// The variables of the tools that we measure with. Their temporary files lie in the agent's scratch folder, where they start,
-/// which is in memory everywhere; `/tmp` natively often is not: docs/METHODOLOGY.md, "The same temporary files".
+/// which is in memory everywhere; `/tmp` natively often is not: docs/MEASUREMENT.md, "Temporary files".
 pub(crate) fn tool_env() -> Vec<(String, String)> {
     [("LC_ALL", "C"), ("TMPDIR", ".")].map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }
