@@ -345,13 +345,16 @@ pub(crate) mod tests {
 
     #[test]
     fn a_run_of_few_blocks_or_of_one_order_is_judged_by_its_mean() {
-        assert_eq!(deciding(&planted(5), "container").per_place, None);
+        assert_eq!(deciding(&planted(5), "container").fit.unwrap().per_place, None);
         // Every block of the made-up record has one order.
         let record = testing::record(5, 12, false);
         let row = deciding(&record, "container");
         let values: Vec<f64> = row.pairs.iter().map(|&(_, ratio)| ratio).collect();
         let plain = statistics::paired(&values).unwrap();
-        assert_eq!((row.per_place, row.ratio, row.interval), (None, Some(plain.ratio), Some(plain.interval)));
+        assert_eq!(
+            (row.fit.unwrap().per_place, row.ratio, row.interval),
+            (None, Some(plain.ratio), Some(plain.interval))
+        );
     }
 
     #[test]

@@ -154,7 +154,7 @@ pub fn power(record: &Record, margin: Option<f64>, power: f64) -> Result<Power, 
     can_be_judged(run)?;
     let margin = margin.unwrap_or(run.plan.profile.margin);
     let (mut rows, mut left_out) = (Vec::new(), Vec::new());
-    let (analysis, places) = (analyse(record), Places::of(record));
+    let analysis = analyse(record);
     for comparison in analysis.comparisons.iter().filter(|comparison| comparison.deciding) {
         match simulate(run, comparison, margin, power) {
             Ok(row) => rows.push(row),

@@ -33,7 +33,7 @@ pub struct Primary {
 
 /// [`Primary`] of these records, all at once.
 pub fn judge_by<'a>(records: impl Iterator<Item = &'a mut Record>, metric: &str) -> Result<(), NoSuchMetric> {
-    let (mut records, mut primary) = (records.collect::<Vec<_>>(), Primary::of(metric));
+    let (records, mut primary) = (records.collect::<Vec<_>>(), Primary::of(metric));
     records.iter().for_each(|record| primary.look_at(record));
     primary.check()?;
     records.into_iter().for_each(|record| primary.decide(record));

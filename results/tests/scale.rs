@@ -63,7 +63,7 @@ fn nothing_grows_faster_than_what_is_read() {
     grows_no_faster("analysing with remarks", remarked, |record| drop(analyse(record)));
     let sides = |blocks| [remarked(blocks), counted(another(2, blocks, false))];
     grows_no_faster("comparing", sides, |[base, new]| {
-        drop(judged(std::slice::from_ref(base), std::slice::from_ref(new)))
+        drop(judged(std::slice::from_ref(base), std::slice::from_ref(new)));
     });
 }
 

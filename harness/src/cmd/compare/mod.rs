@@ -150,7 +150,7 @@ fn primary<'a>(metric: &str, paths: impl Iterator<Item = &'a PathBuf>) -> Result
 }
 
 fn records(paths: &[PathBuf], primary: Option<&Primary>) -> Result<Vec<Record>> {
-    let load = |path: &PathBuf| {
+    let load = |path: &PathBuf| -> Result<Record> {
         let mut record = load_record(path)?;
         primary.iter().for_each(|primary| primary.decide(&mut record));
         Ok(record)

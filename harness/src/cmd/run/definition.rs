@@ -212,7 +212,8 @@ fn workloads(
 
 /// Let a metric decide about all workloads that yield it.
 fn decide_by(metric: &str, planned: &mut [Planned]) -> Result<()> {
-    let deciding = planned.iter_mut().filter(|planned| planned.workload.decide_by(metric)).count();
+    let deciding =
+        planned.iter_mut().map(|planned| planned.workload.decide_by(metric)).filter(|&yields| yields).count();
     let known: BTreeSet<_> = planned.iter().flat_map(|planned| planned.workload.yields()).collect();
     let known = known.into_iter().collect::<Vec<_>>().join(", ");
     ensure!(deciding > 0, "--primary {metric}: no workload of this run yields it; there are {known}");
