@@ -54,7 +54,7 @@ impl<'a> Places<'a> {
             *mine.entry(planned.block).or_default() += f64::from(planned.order) / turns;
         }
         let sequential = record.run.plan.sequential.as_ref();
-        Places { places, tail: sequential.and_then(|sequential| sequential.tail(record.blocks_begun())) }
+        Places { places, tail: sequential.and_then(|sequential| sequential.tail(record.blocks_whole())) }
     }
 
     /// How many places later than `other` an environment came in a block; negative: earlier.

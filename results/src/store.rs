@@ -277,6 +277,14 @@ impl Record {
     pub fn blocks_begun(&self) -> u32 {
         self.trials.iter().map(|trial| trial.planned.block).max().unwrap_or(0)
     }
+
+    /// So many blocks have ended: the last that was begun may have been broken off. Needs the planned trials.
+    pub(crate) fn blocks_whole(&self) -> u32 {
+        let last = self.blocks_begun();
+        let recorded = self.trials.iter().filter(|trial| trial.planned.block == last).count();
+        let planned = self.run.plan.trials.iter().filter(|planned| planned.block == last).count();
+        last.saturating_sub(u32::from(recorded < planned))
+    }
 }
 
 /// In which environments trials that stand were executed again, and why.

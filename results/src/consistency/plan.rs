@@ -257,7 +257,9 @@ fn starts(run: &Run) -> Option<String> {
 }
 
 fn breaks(run: &Run) -> Option<String> {
-    let blocks = run.plan.profile.blocks;
+    // A run that stopped early may have gone on before the look at which it stopped.
+    let looks = run.plan.sequential.as_ref().and_then(|sequential| sequential.looks.last());
+    let blocks = looks.map_or(run.plan.profile.blocks, |last| last.block);
     let beyond = run.breaks.iter().find(|stop| !(1..=blocks).contains(&stop.block) || stop.attempt == 0)?;
     Some(format!("it went on with block {} of {blocks}, as attempt {}", beyond.block, beyond.attempt))
 }

@@ -213,6 +213,16 @@ fn a_run_that_stops_gives_up_the_rest_of_its_plan_and_says_so() {
     let reportable = analyse(&record).reportable;
     assert!(reportable.reportable, "{reportable:?}");
 
+    // It went on with a block, and looked before it: that it stopped there is no contradiction.
+    record.run.breaks.push(crate::record::Break {
+        block: 13,
+        attempt: 1,
+        last_trial_at: None,
+        resumed_at: "2026-01-01T01:00:00Z".into(),
+        superseded: 0,
+        baseline: None,
+        settle: None,
+    });
     let text = serde_json::to_string(&record.run).unwrap();
     assert_eq!(serde_json::from_str::<crate::record::Run>(&text).unwrap(), record.run);
     let before = text.replace("\"sequential\"", "\"unknown\"");

@@ -58,7 +58,7 @@ impl Definition {
         let only_native = environments.iter().all(|environment| environment.kind == record::Kind::Native);
         let along = Along::of(&mut workloads, &args.with, only_native)?;
         let names: Vec<_> = suites.iter().map(|suite| suite.name.as_str()).collect();
-        Ok(Definition {
+        let definition = Definition {
             suite: if args.command.is_empty() { names.join(",") } else { "command".to_owned() },
             needs_target: workloads.iter().any(|planned| planned.workload.needs_target()),
             workloads,
@@ -69,7 +69,13 @@ impl Definition {
             control,
             until_decided: args.until_decided,
             seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
-        })
+        };
+        if args.until_decided {
+            // Where the blocks have no room for looks, nothing is prepared in vain.
+            let names: Vec<_> = definition.environments.iter().map(|environment| environment.name.clone()).collect();
+            definition.plan(&names, &definition.workloads)?;
+        }
+        Ok(definition)
     }
 
     /// The definition of a run that goes on: the environments that it had, at the rates that it found out.

@@ -121,7 +121,11 @@ impl Earlier {
     /// Go on in the run's folder, if everything that its numbers depend on is as it was: `now` is the same run as it would
     /// begin now. What stands in `run.json` from here on, the folder, and what is left.
     pub fn go_on(&self, fresh: &Run) -> Result<(Run, RunFolder, Vec<Round>)> {
-        let changes = changes(&self.run, fresh);
+        let mut fresh = fresh.clone();
+        // It may have stopped at a look, and not come to its end.
+        let stopped = self.run.plan.sequential.as_ref().and_then(|sequential| sequential.stopped_after);
+        stopped.iter().for_each(|&block| fresh.plan.stop_after(block));
+        let changes = changes(&self.run, &fresh);
         if !changes.is_empty() {
             bail!(
                 "{} cannot go on, since its blocks would not be comparable: {}; begin a new run",
