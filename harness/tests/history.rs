@@ -50,6 +50,9 @@ fn earlier_runs_widen_and_narrow_and_what_cannot_be_read_is_left_out() {
     let judgement: serde_json::Value = serde_json::from_str(&out).unwrap();
     let between = &judgement["rows"][0]["between"];
     assert_eq!((status, between["source"].as_str(), between["runs"].as_u64()), (1, Some("history"), Some(6)));
+    // Earlier runs are judged by the metric that was asked for, as the two are.
+    let (_, out, _) = compare(stage.path(), &format!("{sides} --history runs --primary bandwidth_bytes_per_s"));
+    assert!(out.split_whitespace().collect::<Vec<_>>().join(" ").contains(said), "{out}");
     for format in ["md", "junit", "html"] {
         let (status, out, _) = compare(stage.path(), &format!("{sides} --history runs --format {format}"));
         assert!(status == 1 && out.contains("between-run spread") && out.contains("from 6 runs"), "{format}: {out}");

@@ -169,8 +169,9 @@ pub fn power(record: &Record, margin: Option<f64>, power: f64) -> Result<Power, 
     Ok(Power { run: run.id.clone(), margin, power, simulated_runs: RUNS, rows, left_out, not_reportable, notes })
 }
 
-/// How the blocks of a comparison scatter, and what it is judged by; else why they cannot be simulated.
-pub(crate) fn noise(comparison: &Comparison) -> Result<(&'static Metric, Noise), String> {
+/// How the blocks of a comparison scatter, and what it is judged by; else why they cannot be simulated. `with_order`: as between two
+/// runs, which are compared by the plain means of their blocks; else as within one, which takes the order out.
+pub(crate) fn noise(comparison: &Comparison, with_order: bool) -> Result<(&'static Metric, Noise), String> {
     if comparison.emulated {
         return Err("an emulated guest is never judged".to_owned());
     }
@@ -179,8 +180,9 @@ pub(crate) fn noise(comparison: &Comparison) -> Result<(&'static Metric, Noise),
     if comparison.ratio.is_none() {
         return Err(WhyNot::NoRatio.to_string());
     }
-    let ratios = &comparison.at_equal_places;
-    let fitted = if comparison.fit.is_some_and(|fit| fit.per_place.is_some()) { 2 } else { 1 };
+    let raw: Vec<f64> = comparison.pairs.iter().map(|&(_, ratio)| ratio).collect();
+    let is_fitted = !with_order && comparison.fit.is_some_and(|fit| fit.per_place.is_some());
+    let (ratios, fitted) = if is_fitted { (&comparison.at_equal_places, 2) } else { (&raw, 1) };
     let noise = Noise::with_freedom(ratios, ratios.len().saturating_sub(fitted)).ok_or_else(|| {
         format!(
             "{} of the {LEAST_RESIDUALS} blocks that are needed to see how blocks scatter: use more --blocks",
@@ -191,7 +193,7 @@ pub(crate) fn noise(comparison: &Comparison) -> Result<(&'static Metric, Noise),
 }
 
 fn simulate(run: &Run, comparison: &Comparison, margin: f64, power: f64) -> Result<PowerRow, String> {
-    let (metric, noise) = noise(comparison)?;
+    let (metric, noise) = noise(comparison, false)?;
     let blocks = comparison.pairs.len() as u32;
     let judged = |blocks| Judged { blocks, margin, better: metric.better };
     let worse = |factor: f64| worse_by(factor, metric.better);

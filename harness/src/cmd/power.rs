@@ -73,7 +73,8 @@ fn parse_blocks(text: &str) -> Result<u32, String> {
 
 fn plan_gate(args: &PowerArgs, record: &Record) -> Result<i32> {
     let side = std::slice::from_ref(record);
-    let history = args.history.as_ref().map(|folder| super::compare::history::of(folder, side, side)).transpose()?;
+    let history =
+        args.history.as_ref().map(|folder| super::compare::history::of(folder, side, side, None)).transpose()?;
     let told = gate(record, (args.margin, args.power), args.blocks, history.as_ref())?;
     match args.format {
         Format::Json => output::print_json(&told)?,

@@ -125,7 +125,7 @@ fn of(
     comparison: &Comparison,
     (margin, spreads, history): (f64, &Spreads<'_>, Option<&History>),
 ) -> Result<(GateRow, Row), String> {
-    let (metric, noise) = noise(comparison)?;
+    let (metric, noise) = noise(comparison, true)?;
     let workload = record.run.plan.workloads.iter().find(|workload| workload.name == comparison.workload);
     let workload = workload.ok_or_else(|| "it is not in the plan".to_owned())?;
     let (environment, name) = (comparison.environment.as_str(), comparison.metric.as_str());

@@ -6,7 +6,6 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use bench_results::compare::{Judgement, Sides};
 use bench_results::policy::Policy;
-use bench_results::primary;
 use bench_results::store::{Record, list_runs};
 
 use super::{CompareArgs, Loaded, load_record};
@@ -29,9 +28,7 @@ pub fn confirm(args: &CompareArgs, loaded: &Loaded, policy: &Policy, judgement: 
         }
         eprintln!("bench: an alarm is to be confirmed: fresh run {number} of {}", policy.confirm);
         let mut fresh = [execute(args)?];
-        if let Some(metric) = &args.primary {
-            primary::judge_by(fresh.iter_mut(), metric)?;
-        }
+        loaded.primary.iter().for_each(|primary| primary.decide(&mut fresh[0]));
         let sides = match loaded.sides(args) {
             Sides::Runs { base, allowed, .. } => Sides::Runs { base, new: &fresh, allowed },
             Sides::Environments { base, new, .. } => Sides::Environments { runs: &fresh, base, new },

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use bench_results::compare::History;
+use bench_results::primary::Primary;
 use bench_results::store::{Record, find_runs};
 
 use super::load_record;
 
 /// Read the folder, one run at a time.
-pub fn of(folder: &Path, base: &[Record], new: &[Record]) -> Result<History> {
+pub fn of(folder: &Path, base: &[Record], new: &[Record], primary: Option<&Primary>) -> Result<History> {
     let ([base], [new]) = (base, new) else {
         bail!("--history tells how far two single runs lie apart, and a set of runs shows that itself: leave it out");
     };
@@ -23,7 +24,10 @@ pub fn of(folder: &Path, base: &[Record], new: &[Record]) -> Result<History> {
     // A run that is being written, or was damaged, is one run less and no reason to judge nothing.
     for path in find_runs(Path::new(""), &folder.join("").display().to_string())? {
         match load_record(&path) {
-            Ok(record) => history.add(&record),
+            Ok(mut record) => {
+                primary.iter().for_each(|primary| primary.decide(&mut record));
+                history.add(&record);
+            }
             Err(error) => {
                 eprintln!("bench: {} is left out of the history: {error:#}", path.display());
                 history.leave_out("that cannot be read");

@@ -82,6 +82,8 @@ struct Loaded {
     new: Vec<Record>,
     allowed: BTreeSet<Aspect>,
     history: Option<History>,
+    /// The metric that was asked for.
+    primary: Option<Primary>,
 }
 
 impl Loaded {
@@ -135,8 +137,8 @@ fn load(args: &CompareArgs) -> Result<Loaded> {
         }
         (None, _) => bail!("--env {}: it takes two names, as in --env old,new", args.env.join(",")),
     };
-    let history = args.history.as_ref().map(|folder| history::of(folder, &base, &new)).transpose()?;
-    Ok(Loaded { base, new, allowed: args.allow_difference.iter().copied().collect(), history })
+    let history = args.history.as_ref().map(|folder| history::of(folder, &base, &new, primary.as_ref())).transpose()?;
+    Ok(Loaded { base, new, allowed: args.allow_difference.iter().copied().collect(), history, primary })
 }
 
 /// Whole records of a set would not fit into memory together: each is read twice.
