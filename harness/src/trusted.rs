@@ -131,19 +131,27 @@ pub enum NotRoots {
 /// The same folder without links on the way, if it is root's alone with all above it; it may be missing. Above it there may be sticky
 /// folders such as `/tmp`; in the folder itself nobody else may make anything.
 pub fn check_roots_own(folder: &Path) -> Result<PathBuf, NotRoots> {
+    Ok(look_at_roots_own(folder)?.0)
+}
+
+/// The same, and whether it is there.
+fn look_at_roots_own(folder: &Path) -> Result<(PathBuf, bool), NotRoots> {
     let failed = |e| NotRoots::Io(folder.to_path_buf(), e);
     let path = way_to(folder).map_err(failed)?.map_err(NotRoots::Stranger)?;
     match rustix::fs::lstat(&path) {
-        Ok(found) if found.st_mode & 0o022 != 0 => Err(NotRoots::Stranger(Stranger::of(path, &found))),
-        Ok(_) | Err(Errno::NOENT) => Ok(path),
+        Ok(found) if found.st_uid != 0 || found.st_mode & 0o022 != 0 => {
+            Err(NotRoots::Stranger(Stranger::of(path, &found)))
+        }
+        Ok(found) => Ok((path, FileType::from_raw_mode(found.st_mode) == FileType::Directory)),
+        Err(Errno::NOENT) => Ok((path, false)),
         Err(e) => Err(failed(e.into())),
     }
 }
 
 /// The same, made with what is missing above it.
 pub fn roots_own(folder: &Path) -> Result<PathBuf, NotRoots> {
-    let real = check_roots_own(folder)?;
-    if real.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+    let (real, is_there) = look_at_roots_own(folder)?;
+    if is_there {
         return Ok(real);
     }
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&real);
