@@ -149,7 +149,8 @@ pub fn resize(outer: impl AsFd, window: Size) -> io::Result<()> {
     Ok(tcsetwinsize(outer, size)?)
 }
 
-/// Lead a session of one's own: no signal to its group and no key of its terminal reaches the starter, nor the other way around.
+/// Lead a session of one's own: no signal to its group and no key of its terminal reaches the starter, nor the other way around. Who leads
+/// a group already stays in the starter's session, with nobody of it in the group.
 pub(crate) fn lead_session() -> Result<(), Failure> {
     match setsid() {
         Ok(_) => Ok(()),

@@ -276,3 +276,33 @@ fn who_kills_the_callers_group_takes_the_container_along() {
     assert_eq!(stage.run("clean").0, 0);
     stage.assert_clean(pid);
 }
+
+/// Whoever kills bench can kill the process between it and the container as well. A program that cleared its death signal is then left to
+/// `bench clean`, which has its group in a ledger.
+#[test]
+fn when_the_process_between_is_killed_too_the_container_ends_or_clean_ends_it() {
+    let Some(stage) = stage() else { return };
+    for (arguments, program, ends) in [
+        ("", &["sleep", "60"][..], true),
+        ("-u 1000", &["sleep", "60"], true),
+        ("--rootfs /", &["setpriv", "--reuid", "33", "--clear-groups", "--pdeathsig", "clear", "sleep", "60"], false),
+    ] {
+        let mut command = stage.bench(&format!("container run {arguments} --"));
+        let mut child = command.args(program).spawn().unwrap();
+        let pid = child.id();
+        let is_sleeping = |process: &String| {
+            std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|words| words.starts_with(b"sleep\0"))
+        };
+        eventually("the sleep", || contained(pid).iter().any(is_sleeping));
+        let between = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        for process in [pid.to_string()].iter().map(String::as_str).chain(between.split_whitespace()) {
+            send(process.parse().unwrap(), libc::SIGKILL);
+        }
+        child.wait().unwrap();
+        if ends {
+            eventually("the end of the container", || contained(pid).is_empty());
+        }
+        assert_eq!(stage.run("clean").0, 0, "{arguments}");
+        stage.assert_clean(pid);
+    }
+}

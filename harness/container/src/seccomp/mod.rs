@@ -153,6 +153,21 @@ mod tests {
     }
 
     #[test]
+    fn the_page_on_security_says_how_many_calls_are_open() {
+        let names = capabilities::names(&[]);
+        let holds = |capability: &str| names.iter().any(|name| name.strip_prefix("CAP_") == Some(capability));
+        let allowed = docker::allowed(&holds);
+        let in_part = BY_ARGUMENT.iter().map(|(name, _)| *name);
+        let open: BTreeSet<&str> = allowed.iter().copied().chain(in_part).collect();
+        let [native, other] = ABIS.map(|(_, calls)| {
+            let calls = calls();
+            open.iter().filter(|name| calls.contains_key(**name)).count().saturating_add(5) / 10 * 10
+        });
+        let said = format!("some {native} 64-bit system calls open, and {other} 32-bit ones");
+        assert!(include_str!("../../../../docs/SECURITY.md").contains(&said), "{said}");
+    }
+
+    #[test]
     fn numbers_that_follow_each_other_are_one_comparison() {
         assert_eq!(runs(&[0, 1, 2, 5, 7, 8].into()), [(0, 2), (5, 5), (7, 8)]);
         assert_eq!(runs(&BTreeSet::new()), []);
