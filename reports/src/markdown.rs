@@ -139,7 +139,7 @@ impl Report {
         let mut rows: Vec<_> = rows.collect();
         if let Some(more) = self.troubles.len().checked_sub(MOST_TROUBLES).filter(|more| *more > 0) {
             let mut row = vec![String::new(); head.len()];
-            (row[0], row[5]) = (format!("{more} more"), "see measurements.csv, or report --format json".to_owned());
+            (row[0], row[5]) = (format!("{more} more"), "see bench report --format json".to_owned());
             rows.push(row);
         }
         Table { head: head.map(str::to_owned).into(), rows }

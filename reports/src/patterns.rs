@@ -54,7 +54,7 @@ fn sentence(source: &Source<'_>, pattern: &Pattern) -> String {
         ),
         (Kind::Order, _) => format!(
             "order matters: for each place in the block that {label} comes after {reference}, the ratio changes by \
-             {change}; the design balances that"
+             {change}; verdicts are of the ratio at equal places, or of blocks that are balanced"
         ),
         (Kind::RatioModes, Some([low, high])) => format!(
             "bimodal: the ratio is near {} in {} and near {} in {}",

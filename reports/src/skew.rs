@@ -10,15 +10,20 @@ use crate::units;
 /// Rows that get an interval: each takes a thousand resamples of its blocks, and a record may have any number of rows.
 const MOST: usize = 1_000;
 
-/// Add interval and note to rows; the seed of the run's plan is that of the resamples.
+/// Add interval and note to rows; the seed of the run's plan is that of the resamples. Rows of a run that looks on the way get none: its
+/// intervals are wider than those of one look, and no bootstrap-t interval is.
 pub(crate) fn add<'a>(source: &Source<'_>, rows: impl Iterator<Item = &'a mut ResultRow>) {
+    if source.run().plan.sequential.is_some() {
+        return;
+    }
     let environments = &source.run().environments;
     for row in rows.take(MOST) {
         let is_it = |one: &&bench_results::record::Environment| one.label() == row.environment;
         let Some(environment) = environments.iter().find(is_it) else { continue };
         let Some(comparison) = source.comparison(&row.workload, &environment.name, &row.metric_name) else { continue };
         let ratios = &comparison.at_equal_places;
-        let found = bootstrap_t(ratios, source.run().plan.seed);
+        let freedom = comparison.fit.map_or(0.0, |fit| fit.effect.freedom);
+        let found = bootstrap_t(ratios, freedom, source.run().plan.seed);
         row.bootstrap_t = found.map(pair);
         let (Some(interval), Some(ratio)) = (found, comparison.ratio) else { continue };
         if row.verdict.is_judged() && is_skewed(ratio, interval, ratios.len()) {

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claims::{ClaimResult, judge_claims};
 use crate::judge;
-use crate::lean::Lean;
 use crate::metric::{self, Direction};
 use crate::order::{Fit, Places};
 use crate::patterns::Pattern;
-use crate::percentiles::{self, Refusal, direction_and_q, percentile};
-use crate::record::{Environment, Measurement, Trial};
+use crate::percentiles::{direction_and_q, percentile};
+use crate::record::{Environment, Trial};
 use crate::reportable::{self, Reportable};
 use crate::statistics::{self, Interval};
 use crate::store::Record;
+use crate::values::Values;
 use crate::verdict::{Verdict, edges};
 use crate::{host, paper, patterns, planning, secondary, sentence, work};
 
@@ -144,6 +144,11 @@ impl Comparison {
             paper_ratio: None,
         }
     }
+
+    /// The same, and why.
+    pub(crate) fn withheld(names: (String, String, String), why: String) -> Comparison {
+        Comparison { sentence: why.clone(), why_no_verdict: Some(why), ..Comparison::without_numbers(names) }
+    }
 }
 
 /// A trial that must not be averaged in.
@@ -210,89 +215,6 @@ fn withhold(comparisons: &mut [Comparison], patterns: &[Pattern], margin: f64) {
     }
 }
 
-/// Valid values by workload, environment and metric: for each block one over its turns, of which none may be missing.
-pub struct Values<'a> {
-    values: BTreeMap<&'a str, ByEnvironment<'a>>,
-    /// By workload, environment and metric: percentiles that a block's I/Os do not bear.
-    refused: BTreeMap<(&'a str, &'a str, &'static str), Refusal>,
-    /// In place of both, of a run whose trials have none any more.
-    lean: Option<&'a Lean>,
-}
-
-/// Environment to metric to `(block, value)`.
-pub(crate) type ByEnvironment<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<(u32, f64)>>>;
-
-impl<'a> Values<'a> {
-    /// Of a record.
-    pub fn of(record: &'a Record) -> Values<'a> {
-        let mut values: BTreeMap<&str, ByEnvironment<'_>> = BTreeMap::new();
-        for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
-            // Percentiles come from histograms, where there are any, by the rule of today and not of when they were recorded.
-            let is_kept = |m: &&Measurement| m.value.is_finite() && !percentiles::has_histogram(trial, &m.metric);
-            for measurement in trial.measurements.iter().filter(is_kept) {
-                let planned = &trial.planned;
-                let environments = values.entry(&planned.workload).or_default();
-                let metrics = environments.entry(&planned.environment).or_default();
-                metrics.entry(&measurement.metric).or_default().push((planned.block, measurement.value));
-            }
-        }
-        let turns = record.run.plan.profile.turns as usize;
-        for list in values.values_mut().flat_map(BTreeMap::values_mut).flat_map(BTreeMap::values_mut) {
-            list.sort_by_key(|&(block, _)| block);
-            if turns > 1 {
-                let whole = list.chunk_by(|a, b| a.0 == b.0).filter(|block| block.len() == turns);
-                *list = whole.map(|block| (block[0].0, mean_of_turns(block))).collect();
-            }
-        }
-        let refused = percentiles::of_blocks(record, &mut values);
-        Values { values, refused, lean: record.lean.as_deref() }
-    }
-
-    /// Why a percentile has no value in some block, where its latencies are known.
-    pub(crate) fn refused(&self, workload: &str, environment: &str, metric: &str) -> Option<Refusal> {
-        if let Some(lean) = self.lean {
-            return lean.refused(workload, environment, metric);
-        }
-        self.refused.get(&(workload, environment, metric)).copied()
-    }
-
-    /// `(block, value)` by block; empty where there is none.
-    pub fn get(&self, workload: &str, environment: &str, metric: &str) -> &[(u32, f64)] {
-        if let Some(lean) = self.lean {
-            return lean.get(workload, environment, metric);
-        }
-        let found = self.values.get(workload).and_then(|environments| environments.get(environment)?.get(metric));
-        found.map_or(&[], Vec::as_slice)
-    }
-
-    /// `(block, numerator ÷ denominator)` of the blocks that have both; 0 where there is no ratio, since a value is not above 0 or
-    /// the quotient is no number. None of a percentile that some block does not bear: the others would be no fair sample.
-    pub(crate) fn pairs(&self, workload: &str, metric: &str, numerator: &str, denominator: &str) -> Vec<(u32, f64)> {
-        if [numerator, denominator].iter().any(|side| self.refused(workload, side, metric).is_some()) {
-            return Vec::new();
-        }
-        let ratio = |above: f64, below: f64| {
-            let ratio = above / below;
-            if above > 0.0 && below > 0.0 && ratio.is_finite() { ratio } else { 0.0 }
-        };
-        let below: BTreeMap<u32, f64> = self.get(workload, denominator, metric).iter().copied().collect();
-        let above = self.get(workload, numerator, metric).iter();
-        above.filter_map(|&(block, value)| Some((block, ratio(value, *below.get(&block)?)))).collect()
-    }
-
-    pub(crate) fn metrics(&self, workload: &str, environment: &str) -> Vec<&'static metric::Metric> {
-        let has = |metric: &&metric::Metric| !self.get(workload, environment, metric.name).is_empty();
-        metric::METRICS.iter().filter(has).collect()
-    }
-}
-
-/// Geometric, so that the logarithm of a block's ratio is the mean of those of its turns. A value that is not positive has no
-/// logarithm, and is kept: rows say so.
-fn mean_of_turns(block: &[(u32, f64)]) -> f64 {
-    let values: Vec<f64> = block.iter().map(|&(_, value)| value).collect();
-    statistics::geometric_mean(&values).unwrap_or(0.0)
-}
-
 /// Over blocks; of at least one.
 pub(crate) fn mean<'a>(blocks: impl IntoIterator<Item = &'a (u32, f64)>) -> Option<f64> {
     let values: Vec<f64> = blocks.into_iter().map(|&(_, value)| value).collect();
@@ -330,13 +252,26 @@ pub(crate) fn comparisons(record: &Record, values: &Values<'_>, places: &Places<
     let mut comparisons = Vec::new();
     for workload in &run.plan.workloads {
         for environment in run.environments.iter().filter(|environment| environment.name != reference.name) {
+            let mut is_told = false;
             for metric in values.metrics(&workload.name, &environment.name) {
                 let pairs = values.pairs(&workload.name, metric.name, &environment.name, &reference.name);
                 if !pairs.is_empty() {
+                    is_told |= workload.deciding == metric.name;
                     let about = About { record, places, workload, environment, reference, metric };
                     comparisons.push(compare(&about, pairs, values));
                 }
             }
+            let sides = [environment.name.as_str(), reference.name.as_str()];
+            let why = values.why_refused(&workload.name, sides, &workload.deciding).filter(|_| !is_told);
+            comparisons.extend(why.map(|why| {
+                let names = (workload.name.clone(), environment.name.clone(), workload.deciding.clone());
+                Comparison {
+                    deciding: true,
+                    is_control: run.plan.control.as_ref() == Some(&environment.name),
+                    emulated: environment.is_emulated() || reference.is_emulated(),
+                    ..Comparison::withheld(names, why)
+                }
+            }));
         }
     }
     comparisons
@@ -362,7 +297,8 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
     let fitted = fit(own.0, &pairs);
     let at_equal_places = about.places.without_order(&about.workload.name, own, (&pairs, fitted));
     let emulated = about.environment.is_emulated() || about.reference.is_emulated();
-    let conditions = why_not_judged(about, emulated);
+    let refused = || values.why_refused(&about.workload.name, [own.0, own.1], about.metric.name);
+    let conditions = why_not_judged(about, emulated).or_else(refused);
     let (estimate, said) = judge::paired((&ratios, fitted), "block", (conditions, None), (margin, about.metric.better));
     let interval = estimate.map(|estimate| estimate.interval);
     let is_control = plan.control.as_deref() == Some(&about.environment.name);

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use crate::analysis::Values;
 use crate::host;
 use crate::judge::{self, WhyNot};
 use crate::metric;
@@ -11,6 +10,7 @@ use crate::paper::{Claim, Predicate, paper};
 use crate::record::{Environment, Kind, Trial};
 use crate::statistics::Interval;
 use crate::store::Record;
+use crate::values::Values;
 
 /// How a claim comes out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

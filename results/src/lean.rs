@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::analysis::{Distribution, Values, distributions};
+use crate::analysis::{Distribution, distributions};
 use crate::identity;
 use crate::metric;
 use crate::percentiles::Refusal;
 use crate::store::Record;
+use crate::values::Values;
 
 /// Workload to environment to metric to something.
 type ByMetric<T> = BTreeMap<String, BTreeMap<String, BTreeMap<&'static str, T>>>;

@@ -38,6 +38,7 @@ pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod validity;
+pub mod values;
 pub mod verdict;
 
 mod histogram;

@@ -11,10 +11,11 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::analysis::{Comparison, Values};
+use crate::analysis::Comparison;
 use crate::order::Places;
 use crate::statistics;
 use crate::store::Record;
+use crate::values::Values;
 use crate::verdict::edges;
 use null::Null;
 

@@ -6,11 +6,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::analysis::ByEnvironment;
-use crate::histogram::Histogram;
+use crate::histogram::{Histogram, Sum};
 use crate::metric::{self, Metric};
 use crate::record::Trial;
+use crate::sentence;
 use crate::store::Record;
+use crate::values::{ByEnvironment, Values};
 
 /// So many stalls must lie beyond a percentile.
 pub const STALLS: u64 = 10;
@@ -178,11 +179,11 @@ impl Distribution {
 
 /// The latencies of all valid trials, merged by workload and environment, and sorted by these.
 pub fn distributions<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Distribution> {
-    let mut merged: BTreeMap<_, (Recorded, Vec<(u64, u64)>)> = BTreeMap::new();
+    let mut merged: BTreeMap<_, (Recorded, Sum)> = BTreeMap::new();
     for record in records {
         for one in record.lean.iter().flat_map(|lean| &lean.distributions) {
             let key = (one.workload.as_str(), one.environment.as_str(), one.direction.as_str());
-            merged.entry(key).or_insert_with(|| (one.recorded, Vec::new())).1.extend_from_slice(one.histogram.bins());
+            merged.entry(key).or_insert_with(|| (one.recorded, Sum::default())).1.add(&one.histogram);
         }
         let parameters = parameters(record);
         for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
@@ -190,17 +191,17 @@ pub fn distributions<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<D
             for (direction, histogram) in &trial.histograms {
                 let key = (planned.workload.as_str(), planned.environment.as_str(), direction.as_str());
                 let recorded = || recorded(&parameters, &planned.workload, direction);
-                merged.entry(key).or_insert_with(|| (recorded(), Vec::new())).1.extend_from_slice(histogram.bins());
+                merged.entry(key).or_insert_with(|| (recorded(), Sum::default())).1.add(histogram);
             }
         }
     }
     merged
         .into_iter()
-        .map(|((workload, environment, direction), (recorded, bins))| Distribution {
+        .map(|((workload, environment, direction), (recorded, sum))| Distribution {
             workload: workload.to_owned(),
             environment: environment.to_owned(),
             direction: direction.to_owned(),
-            histogram: Histogram::from_bins(bins),
+            histogram: sum.histogram(),
             recorded,
         })
         .collect()
@@ -253,10 +254,25 @@ pub(crate) struct Refusal {
     pub(crate) needs: u64,
     /// In flight there.
     pub(crate) in_flight: u64,
+    /// True when the workload is decided by it: then the other blocks are shown, and have no verdict.
+    pub(crate) decides: bool,
+}
+
+impl Values<'_> {
+    /// Why a percentile of a workload is not judged, in words: one of these sides has blocks that do not bear it.
+    pub(crate) fn why_refused(&self, workload: &str, sides: [&str; 2], metric: &str) -> Option<String> {
+        let (side, refusal) = sides.iter().find_map(|side| Some((side, self.refused(workload, side, metric)?)))?;
+        let Refusal { blocks, fewest, needs, in_flight, .. } = refusal;
+        Some(format!(
+            "too few I/Os: it takes {needs} in a block, {STALLS} stalls of up to {in_flight} in flight beyond it; of {side}, {blocks} \
+             block{} had fewer, one of them {fewest}",
+            sentence::plural(blocks)
+        ))
+    }
 }
 
 /// Percentiles of each block: from the histograms of its turns, merged, so that turns that bear none may bear one together; of a single
-/// trial, those that it has by its own account. What is refused is given back, but for the metric that decides.
+/// trial, those that it has by its own account. What is refused is given back.
 pub(crate) fn of_blocks<'a>(
     record: &'a Record,
     values: &mut BTreeMap<&'a str, ByEnvironment<'a>>,
@@ -270,6 +286,9 @@ pub(crate) fn of_blocks<'a>(
     let turns = record.run.plan.profile.turns as usize;
     blocks.retain(|_, trials| trials.len() == turns);
     let (parameters, mut refused) = (parameters(record), BTreeMap::new());
+    let decides = |workload: &str, metric: &str| {
+        record.run.plan.workloads.iter().any(|known| known.name == workload && known.deciding == metric)
+    };
     for ((workload, environment, block), trials) in blocks {
         for direction in trials[0].histograms.keys() {
             let Some(histogram) = merged(&trials, direction) else { continue };
@@ -281,6 +300,7 @@ pub(crate) fn of_blocks<'a>(
                         fewest: histogram.count(),
                         needs: recorded.needs(&histogram, q),
                         in_flight: recorded.least_beyond(&histogram, q) / STALLS,
+                        decides: decides(workload, metric.name),
                     };
                     let known =
                         refused.entry((workload, environment, metric.name)).or_insert(Refusal { blocks: 0, ..refusal });
@@ -302,11 +322,6 @@ pub(crate) fn of_blocks<'a>(
             }
         }
     }
-    // A block that does not bear the deciding one is a block without a value: the row stands, and says how many it has.
-    let decides = |workload: &str, metric: &str| {
-        record.run.plan.workloads.iter().any(|known| known.name == workload && known.deciding == metric)
-    };
-    refused.retain(|&(workload, _, metric), _| !decides(workload, metric));
     refused
 }
 

@@ -22,7 +22,8 @@ pub fn blocks_needed(sd_log: f64, margin: f64, power: f64) -> Option<u32> {
 /// How often truly equal sides are called `equivalent` with so many blocks.
 ///
 /// The interval lies within the margin if |mean| + t S ÷ √n does: the mean is normal, and S, what the blocks show of their spread, is
-/// chi-distributed, with the order in the block modelled ([`order::freedom`]). The other answer needs to keep from one edge only, which it does more often.
+/// chi-distributed, with the order in the block modelled ([`order::freedom`]). The other answer needs to keep from one edge only, which it
+/// does more often.
 pub fn found_equivalent(sd_log: f64, margin: f64, blocks: u32) -> Option<f64> {
     /// Points of the integral over S.
     const POINTS: u32 = 400;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::analysis::Values;
 use crate::metric;
 use crate::store::Record;
+use crate::values::Values;
 
 /// Records cannot be judged by this metric.
 #[derive(Debug, thiserror::Error)]

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::analysis::{Comparison, Values};
+use crate::analysis::Comparison;
 use crate::metric::{self, Metric};
-use crate::percentiles::{Refusal, STALLS, direction_and_q};
+use crate::percentiles::direction_and_q;
 use crate::record::{Environment, Workload};
 use crate::sentence;
 use crate::statistics::{TAIL, holm};
 use crate::store::Record;
+use crate::values::Values;
 use crate::verdict::{Verdict, p_beyond};
 
 /// What a workload did, the best of these that it has: a secondary metric where a latency or a cost decides.
@@ -33,8 +34,9 @@ pub(crate) fn judge(record: &Record, values: &Values<'_>, comparisons: &mut Vec<
         for environment in judged(record) {
             for metric in metrics(workload, environment, values) {
                 let names = (workload.name.clone(), environment.name.clone(), metric.name.to_owned());
-                if let Some(why) = not_borne(record, values, workload, environment, metric) {
-                    comparisons.push(withheld(names, why));
+                let sides = [environment.name.as_str(), record.run.plan.reference.as_str()];
+                if let Some(why) = values.why_refused(&workload.name, sides, metric.name) {
+                    comparisons.push(Comparison { secondary: true, ..Comparison::withheld(names, why) });
                 } else if let Some(&at) = known.get(&names) {
                     comparisons[at].secondary = true;
                     family.push(at);
@@ -66,33 +68,6 @@ fn metrics(workload: &Workload, environment: &Environment, values: &Values<'_>) 
         metric.name != deciding && (is_latency_or_cost(metric.name) || rate == Some(metric.name)) && has(metric.name)
     };
     metric::METRICS.iter().filter(is_secondary).collect()
-}
-
-/// Why a percentile has no number.
-fn not_borne(
-    record: &Record,
-    values: &Values<'_>,
-    workload: &Workload,
-    environment: &Environment,
-    metric: &'static Metric,
-) -> Option<String> {
-    let sides = [environment.name.as_str(), record.run.plan.reference.as_str()];
-    let refused = sides.iter().find_map(|side| Some((side, values.refused(&workload.name, side, metric.name)?)));
-    let (side, Refusal { blocks, fewest, needs, in_flight }) = refused?;
-    Some(format!(
-        "too few I/Os: it takes {needs} in a block, {STALLS} stalls of up to {in_flight} in flight beyond it; of {side}, {blocks} \
-         block{} had fewer, one of them {fewest}",
-        sentence::plural(blocks)
-    ))
-}
-
-fn withheld(names: (String, String, String), why: String) -> Comparison {
-    Comparison {
-        secondary: true,
-        sentence: why.clone(),
-        why_no_verdict: Some(why),
-        ..Comparison::without_numbers(names)
-    }
 }
 
 /// Holm over those that have a verdict. As in a gate, only `better` and `worse` are adjusted.

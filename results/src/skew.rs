@@ -17,10 +17,11 @@ pub const LEAST_BLOCKS: usize = 5;
 /// From so many blocks on, a warning says something.
 pub const LEAST_TO_WARN: usize = 6;
 
-/// The 95 % bootstrap-t interval of the geometric mean ratio; the same seed gives the same interval. Absent for fewer than
+/// The 95 % bootstrap-t interval of the geometric mean ratio; the same seed gives the same interval. `freedom`: the degrees of freedom
+/// that are left to the ratios, which is their number less 1, and less 2 where the order was taken out ([`crate::order`]). Absent for fewer than
 /// [`LEAST_BLOCKS`], for what has no logarithm, and where too many resamples have no spread for a quantile.
-pub fn bootstrap_t(ratios: &[f64], seed: u64) -> Option<Interval> {
-    let effect = Effect::paired(ratios).filter(|effect| effect.error > 0.0)?;
+pub fn bootstrap_t(ratios: &[f64], freedom: f64, seed: u64) -> Option<Interval> {
+    let effect = Effect::paired(ratios).filter(|effect| effect.error > 0.0 && freedom > 0.0)?;
     let logs = logs(ratios).filter(|logs| logs.len() >= LEAST_BLOCKS)?;
     let (n, mean) = (logs.len() as f64, effect.ratio.ln());
     let mut rng = ChaCha12Rng::seed_from_u64(seed);
@@ -37,7 +38,9 @@ pub fn bootstrap_t(ratios: &[f64], seed: u64) -> Option<Interval> {
     let mut t: Vec<f64> = (0..RESAMPLES).map(|_| resampled()).collect();
     t.sort_by(f64::total_cmp);
     let from_end = (TAIL * (RESAMPLES + 1) as f64) as usize - 1;
-    let (low, high) = (mean - t[RESAMPLES - 1 - from_end] * effect.error, mean - t[from_end] * effect.error);
+    // What was fitted to the ratios made them scatter less.
+    let error = effect.error * ((n - 1.0) / freedom).sqrt();
+    let (low, high) = (mean - t[RESAMPLES - 1 - from_end] * error, mean - t[from_end] * error);
     let interval = Interval { low: low.exp(), high: high.exp() };
     (interval.low > 0.0 && interval.low <= effect.ratio && interval.high >= effect.ratio && interval.high.is_finite())
         .then_some(interval)
@@ -114,7 +117,7 @@ mod tests {
             equivalent += u32::from(is_equivalent);
             beyond += u32::from(of(estimate.interval) == Verdict::Worse);
             if run < with_bootstrap {
-                let bootstrap = bootstrap_t(&ratios, u64::from(run));
+                let bootstrap = bootstrap_t(&ratios, ratios.len() as f64 - 1.0, u64::from(run));
                 b_equivalent += u32::from(bootstrap.is_some_and(|interval| of(interval) == Verdict::Equivalent));
                 b_beyond += u32::from(bootstrap.is_some_and(|interval| of(interval) == Verdict::Worse));
                 let is_warned = bootstrap.is_some_and(|interval| is_skewed(estimate.ratio, interval, blocks));
@@ -169,19 +172,23 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_interval_and_few_or_odd_values_none() {
+        const FREEDOM: f64 = 7.0;
         let ratios = [1.02, 0.97, 1.05, 1.01, 0.99, 1.03, 1.00, 1.04];
-        let (one, other) = (bootstrap_t(&ratios, 7).unwrap(), bootstrap_t(&ratios, 8).unwrap());
-        assert_eq!(Some(one), bootstrap_t(&ratios, 7));
+        let (one, other) = (bootstrap_t(&ratios, FREEDOM, 7).unwrap(), bootstrap_t(&ratios, FREEDOM, 8).unwrap());
+        assert_eq!(Some(one), bootstrap_t(&ratios, FREEDOM, 7));
         assert!(one != other && (one.low / other.low - 1.0).abs() < 0.01, "{one:?} {other:?}");
         assert!(!is_skewed(paired(&ratios).unwrap().ratio, one, 8));
         for odd in [&ratios[..4], &[1.0; 8], &[1.0, 0.0, 1.0, 1.1, 1.2], &[1.0, f64::NAN, 1.0, 1.1, 1.2]] {
-            assert_eq!(bootstrap_t(odd, 7), None, "{odd:?}");
+            assert_eq!(bootstrap_t(odd, FREEDOM, 7), None, "{odd:?}");
         }
+        let fitted = bootstrap_t(&ratios, 6.0, 7).unwrap();
+        let width = |interval: Interval| (interval.high / interval.low).ln();
+        assert!((width(fitted) / width(one) - (7.0_f64 / 6.0).sqrt()).abs() < 1e-9, "{fitted:?} {one:?}");
         // Inverted ratios have the inverted interval, if drawn alike.
-        let inverted = bootstrap_t(&ratios.map(f64::recip), 7).unwrap();
+        let inverted = bootstrap_t(&ratios.map(f64::recip), FREEDOM, 7).unwrap();
         assert!((inverted.low * one.high - 1.0).abs() < 1e-9 && (inverted.high * one.low - 1.0).abs() < 1e-9);
         let outlier = [1.00, 1.01, 1.00, 1.01, 1.00, 1.01, 1.00, 1.01, 1.00, 1.01, 1.00, 2.5];
-        let interval = bootstrap_t(&outlier, 7).unwrap();
+        let interval = bootstrap_t(&outlier, FREEDOM, 7).unwrap();
         assert!(is_skewed(paired(&outlier).unwrap().ratio, interval, 12), "{interval:?}");
     }
 }

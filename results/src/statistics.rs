@@ -6,8 +6,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::order;
-
 /// Level of every one-sided test. An interval of 95 % is two of them.
 pub const TAIL: f64 = 0.025;
 
@@ -197,12 +195,6 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
         adjusted[index] = largest;
     }
     adjusted
-}
-
-/// Half the width of the 95 % interval of one run on the log scale, with equal places on average.
-pub fn half_width(sd_log: f64, n: u32) -> Option<f64> {
-    let quantile = upper_quantile(f64::from(order::freedom(n)?), TAIL)?;
-    Some(quantile * sd_log / f64::from(n).sqrt())
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ fn two_kinds_of_blocks_get_no_verdict_from_either() {
 
 /// A median that decides, and that the few I/Os of one block do not bear.
 #[test]
-fn a_block_that_does_not_bear_the_deciding_percentile_is_one_block_less() {
+fn where_a_block_does_not_bear_the_deciding_percentile_there_is_no_verdict() {
     let mut record = record(1, 8, false);
     let is_it = |trial: &&mut Trial| {
         let planned = &trial.planned;
@@ -107,7 +107,9 @@ fn a_block_that_does_not_bear_the_deciding_percentile_is_one_block_less() {
         .into_iter()
         .find(|said| said.deciding && (&*said.workload, &*said.environment) == ("rand-read-qd1", "container"));
     let said = said.expect("the row stands");
-    assert!(said.metric == "read_latency_p50_ns" && said.pairs.len() == 7 && said.verdict.is_some(), "{said:?}");
+    assert!(said.metric == "read_latency_p50_ns" && said.pairs.len() == 7 && said.ratio.is_some(), "{said:?}");
+    let why = said.why_no_verdict.expect("those that bear it are no fair sample");
+    assert!(said.verdict.is_none() && why.contains("of container, 1 block had fewer, one of them 100"), "{why}");
 }
 
 #[test]

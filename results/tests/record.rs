@@ -5,13 +5,14 @@ use std::io::Write;
 use std::path::Path;
 
 use bench_results::Histogram;
-use bench_results::analysis::{Comparison, Values, analyse};
+use bench_results::analysis::{Comparison, analyse};
 use bench_results::claims::Outcome;
 use bench_results::percentiles::Recorded;
 use bench_results::record::{PlannedTrial, State, Trial};
 use bench_results::store::{Record, RunFolder, StoreError, find_run, list_runs};
 use bench_results::testing;
 use bench_results::validity;
+use bench_results::values::Values;
 use bench_results::verdict::Verdict;
 
 fn write(parent: &Path, record: &Record) {

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bench_results::analysis::{Distribution, Values, distributions, distributions_of};
+use bench_results::analysis::{Distribution, distributions, distributions_of};
 use bench_results::compare::{Judged, Quantity};
 use bench_results::record::Environment;
 use bench_results::statistics::{Effect, geometric_mean};
+use bench_results::values::Values;
 
 use super::CompareReport;
 use crate::build::{described, pair};
@@ -116,8 +117,8 @@ impl CompareReport<'_> {
         (!rows.is_empty()).then(|| Figure {
             name: "sides",
             title: format!("Both sides relative to {base}: what each environment costs, before and now"),
-            caption: "The ratio of each side by itself, with its own interval and every block (or run) as a faint dot. The row's \
-                      arrow points to the better side."
+            caption: "The ratio of each side by itself: the mean of its blocks (or runs), as the sides are compared, with an interval of its \
+                      own. Faint dots are blocks or runs, a hundred at most. The row's arrow points to the better side."
                 .to_owned(),
             drawing: Drawing::Answer(Answer {
                 base,

@@ -232,7 +232,7 @@ impl<'a> Case<'a> {
 
     /// What is said of a row by itself. `broken`: that it has too few values, since trials failed or NEW lacks them.
     fn said(&self, about: &About<'_>, row: &Judged, sample: &Sample, broken: Option<String>) -> Said {
-        let conditions = broken.or_else(|| self.conditions(row));
+        let conditions = broken.or_else(|| self.conditions(row)).or_else(|| self.refused(about));
         let rule = (row.margin, row.better);
         match self.sides {
             Sides::Environments { .. } => {
@@ -328,6 +328,17 @@ impl<'a> Case<'a> {
             return Some("informs: one run a side shares its hour with everything in it".to_owned());
         }
         None
+    }
+
+    /// Why a percentile is not judged: blocks that do not bear it.
+    fn refused(&self, about: &About<'_>) -> Option<String> {
+        let other = match (self.sides, about.quantity) {
+            (Sides::Environments { base, .. }, _) => base,
+            (_, quantity) => self.divisor(quantity).unwrap_or(about.environment),
+        };
+        let mut runs = self.base.runs.iter().chain(self.new.iter().flat_map(|new| &new.runs));
+        let sides = [about.environment, other];
+        runs.find_map(|run| run.values.why_refused(&about.workload.name, sides, about.metric.name))
     }
 
     /// Why two runs, or sets of them, cannot be told.

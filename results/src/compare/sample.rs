@@ -1,9 +1,9 @@
 //! The values behind a row: one for each unit of replication.
 
-use crate::analysis::Values;
 use crate::order::{self, Fit, Places};
 use crate::statistics::geometric_mean;
 use crate::store::Record;
+use crate::values::Values;
 
 /// A record with its values by workload, environment and metric.
 pub(super) struct Measured<'a> {

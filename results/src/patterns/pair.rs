@@ -2,9 +2,10 @@
 
 use super::null::Null;
 use super::{Kind, Mode, Pattern, Series, adjust, all, logs};
-use crate::analysis::{Values, comparisons};
+use crate::analysis::comparisons;
 use crate::order::Places;
 use crate::store::Record;
+use crate::values::Values;
 use crate::verdict::edges;
 
 /// The notable modes of NEW ÷ BASE, by workload.
