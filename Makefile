@@ -33,7 +33,8 @@ build:
 	$(CARGO) rustc --locked --release -p bench --bin bench -- -C target-feature=+crt-static
 
 # What tests and runs start: fio, QEMU and the like. The list is in the program, which is built as for the tests: with other
-# features, half of everything would be built twice. Tests check XML, shell, and another program's round trips and containers, and refuse system calls, too.
+# features, half of everything would be built twice. Tests also check XML, shell, and another program's round trips and containers, and
+# refuse system calls.
 setup:
 	$(CARGO) test --workspace --all-features --no-run
 	$(SUDO) target/debug/bench doctor --install

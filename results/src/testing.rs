@@ -75,13 +75,6 @@ fn parameters() -> BTreeMap<String, String> {
 }
 
 fn run(seed: u64, blocks: u32, emulated: bool, trials: Vec<PlannedTrial>) -> Run {
-    let workload = |w: &(&str, &str, &str, f64, f64)| Workload {
-        name: w.0.into(),
-        title: w.1.into(),
-        deciding: w.2.into(),
-        parameters: parameters(),
-        environments: Vec::new(),
-    };
     Run {
         schema_version: SCHEMA_VERSION,
         id: "20260101T000000Z-io-demo00".into(),
@@ -90,28 +83,7 @@ fn run(seed: u64, blocks: u32, emulated: bool, trials: Vec<PlannedTrial>) -> Run
         started_at: "2026-01-01T00:00:00Z".into(),
         ended_at: Some("2026-01-01T00:12:00Z".into()),
         state: State::Complete,
-        plan: Plan {
-            suite: "io".into(),
-            profile: Profile {
-                name: "quick".into(),
-                blocks,
-                turns: 1,
-                runtime_s: 2.0,
-                warmup_s: 0.5,
-                settle_s: 15.0,
-                size_bytes: 1 << 30,
-                margin: 0.1,
-                verdicts: true,
-            },
-            seed,
-            reference: "native".into(),
-            control: Some("native-control".into()),
-            workloads: WORKLOADS.iter().map(workload).collect(),
-            planned_s: trials.len() as f64 * 2.5,
-            trials,
-            starts: Vec::new(),
-            sequential: None,
-        },
+        plan: plan(seed, blocks, trials),
         environments: environments(emulated),
         left_out: Vec::new(),
         limits: Limits { cpus: "0-3".into(), memory_bytes: 1 << 30 },
@@ -140,6 +112,38 @@ fn run(seed: u64, blocks: u32, emulated: bool, trials: Vec<PlannedTrial>) -> Run
         warnings: vec!["this record is made up".into()],
         breaks: Vec::new(),
         overhead: Some(Overhead { wall_s: 700.0, conductor_cpu: 0.004 }),
+    }
+}
+
+fn plan(seed: u64, blocks: u32, trials: Vec<PlannedTrial>) -> Plan {
+    let workload = |w: &(&str, &str, &str, f64, f64)| Workload {
+        name: w.0.into(),
+        title: w.1.into(),
+        deciding: w.2.into(),
+        parameters: parameters(),
+        environments: Vec::new(),
+    };
+    Plan {
+        suite: "io".into(),
+        profile: Profile {
+            name: "quick".into(),
+            blocks,
+            turns: 1,
+            runtime_s: 2.0,
+            warmup_s: 0.5,
+            settle_s: 15.0,
+            size_bytes: 1 << 30,
+            margin: 0.1,
+            verdicts: true,
+        },
+        seed,
+        reference: "native".into(),
+        control: Some("native-control".into()),
+        workloads: WORKLOADS.iter().map(workload).collect(),
+        planned_s: trials.len() as f64 * 2.5,
+        trials,
+        starts: Vec::new(),
+        sequential: None,
     }
 }
 

@@ -66,13 +66,14 @@ impl Fio {
     }
 
     pub(crate) fn yields(&self) -> Vec<&'static str> {
-        let read = ["read_latency_mean_ns", "read_latency_p50_ns", "read_latency_p99_ns"];
-        let write = ["write_latency_mean_ns", "write_latency_p50_ns", "write_latency_p99_ns"];
-        let both = ["iops", "bandwidth_bytes_per_s"].into_iter();
+        let read = ["read_latency_mean_ns", "read_latency_p50_ns", "read_latency_p99_ns", "read_latency_p999_ns"];
+        let write = ["write_latency_mean_ns", "write_latency_p50_ns", "write_latency_p99_ns", "write_latency_p999_ns"];
+        let rates = ["iops", "bandwidth_bytes_per_s"].into_iter();
+        let costs = ["cpu_ns_per_io", "machine_cpu_ns_per_io"];
         match self.direction() {
-            Direction::Read => both.chain(read).collect(),
-            Direction::Write => both.chain(write).collect(),
-            Direction::Mixed { .. } => both.chain(read).chain(write).collect(),
+            Direction::Read => rates.chain(read).chain(costs).collect(),
+            Direction::Write => rates.chain(write).chain(costs).collect(),
+            Direction::Mixed { .. } => rates.chain(read).chain(write).chain(costs).collect(),
         }
     }
 
