@@ -164,29 +164,29 @@ pub struct Broken {
 
 /// What is said of a run as a whole, without what is said of its rows.
 pub(crate) fn of_run(record: &Record) -> (Reportable, Vec<Pattern>) {
-    let (comparisons, patterns) = judged(record, &Values::of(record));
+    let (comparisons, patterns) = judged(record, &Values::of(record), &Places::of(record));
     (reportable::judge(record, &comparisons), patterns)
 }
 
-fn judged(record: &Record, values: &Values<'_>) -> (Vec<Comparison>, Vec<Pattern>) {
-    let mut comparisons = comparisons(record, values, &Places::of(record));
-    let patterns = patterns::all(record, values, &comparisons);
+fn judged(record: &Record, values: &Values<'_>, places: &Places<'_>) -> (Vec<Comparison>, Vec<Pattern>) {
+    let mut comparisons = comparisons(record, values, places);
+    let patterns = patterns::all(record, (values, places), &comparisons);
     withhold(&mut comparisons, &patterns, record.run.plan.profile.margin);
     (comparisons, patterns)
 }
 
 /// Analyse a record.
 pub fn analyse(record: &Record) -> Analysis {
-    let values = Values::of(record);
+    let (values, places) = (Values::of(record), Places::of(record));
     let distributions = distributions([record]);
-    let (mut comparisons, patterns) = judged(record, &values);
+    let (mut comparisons, patterns) = judged(record, &values, &places);
     secondary::judge(record, &values, &mut comparisons);
     let reportable = reportable::judge(record, &comparisons);
     Analysis {
         headline: sentence::headline(record, &comparisons, &reportable),
         reportable,
         cells: cells(record, &values, &distributions),
-        claims: judge_claims(record, &values),
+        claims: judge_claims(record, &values, &places),
         broken: broken(record),
         comparisons,
         distributions,

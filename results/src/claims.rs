@@ -59,7 +59,7 @@ fn which_container(environment: &Environment) -> String {
     format!("tested with bench's own container: {filter}, no overlay")
 }
 
-pub(crate) fn judge_claims(record: &Record, values: &Values<'_>) -> Vec<ClaimResult> {
+pub(crate) fn judge_claims(record: &Record, values: &Values<'_>, places: &Places<'_>) -> Vec<ClaimResult> {
     let relevant = |claim: &&Claim| match &claim.predicate {
         Predicate::Ratio { workloads, .. } => {
             workloads.iter().any(|name| record.run.plan.workloads.iter().any(|workload| workload.name == *name))
@@ -68,15 +68,15 @@ pub(crate) fn judge_claims(record: &Record, values: &Values<'_>) -> Vec<ClaimRes
             record.run.environments.iter().any(|environment| environment.kind != Kind::Native)
         }
     };
-    paper().claims.iter().filter(relevant).map(|claim| judge(claim, record, values)).collect()
+    paper().claims.iter().filter(relevant).map(|claim| judge(claim, record, (values, places))).collect()
 }
 
-fn judge(claim: &Claim, record: &Record, values: &Values<'_>) -> ClaimResult {
+fn judge(claim: &Claim, record: &Record, by: (&Values<'_>, &Places<'_>)) -> ClaimResult {
     let judged = || match &claim.predicate {
         Predicate::Ratio { numerator, denominator, metric, workloads, at_least, at_most } => {
             let band = Interval { low: at_least.unwrap_or(0.0), high: at_most.unwrap_or(f64::INFINITY) };
             let about = Ratio { sides: [numerator, denominator], metric, workloads, band };
-            judge_ratio(&about, record, values)
+            judge_ratio(&about, record, by)
         }
         Predicate::GuestMemory { at_least_bytes, at_most_bytes } => {
             judge_memory(record, Interval { low: *at_least_bytes, high: *at_most_bytes })
@@ -132,7 +132,7 @@ fn on_emulated_machine(record: &Record) -> Option<(Outcome, String)> {
     host::why_not_judged(&record.run).map(|why| (Outcome::NotTested(why.to_owned()), String::new()))
 }
 
-fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outcome, String) {
+fn judge_ratio(about: &Ratio<'_>, record: &Record, (values, places): (&Values<'_>, &Places<'_>)) -> (Outcome, String) {
     let (mut names, mut container) = (Vec::new(), None);
     for side in about.sides {
         match named(record, side) {
@@ -150,7 +150,6 @@ fn judge_ratio(about: &Ratio<'_>, record: &Record, values: &Values<'_>) -> (Outc
     if let Some(why) = no_verdicts(record) {
         return (why, String::new());
     }
-    let places = Places::of(record);
     let mut outcome = Outcome::Holds;
     let mut evidence = Vec::new();
     let title = metric::find(about.metric).map_or(about.metric, |metric| metric.title);

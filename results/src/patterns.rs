@@ -77,13 +77,16 @@ pub struct Pattern {
 }
 
 /// Test every deciding series of a record.
-pub(crate) fn all(record: &Record, values: &Values<'_>, comparisons: &[Comparison]) -> Vec<Pattern> {
+pub(crate) fn all(
+    record: &Record,
+    (values, places): (&Values<'_>, &Places<'_>),
+    comparisons: &[Comparison],
+) -> Vec<Pattern> {
     let mut null = Null::default();
     let mut patterns = Vec::new();
-    let places = Places::of(record);
     for workload in &record.run.plan.workloads {
         let reference = record.run.plan.reference.as_str();
-        let series = Series { reference, places: &places, workload: &workload.name, metric: &workload.deciding };
+        let series = Series { reference, places, workload: &workload.name, metric: &workload.deciding };
         for environment in &record.run.environments {
             if record.run.plan.control.as_ref() == Some(&environment.name) {
                 continue;

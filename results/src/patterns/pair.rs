@@ -17,12 +17,13 @@ impl PairModes {
     /// tested as if one of them were the reference, and adjusted together with what the run is tested for.
     pub fn of(record: &Record, values: &Values<'_>, (base, new): (&str, &str)) -> PairModes {
         let plan = &record.run.plan;
-        let mut patterns = all(record, values, &comparisons(record, values, &Places::of(record)));
+        let places = &Places::of(record);
+        let mut patterns = all(record, (values, places), &comparisons(record, values, places));
         let (kept, turned) = match plan.reference.as_str() {
             reference if reference == base => (new, false),
             reference if reference == new => (base, true),
             _ => {
-                patterns.extend(between(record, values, (base, new)));
+                patterns.extend(between(record, (values, places), (base, new)));
                 adjust(&mut patterns, edges(plan.profile.margin).high.ln() / 2.0);
                 (BETWEEN, false)
             }
@@ -44,10 +45,10 @@ impl PairModes {
 /// Stands for the environment of a pair without the reference. No environment has such a name.
 const BETWEEN: &str = "NEW ÷ BASE";
 
-fn between(record: &Record, values: &Values<'_>, (base, new): (&str, &str)) -> Vec<Pattern> {
-    let (places, mut null, mut found) = (Places::of(record), Null::default(), Vec::new());
+fn between(record: &Record, (values, places): (&Values<'_>, &Places<'_>), (base, new): (&str, &str)) -> Vec<Pattern> {
+    let (mut null, mut found) = (Null::default(), Vec::new());
     for workload in &record.run.plan.workloads {
-        let series = Series { reference: base, places: &places, workload: &workload.name, metric: &workload.deciding };
+        let series = Series { reference: base, places, workload: &workload.name, metric: &workload.deciding };
         let logs = logs(&values.pairs(&workload.name, &workload.deciding, new, base));
         found.extend(series.order(new, &logs));
         found.extend(series.modes(Kind::RatioModes, new, &logs, &mut null));
