@@ -1,8 +1,10 @@
 //! Which figures a report has, and their data.
 
+use std::collections::BTreeSet;
+
 use bench_results::analysis::{Comparison, Distribution, distributions_of};
 use bench_results::paper::{self, paper};
-use bench_results::record::{Environment, Kind, Workload};
+use bench_results::record::{Class, Environment, Workload};
 
 use crate::build::{Source, described, pair};
 use crate::figures::{
@@ -26,18 +28,37 @@ pub(crate) fn figures(source: &Source<'_>) -> Vec<Figure> {
     figures.into_iter().map(Figure::bounded).collect()
 }
 
-/// The look of every environment but the control, the same in all figures: by kind, further ones of a kind by the
+/// The look of every environment but the control, the same in all figures: by class, further ones of a class by the
 /// colours that are left.
 pub(crate) fn looks(source: &Source<'_>) -> Vec<(String, Series)> {
     looks_of(source.environments())
 }
 
+/// The look of a class.
+fn slot(class: Class) -> usize {
+    match class {
+        Class::Process => 0,
+        Class::Container => 1,
+        Class::Vm => 2,
+    }
+}
+
+/// How the paper calls the environment of a class.
+fn in_paper(class: Class) -> Series {
+    let label = match class {
+        Class::Process => "Native",
+        Class::Container => "Docker",
+        Class::Vm => "KVM",
+    };
+    Series { label: label.to_owned(), slot: slot(class), emulated: false }
+}
+
 pub(crate) fn looks_of<'a>(environments: impl Iterator<Item = &'a Environment>) -> Vec<(String, Series)> {
     let mut free = vec![5, 4, 3];
-    let mut taken = [false; 3];
+    let mut taken = BTreeSet::new();
     let look = |environment: &Environment| {
-        let home = environment.kind as usize;
-        let slot = if std::mem::replace(&mut taken[home], true) { free.pop().unwrap_or(home) } else { home };
+        let home = slot(environment.class());
+        let slot = if taken.insert(home) { home } else { free.pop().unwrap_or(home) };
         let series = Series { label: short_label(environment), slot, emulated: environment.is_emulated() };
         (environment.name.clone(), series)
     };
@@ -190,8 +211,7 @@ pub(crate) fn bar_panel(source: &Source<'_>, heading: &str, metric: &str, worklo
 
 /// The paper's figure out of its own numbers.
 pub(crate) fn paper_panel(figure: &str, metric: &str) -> Option<BarPanel> {
-    let series = [("Native", Kind::Native), ("Docker", Kind::Container), ("KVM", Kind::Vm)]
-        .map(|(label, kind)| Series { label: label.to_owned(), slot: kind as usize, emulated: false });
+    let series = [Class::Process, Class::Container, Class::Vm].map(in_paper);
     let group = |value: &paper::Value| BarGroup {
         label: value.workload.clone(),
         bars: [value.native, value.container, value.vm]
@@ -351,14 +371,8 @@ pub(crate) fn latency(source: &Source<'_>, about: &Distributions) -> Vec<Figure>
 
 fn papers_latency() -> CurvePanel {
     let curve = |curve: &paper::LatencyCurve| {
-        let label = match curve.kind {
-            Kind::Native => "Native",
-            Kind::Container => "Docker",
-            Kind::Vm => "KVM",
-        };
-        let series = Series { label: label.to_owned(), slot: curve.kind as usize, emulated: false };
         let points = curve.points.iter().map(|&(percent, latency)| (latency, percent / 100.0)).collect();
-        Curve { series, points }
+        Curve { series: in_paper(curve.class), points }
     };
     let (heading, remark) = ("the paper (2014), Fig. 7".to_owned(), "● Native  ■ Docker  ▲ KVM".to_owned());
     CurvePanel { heading, remark, curves: paper().latency.iter().map(curve).collect() }
@@ -391,4 +405,22 @@ fn percentiles(source: &Source<'_>) -> Option<Figure> {
                 .to_owned(),
         drawing: Drawing::Spans(Spans { series, rows }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bench_results::testing;
+
+    #[test]
+    fn however_many_kinds_there_are_each_environment_has_a_look() {
+        let known = testing::record(1, 1, false).run.environments;
+        let new = |index: usize| {
+            let (class, kind) = (known[index % 4].class(), format!("kind-{index}"));
+            Environment { name: format!("e{index}"), kind, ..known[0].clone() }.of_class(class, &[])
+        };
+        let all: Vec<_> = (0..9).map(new).collect();
+        let slots: Vec<_> = looks_of(all.iter()).into_iter().map(|(_, series)| series.slot).collect();
+        assert_eq!(slots, [0, 3, 1, 2, 4, 5, 1, 2, 0]);
+    }
 }

@@ -311,7 +311,7 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
         .filter(|_| undecided)
         .and_then(|estimate| planning::blocks_needed(estimate.sd_log, margin, planning::POWER));
     let half = interval.map(|interval| (interval.high / interval.low).ln() / 2.0);
-    let native = about.reference.kind == crate::record::Kind::Native;
+    let native = about.reference.class() == crate::record::Class::Process;
     let paper = paper::ratio(&about.workload.name, about.metric.name, about.environment);
     let names = (about.workload.name.clone(), about.environment.name.clone(), about.metric.name.to_owned());
     let mut comparison = Comparison {

@@ -7,7 +7,7 @@ use crate::judge::{self, WhyNot};
 use crate::metric;
 use crate::order::Places;
 use crate::paper::{Claim, Predicate, paper};
-use crate::record::{Environment, Kind, Trial};
+use crate::record::{Class, Environment, Trial};
 use crate::statistics::Interval;
 use crate::store::Record;
 use crate::values::Values;
@@ -65,7 +65,7 @@ pub(crate) fn judge_claims(record: &Record, values: &Values<'_>, places: &Places
             workloads.iter().any(|name| record.run.plan.workloads.iter().any(|workload| workload.name == *name))
         }
         Predicate::GuestMemory { .. } | Predicate::WhoseKernel => {
-            record.run.environments.iter().any(|environment| environment.kind != Kind::Native)
+            record.run.environments.iter().any(|environment| environment.class() != Class::Process)
         }
     };
     paper().claims.iter().filter(relevant).map(|claim| judge(claim, record, (values, places))).collect()
@@ -100,25 +100,16 @@ struct Ratio<'a> {
     band: Interval,
 }
 
-/// The environment that a claim names; where no environment has that name, the first of that kind.
+/// The environment that a claim names; where no environment has that name, the first of the class of such a kind.
 fn named<'a>(record: &'a Record, name: &str) -> Option<&'a Environment> {
     let by_name = record.run.environments.iter().find(|environment| environment.name == name);
-    let kind = [Kind::Native, Kind::Container, Kind::Vm].into_iter().find(|&kind| kind_name(kind) == name);
-    by_name.or_else(|| first(record, kind?))
+    by_name.or_else(|| first(record, Class::of_kind(name)?))
 }
 
-/// The first environment of a kind that is not the control.
-fn first(record: &Record, kind: Kind) -> Option<&Environment> {
+/// The first environment of a class that is not the control.
+fn first(record: &Record, class: Class) -> Option<&Environment> {
     let control = record.run.plan.control.as_ref();
-    record.run.environments.iter().find(|environment| environment.kind == kind && Some(&environment.name) != control)
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Native => "native",
-        Kind::Container => "container",
-        Kind::Vm => "vm",
-    }
+    record.run.environments.iter().find(|one| one.class() == class && Some(&one.name) != control)
 }
 
 /// Not tested, where the profile judges nothing.
@@ -139,7 +130,7 @@ fn judge_ratio(about: &Ratio<'_>, record: &Record, (values, places): (&Values<'_
             Some(environment) if environment.is_emulated() => {
                 return (Outcome::NotTested("guest was emulated".to_owned()), String::new());
             }
-            Some(environment) if environment.kind == Kind::Container => {
+            Some(environment) if environment.class() == Class::Container => {
                 names.push(environment.name.as_str());
                 container = container.or(Some(environment));
             }
@@ -182,19 +173,19 @@ fn judge_ratio(about: &Ratio<'_>, record: &Record, (values, places): (&Values<'_
     (outcome, evidence.join("; "))
 }
 
-/// The trials of the first environment of a kind.
-fn trials(record: &Record, kind: Kind) -> impl Iterator<Item = &Trial> {
-    let name = first(record, kind).map(|environment| environment.name.as_str());
+/// The trials of the first environment of a class.
+fn trials(record: &Record, class: Class) -> impl Iterator<Item = &Trial> {
+    let name = first(record, class).map(|environment| environment.name.as_str());
     record.trials.iter().filter(move |trial| Some(trial.planned.environment.as_str()) == name)
 }
 
 /// Memory of QEMU and of the guest's touched RAM when the agent was ready, once for each instance.
 fn judge_memory(record: &Record, band: Interval) -> (Outcome, String) {
-    let Some(environment) = first(record, Kind::Vm) else {
+    let Some(environment) = first(record, Class::Vm) else {
         return (Outcome::NotTested("no vm in this run".to_owned()), String::new());
     };
     let mut by_block = std::collections::BTreeMap::new();
-    for trial in trials(record, Kind::Vm).filter(|trial| trial.is_valid()) {
+    for trial in trials(record, Class::Vm).filter(|trial| trial.is_valid()) {
         let instance = &trial.instance;
         if let (Some(vmm), Some(guest)) = (instance.vmm_memory_at_ready_bytes, instance.guest_memory_at_ready_bytes) {
             by_block.insert(trial.planned.block, (vmm as f64, guest as f64));
@@ -228,11 +219,11 @@ fn judge_memory(record: &Record, band: Interval) -> (Outcome, String) {
 }
 
 fn judge_kernel(record: &Record) -> (Outcome, String) {
-    let release = |kind| trials(record, kind).find_map(|trial| trial.instance.kernel_release.as_deref());
+    let release = |class| trials(record, class).find_map(|trial| trial.instance.kernel_release.as_deref());
     let Some(host) = record.run.fingerprint.get("kernel.release") else {
         return (Outcome::NotTested("the host's kernel was not recorded".to_owned()), String::new());
     };
-    let (container, vm) = (release(Kind::Container), release(Kind::Vm));
+    let (container, vm) = (release(Class::Container), release(Class::Vm));
     let evidence = format!(
         "host {host}; container {}; VM {}",
         container.unwrap_or("not in this run"),

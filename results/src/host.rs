@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::record::{Environment, Kind, Run};
+use crate::record::{Capability, Environment, Run};
 
 /// In the fingerprint where a build for tests lets a run on an emulated machine be judged all the same.
 pub const JUDGED_FACT: &str = "build.judges_emulated";
@@ -67,7 +67,7 @@ impl fmt::Display for Host {
 /// What native, and guests under KVM if there are any, must be called on the machine of this run: `native inside a VM (KVM), guests
 /// under nested KVM`. Absent on bare metal.
 pub fn label(run: &Run) -> Option<String> {
-    let under_kvm = |environment: &Environment| environment.kind == Kind::Vm && !environment.is_emulated();
+    let under_kvm = |environment: &Environment| environment.has(Capability::Vmm) && !environment.is_emulated();
     Host::of(run).label(run.environments.iter().any(under_kvm))
 }
 

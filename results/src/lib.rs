@@ -9,6 +9,7 @@ pub mod archive;
 pub mod between;
 pub mod calibration;
 pub mod claims;
+mod class;
 pub mod compare;
 pub mod consistency;
 pub mod host;

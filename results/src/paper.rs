@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use crate::metric::Unit;
-use crate::record::{Environment, Kind};
+use crate::record::{Class, Environment};
 
 const TEXT: &str = include_str!("../reference/ibm-2014.toml");
 
@@ -55,8 +55,8 @@ pub struct Value {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LatencyCurve {
-    /// Of which kind of environment.
-    pub kind: Kind,
+    /// Class of the environment.
+    pub class: Class,
     /// Percent of I/Os and their latency in nanoseconds, ascending.
     pub points: Vec<(f64, f64)>,
 }
@@ -116,9 +116,9 @@ pub fn paper() -> &'static Paper {
 pub fn ratio(workload: &str, metric: &str, environment: &Environment) -> Option<f64> {
     let value = paper().values.iter().find(|value| value.workload == workload && value.metric == metric)?;
     let is = |name: &Option<String>| name.as_ref().is_none_or(|name| *name == environment.name);
-    match environment.kind {
-        Kind::Container if is(&value.container_is) => Some(value.container / value.native),
-        Kind::Vm if is(&value.vm_is) => Some(value.vm / value.native),
+    match environment.class() {
+        Class::Container if is(&value.container_is) => Some(value.container / value.native),
+        Class::Vm if is(&value.vm_is) => Some(value.vm / value.native),
         _ => None,
     }
 }
@@ -138,9 +138,11 @@ mod tests {
 
     #[test]
     fn the_papers_ratios_are_the_published_ones() {
-        let environment = |name: &str, kind| Environment {
+        let environment = |name: &str, kind: &str| Environment {
             name: name.to_owned(),
-            kind,
+            kind: kind.to_owned(),
+            class: None,
+            capabilities: None,
             definition: String::new(),
             accelerator: None,
             accelerator_note: None,
@@ -148,14 +150,14 @@ mod tests {
             work: None,
             sameness: std::collections::BTreeMap::new(),
         };
-        let (vm, container) = (environment("vm", Kind::Vm), environment("container", Kind::Container));
+        let (vm, container) = (environment("vm", "vm"), environment("container", "container"));
         let close = |value: Option<f64>, expected: f64| (value.unwrap() - expected).abs() < 0.005;
         assert!(close(ratio("rand-read", "iops", &vm), 46_173.0 / 84_044.0));
         assert!(close(ratio("rand-read", "iops", &container), 1.0));
         assert!(close(ratio("rand-read-latency", "read_latency_p50_ns", &vm), 612.0 / 258.0));
         assert_eq!(ratio("rand-read-qd1", "iops", &vm), None);
-        let bridged = environment("vm-bridge", Kind::Vm);
+        let bridged = environment("vm-bridge", "vm");
         assert!(close(ratio("tcp-rr", "transactions_per_s", &bridged), 37.582 / 67.941));
-        assert_eq!(ratio("tcp-rr", "transactions_per_s", &environment("vm-nat", Kind::Vm)), None);
+        assert_eq!(ratio("tcp-rr", "transactions_per_s", &environment("vm-nat", "vm")), None);
     }
 }

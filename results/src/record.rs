@@ -2,11 +2,12 @@
 //!
 //! Base units and full precision; what is absent is `None`, never 0.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::class::{Capability, Class};
 use crate::histogram::Histogram;
 use crate::metric::{Direction, Unit};
 use crate::sequential::Sequential;
@@ -228,11 +229,17 @@ pub struct PlannedTrial {
 pub struct Environment {
     /// Name within the run: `vm`, `container-nat`.
     pub name: String,
-    /// `native`, `container` or `vm`.
-    pub kind: Kind,
+    /// Name of its kind: `native`, `container`, `vm`.
+    pub kind: String,
+    /// Class of its kind; absent in records of before it was told: that of `native`, `container` or `vm`.
+    #[serde(default)]
+    pub class: Option<Class>,
+    /// What it has that others have not; absent in records of before it was told: what a guest has.
+    #[serde(default)]
+    pub capabilities: Option<BTreeSet<Capability>>,
     /// Its definition as it could be given to `--env`: `old=vm:qemu=/opt/q9/qemu-system-x86_64`.
     pub definition: String,
-    /// What executes the guest's instructions; only for `vm`.
+    /// What executes the guest's instructions; only where there is a VMM.
     pub accelerator: Option<Accelerator>,
     /// Why it is not the accelerator that one would wish for.
     pub accelerator_note: Option<String>,
@@ -256,18 +263,6 @@ impl Environment {
     pub fn label(&self) -> String {
         if self.is_emulated() { format!("{} (TCG emulation)", self.name) } else { self.name.clone() }
     }
-}
-
-/// Kind of an environment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A process in its own cgroup.
-    Native,
-    /// Our namespace and cgroup container.
-    Container,
-    /// A QEMU guest.
-    Vm,
 }
 
 /// What executes a guest's instructions.
@@ -367,7 +362,7 @@ pub struct Trial {
     pub started_at: String,
     /// Wall time of the job on the host's clock, in nanoseconds.
     pub elapsed_ns: u64,
-    /// What executes the guest's instructions; only for `vm`.
+    /// What executes the guest's instructions; only where there is a VMM.
     pub accelerator: Option<Accelerator>,
     /// Why the trial did not succeed; absent when it did.
     pub failure: Option<String>,

@@ -8,7 +8,7 @@ use crate::analysis::{Comparison, LEAST_BLOCKS};
 use crate::consistency;
 use crate::host::Host;
 use crate::metric;
-use crate::record::{Baseline, Break, Environment, Kind, Run, State, Trial};
+use crate::record::{Baseline, Break, Capability, Class, Environment, Run, State, Trial};
 use crate::sentence::{percent, plural};
 use crate::store::Record;
 use crate::validity::{self, CHECKS, worst};
@@ -281,7 +281,7 @@ impl<'a> About<'a> {
 
     fn cache(&self) -> Option<String> {
         let run = self.run;
-        if run.target.is_none() || self.environment(&run.plan.reference)?.kind != Kind::Native {
+        if run.target.is_none() || self.environment(&run.plan.reference)?.class() != Class::Process {
             return None;
         }
         let stores = |name: &str| {
@@ -290,7 +290,7 @@ impl<'a> About<'a> {
             engine.is_some_and(|engine| engine.starts_with("libaio"))
         };
         let faster = |c: &&Comparison| {
-            let guest = self.environment(&c.environment).is_some_and(|environment| environment.kind == Kind::Vm);
+            let guest = self.environment(&c.environment).is_some_and(|one| one.has(Capability::OwnKernel));
             let better = metric::find(&c.metric).map(|metric| metric.better);
             let verdict =
                 c.interval.zip(better).map(|(interval, better)| decide(interval, run.plan.profile.margin, better));

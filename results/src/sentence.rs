@@ -4,7 +4,7 @@ use crate::analysis::{Comparison, loss};
 use crate::host;
 use crate::metric::{self, Direction, Metric, Unit};
 use crate::planning::{MOST_BLOCKS, POWER};
-use crate::record::{Environment, Kind};
+use crate::record::{Class, Environment};
 use crate::reportable::{Reason, Reportable};
 use crate::statistics::Interval;
 use crate::store::Record;
@@ -158,8 +158,8 @@ fn environments(record: &Record, comparisons: &[Comparison]) -> String {
 }
 
 fn name(environment: &Environment) -> &str {
-    match environment.kind {
-        Kind::Vm if environment.name == "vm" => "VM",
+    match environment.class() {
+        Class::Vm if environment.name == "vm" => "VM",
         _ => &environment.name,
     }
 }

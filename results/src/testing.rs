@@ -148,9 +148,11 @@ fn plan(seed: u64, blocks: u32, trials: Vec<PlannedTrial>) -> Plan {
 }
 
 fn environments(emulated: bool) -> Vec<Environment> {
-    let environment = |name: &str, kind, accelerator, memory: &str| Environment {
+    let environment = |name: &str, kind: &str, accelerator, memory: &str| Environment {
         name: name.into(),
-        kind,
+        kind: kind.into(),
+        class: None,
+        capabilities: None,
         definition: name.into(),
         accelerator,
         accelerator_note: (accelerator == Some(Accelerator::Tcg)).then(|| "KVM does not boot a guest here".to_owned()),
@@ -162,10 +164,11 @@ fn environments(emulated: bool) -> Vec<Environment> {
     };
     let accelerator = if emulated { Accelerator::Tcg } else { Accelerator::Kvm };
     vec![
-        environment("native", Kind::Native, None, "cgroup limit of 1 GiB"),
-        environment("native-control", Kind::Native, None, "cgroup limit of 1 GiB"),
-        environment("container", Kind::Container, None, "cgroup limit of 1 GiB"),
-        environment("vm", Kind::Vm, Some(accelerator), "1 GiB of guest RAM"),
+        environment("native", "native", None, "cgroup limit of 1 GiB").of_class(Class::Process, &[]),
+        environment("native-control", "native", None, "cgroup limit of 1 GiB").of_class(Class::Process, &[]),
+        environment("container", "container", None, "cgroup limit of 1 GiB").of_class(Class::Container, &[]),
+        environment("vm", "vm", Some(accelerator), "1 GiB of guest RAM")
+            .of_class(Class::Vm, &[Capability::OwnKernel, Capability::Vmm]),
     ]
 }
 

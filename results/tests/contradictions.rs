@@ -2,7 +2,7 @@
 
 use bench_results::analysis::{Analysis, analyse};
 use bench_results::metric::{Direction, Unit};
-use bench_results::record::{Accelerator, Break, Kind, LeftOut, State, Trial};
+use bench_results::record::{Accelerator, Break, Class, LeftOut, State, Trial};
 use bench_results::store::{Record, StoreError};
 use bench_results::testing::{counted, in_two_turns, record};
 use bench_results::{Histogram, validity};
@@ -75,7 +75,18 @@ fn a_run_that_contradicts_itself_is_refused() {
         (|r| r.run.plan.control = Some("vm".into()), &["the control `vm` is of another kind"]),
         (|r| r.run.environments[3].accelerator = None, &["the guest `vm` has no accelerator"]),
         (|r| r.run.environments[2].accelerator = Some(Accelerator::Kvm), &["`container` is no guest", "KVM"]),
-        (|r| r.run.environments[2].kind = Kind::Vm, &["the guest `container` has no accelerator"]),
+        (|r| r.run.environments[2].class = Some(Class::Vm), &["`container` is of the kind container", "class is vm"]),
+        (
+            |r| (r.run.environments[2].kind, r.run.environments[2].class) = ("sandbox".into(), None),
+            &["`container` is of the unknown kind \"sandbox\""],
+        ),
+        (
+            |r| {
+                let container = &mut r.run.environments[2];
+                (container.kind, container.class, container.capabilities) = ("vm".into(), None, None);
+            },
+            &["the guest `container` has no accelerator"],
+        ),
         (|r| r.run.environments[3].definition = "vm:accel=tcg:cache=none".into(), &["vm:accel=tcg", "accelerator KVM"]),
         (
             |r| drop(r.run.fingerprint.insert("guest.accelerator".into(), "TCG emulation".into())),

@@ -6,7 +6,17 @@ use std::str::FromStr;
 
 use bench_results::quantity::parse_count;
 use bench_results::quantity::parse_duration;
-use bench_results::record::Kind;
+
+/// Kind of an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A process in its own cgroup.
+    Native,
+    /// Our namespace and cgroup container.
+    Container,
+    /// A QEMU guest.
+    Vm,
+}
 
 /// An environment's definition. Of which programs and images it needs, nothing is checked here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,16 +101,19 @@ fn options(kind: Kind) -> &'static [(&'static str, Values)] {
     }
 }
 
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Native => "native",
-        Kind::Container => "container",
-        Kind::Vm => "vm",
+impl Kind {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Native => "native",
+            Kind::Container => "container",
+            Kind::Vm => "vm",
+        }
     }
 }
 
 fn parse_kind(text: &str) -> Result<Kind, EnvironmentError> {
-    let found = [Kind::Native, Kind::Container, Kind::Vm].into_iter().find(|&kind| kind_name(kind) == text);
+    let found = [Kind::Native, Kind::Container, Kind::Vm].into_iter().find(|kind| kind.name() == text);
     found.ok_or_else(|| EnvironmentError::Kind(text.to_owned()))
 }
 
@@ -130,7 +143,7 @@ fn parse_option(kind: Kind, text: &str) -> Result<(String, String), EnvironmentE
     let (option, value) = text.split_once('=').ok_or_else(|| EnvironmentError::Form(text.to_owned()))?;
     let Some((_, values)) = options(kind).iter().find(|(name, _)| *name == option) else {
         return Err(EnvironmentError::Option {
-            kind: kind_name(kind),
+            kind: kind.name(),
             option: option.to_owned(),
             known: options(kind).iter().map(|(name, _)| *name).collect(),
         });
@@ -153,7 +166,7 @@ fn parse_option(kind: Kind, text: &str) -> Result<(String, String), EnvironmentE
 
 impl fmt::Display for EnvironmentDefinition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = kind_name(self.kind);
+        let kind = self.kind.name();
         f.write_str(&self.name)?;
         if self.name != kind {
             write!(f, "={kind}")?;

@@ -1,15 +1,15 @@
 //! An environment that can be started: its definition with everything that was found out once for the whole run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bench_agent::{Job, JobStatus, printable};
 use bench_container::Limits;
-use bench_results::record::{self, Accelerator, Kind};
+use bench_results::record::{self, Accelerator, Capability, Class};
 use bench_vm::{Config, Disk, Sources, Tap};
-use bench_workloads::{EnvironmentDefinition, Network, Place};
+use bench_workloads::{EnvironmentDefinition, Kind, Network, Place};
 
 use super::instance::{Instance, Setting};
 use super::work::WorkPlan;
@@ -105,6 +105,23 @@ impl Environment {
         }
     }
 
+    /// Class of its kind.
+    fn class(&self) -> Class {
+        match self.start {
+            Start::Native => Class::Process,
+            Start::Container(_) => Class::Container,
+            Start::Vm(_) => Class::Vm,
+        }
+    }
+
+    /// What it has that others have not.
+    fn capabilities(&self) -> BTreeSet<Capability> {
+        match self.start {
+            Start::Native | Start::Container(_) => BTreeSet::new(),
+            Start::Vm(_) => [Capability::OwnKernel, Capability::Vmm].into(),
+        }
+    }
+
     /// Limits of its cgroup. QEMU's memory is accounted, not limited: the guest's RAM is the limit.
     pub fn limits(&self, setting: &Setting) -> Limits {
         let memory_bytes = match self.start {
@@ -122,7 +139,9 @@ impl Environment {
     pub async fn record(&self, instance: &mut Instance<'_>, setting: &Setting) -> Result<record::Environment> {
         Ok(record::Environment {
             name: self.name.clone(),
-            kind: self.definition.kind,
+            kind: self.definition.kind.name().to_owned(),
+            class: Some(self.class()),
+            capabilities: Some(self.capabilities()),
             definition: self.definition.to_string(),
             accelerator: self.accelerator(),
             accelerator_note: self.accelerator_note.clone(),

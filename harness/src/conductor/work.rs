@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use bench_agent::{Job, JobStatus};
 use bench_container::{Bind, LoopDevice};
-use bench_results::record::{Kind, WorkFolder};
+use bench_results::record::WorkFolder;
 use bench_vm::{Disk, WORK_FILES};
-use bench_workloads::{WORK_FILE_SYSTEM, WORK_FOLDER};
+use bench_workloads::{Kind, WORK_FILE_SYSTEM, WORK_FOLDER};
 use sha2::{Digest, Sha256};
 
 use super::environment::{PATH, same_file};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, OfRun};
-use crate::record::{Accelerator, Environment, Kind, PlannedTrial, Run};
+use crate::record::{Accelerator, Capability, Class, Environment, PlannedTrial, Run};
 
 /// All of them.
 pub(super) const CHECKS: &[Check<OfRun>] = &[
@@ -18,6 +18,7 @@ pub(super) const CHECKS: &[Check<OfRun>] = &[
         what: "a guest without an accelerator, another environment with one, or one that the definition or the fingerprint denies",
         find: accelerators,
     },
+    Check { what: "a class that its kind denies, or an unknown kind without one", find: class },
     Check { what: "an environment that was left out and is there all the same", find: left_out },
     Check { what: "a margin that is not positive", find: margin },
     Check { what: "a workload whose environments are unknown or named twice", find: homes },
@@ -78,7 +79,8 @@ fn reference(run: &Run) -> Option<String> {
 
 fn control(run: &Run) -> Option<String> {
     let (reference, name) = (&run.plan.reference, run.plan.control.as_ref()?);
-    let kind = |name: &str| run.environments.iter().find(|one| one.name == name).map(|one| (one.kind, one.accelerator));
+    let kind =
+        |name: &str| run.environments.iter().find(|one| one.name == name).map(|one| (&one.kind, one.accelerator));
     match kind(name) {
         None => Some(format!("the control `{name}` is not among the environments")),
         Some(_) if name == reference => {
@@ -111,11 +113,9 @@ fn accelerator(environment: &Environment) -> Option<String> {
     });
     let isolation = environment.sameness.get("isolation");
     let says = |accelerator: Accelerator| isolation.is_some_and(|text| text.contains(accelerator.words()));
-    match (environment.kind, environment.accelerator) {
-        (Kind::Vm, None) => {
-            Some(format!("the guest `{name}` has no accelerator: whether it was emulated cannot be told"))
-        }
-        (Kind::Native | Kind::Container, Some(accelerator)) => {
+    match (environment.has(Capability::Vmm), environment.accelerator) {
+        (true, None) => Some(format!("the guest `{name}` has no accelerator: whether it was emulated cannot be told")),
+        (false, Some(accelerator)) => {
             Some(format!("`{name}` is no guest, and has the accelerator {}", accelerator.words()))
         }
         (_, Some(accelerator)) if asked.is_some_and(|asked| asked != accelerator) => Some(format!(
@@ -130,6 +130,16 @@ fn accelerator(environment: &Environment) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+fn class(run: &Run) -> Option<String> {
+    run.environments.iter().find_map(|Environment { name, kind, class, .. }| match (Class::of_kind(kind), class) {
+        (Some(known), Some(told)) if known != *told => {
+            Some(format!("`{name}` is of the kind {kind}, and its class is {}", told.text()))
+        }
+        (None, None) => Some(format!("`{name}` is of the unknown kind {kind:?}, and has no class")),
+        _ => None,
+    })
 }
 
 fn left_out(run: &Run) -> Option<String> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 use bench_results::record::{self, Plan, Profile, Run};
 use bench_results::sequential::{self, Sequential};
-use bench_workloads::{EnvironmentDefinition, Suite, Workload};
+use bench_workloads::{EnvironmentDefinition, Kind, Suite, Workload};
 
 use super::RunArgs;
 use super::along::Along;
@@ -55,7 +55,7 @@ impl Definition {
         if let Some(metric) = &args.primary {
             decide_by(metric, &mut workloads)?;
         }
-        let only_native = environments.iter().all(|environment| environment.kind == record::Kind::Native);
+        let only_native = environments.iter().all(|environment| environment.kind == Kind::Native);
         let along = Along::of(&mut workloads, &args.with, only_native)?;
         let names: Vec<_> = suites.iter().map(|suite| suite.name.as_str()).collect();
         let definition = Definition {

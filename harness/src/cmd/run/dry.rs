@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use bench_results::record::{Kind, LeftOut, Plan};
+use bench_results::record::{LeftOut, Plan};
 use bench_results::sequential::Sequential;
 use bench_vm::{KvmVerdict, Sources};
-use bench_workloads::EnvironmentDefinition;
+use bench_workloads::{EnvironmentDefinition, Kind};
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::definition::Definition;

@@ -9,7 +9,7 @@ use bench_results::record::{self, LeftOut, Limits, Run, State};
 use bench_results::resume::left;
 use bench_results::store::{Record, RunFolder};
 use bench_vm::Check;
-use bench_workloads::{EnvironmentDefinition, WORK_FILE_SYSTEM};
+use bench_workloads::{EnvironmentDefinition, Kind, WORK_FILE_SYSTEM};
 
 use super::RunArgs;
 use super::calibration::Calibration;
@@ -69,10 +69,10 @@ pub(super) fn programs(args: &RunArgs, definition: &Definition) -> Result<Vec<Pa
     let mut everywhere = crate::cmd::image::absolute(&args.with)?;
     everywhere.extend(definition.along.programs.iter().cloned());
     let fios = |native: bool| {
-        let of_kind = definition.environments.iter().filter(move |e| (e.kind == record::Kind::Native) == native);
+        let of_kind = definition.environments.iter().filter(move |e| (e.kind == Kind::Native) == native);
         of_kind.filter_map(|e| e.options.get("fio")).map(PathBuf::from)
     };
-    let is_native = definition.environments.iter().all(|e| e.kind == record::Kind::Native);
+    let is_native = definition.environments.iter().all(|e| e.kind == Kind::Native);
     let inside = everywhere.iter().filter(|_| !is_native).cloned().chain(fios(false));
     for path in inside {
         // What commands bring along of the temporary folder is copied to theirs.
@@ -154,7 +154,7 @@ fn work_plan(
         _ => args.out.clone(),
     };
     let covered = |path: &str| Path::new(path).starts_with(WORK_FILE_SYSTEM);
-    let natives = definition.environments.iter().filter(|e| e.kind == record::Kind::Native);
+    let natives = definition.environments.iter().filter(|e| e.kind == Kind::Native);
     let fios = natives.filter_map(|e| e.options.get("fio")).map(String::as_str);
     if let Some(hidden) =
         target.map(|checked| checked.target.path.as_str()).into_iter().chain(fios).find(|p| covered(p))
