@@ -14,7 +14,7 @@ use bench_results::policy::{KnownNames, Policy};
 use bench_results::record::Profile;
 use bench_results::store::Record;
 use bench_results::{archive as archives, compare};
-use bench_workloads::{Network, Place, Suite, Workload};
+use bench_workloads::{AnyKind, Network, Place, Suite, Workload};
 
 #[path = "../../harness/src/conductor/agent_client.rs"]
 #[allow(dead_code)]
@@ -134,7 +134,7 @@ fn printed(stdout: &[u8]) -> JobOutput {
 /// A suite file, and the jobs that follow from it.
 pub fn suite(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let suite = match Suite::parse(text, "mine.toml") {
+    let suite = match Suite::parse(text, "mine.toml", &AnyKind) {
         Ok(suite) => suite,
         Err(e) => return drop(black_box(e.to_string())),
     };

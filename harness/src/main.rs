@@ -14,6 +14,7 @@ mod caller;
 mod cli;
 mod cmd;
 mod conductor;
+mod environments;
 mod failure;
 mod host;
 mod ledger;

@@ -17,7 +17,7 @@ mod workload;
 
 pub use bench_results::quantity::{parse_duration, parse_size};
 pub use command::{WORK_FILE_SYSTEM, WORK_FOLDER};
-pub use environment::{EnvironmentDefinition, EnvironmentError, Kind};
+pub use environment::{AnyKind, EnvironmentDefinition, EnvironmentError, Kinds};
 pub use fio::recount;
 pub use network::{Network, Server};
 pub use suite::{Suite, SuiteError};

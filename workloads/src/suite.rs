@@ -12,7 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::command::Command;
-use crate::environment::{EnvironmentDefinition, is_name};
+use crate::environment::{AnyKind, EnvironmentDefinition, Kinds, is_name};
 use crate::exchange::Exchange;
 use crate::fio::Fio;
 use crate::probe;
@@ -184,7 +184,7 @@ impl Suite {
     /// A suite that comes with `bench`.
     pub fn builtin(name: &str) -> Result<Suite, SuiteError> {
         match BUILTIN.iter().find(|(known, _)| *known == name) {
-            Some((_, text)) => Suite::parse(text, &format!("{name}.toml")),
+            Some((_, text)) => Suite::parse(text, &format!("{name}.toml"), &AnyKind),
             None => {
                 let known = Suite::builtin_names().join(", ");
                 Err(SuiteError::Unknown { name: name.to_owned(), known })
@@ -192,18 +192,18 @@ impl Suite {
         }
     }
 
-    /// A suite file of the user's own.
-    pub fn load(path: &Path) -> Result<Suite, SuiteError> {
+    /// A suite file of the user's own, with environments of these kinds.
+    pub fn load(path: &Path, kinds: &dyn Kinds) -> Result<Suite, SuiteError> {
         let file = path.display().to_string();
         let text = limits::read_definition(path).map_err(|source| SuiteError::Read { path: file.clone(), source })?;
-        Suite::parse(&text, &file)
+        Suite::parse(&text, &file, kinds)
     }
 
-    /// From the text of a suite file; `file` is its name for errors.
-    pub fn parse(text: &str, file: &str) -> Result<Suite, SuiteError> {
+    /// From the text of a suite file, with environments of these kinds; `file` is its name for errors.
+    pub fn parse(text: &str, file: &str, kinds: &dyn Kinds) -> Result<Suite, SuiteError> {
         let read = toml::from_str::<SuiteFile>(text)
             .map_err(|e| (e.span().unwrap_or(0..0), e.message().to_owned()))
-            .and_then(|suite| build(&suite));
+            .and_then(|suite| build(&suite, kinds));
         read.map_err(|(span, message)| {
             let (line, column) = position(text, span.start);
             SuiteError::Definition { file: file.to_owned(), line, column, message }
@@ -220,7 +220,7 @@ impl Suite {
     }
 }
 
-fn build(file: &SuiteFile) -> Result<Suite, Wrong> {
+fn build(file: &SuiteFile, kinds: &dyn Kinds) -> Result<Suite, Wrong> {
     check_name(&file.name)?;
     unique(file.workloads.iter().map(|workload| &workload.name), "workload")?;
     unique(file.profiles.iter().map(|profile| &profile.name), "profile")?;
@@ -234,7 +234,9 @@ fn build(file: &SuiteFile) -> Result<Suite, Wrong> {
     if let Some((count, most, noun)) = counts.iter().find(|(count, most, _)| count > most) {
         return Err(wrong(&file.name, format!("it has {count} {noun}, and a suite has at most {most}")));
     }
-    let environment = |text: &Spanned<String>| text.get_ref().parse().map_err(|e| wrong(text, format!("{e}")));
+    let environment = |text: &Spanned<String>| {
+        EnvironmentDefinition::parse(text.get_ref(), kinds).map_err(|e| wrong(text, e.to_string()))
+    };
     let environments: Vec<EnvironmentDefinition> =
         file.environments.iter().map(environment).collect::<Result<_, _>>()?;
     for (index, definition) in environments.iter().enumerate() {

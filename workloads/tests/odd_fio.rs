@@ -1,7 +1,7 @@
 //! What fio may print instead of what it should, as workloads read it: a trial has its deciding figure, or the reason why not.
 
 use bench_agent::{Bytes, JobOutput, JobStatus, Rusage};
-use bench_workloads::{Measured, Suite, Workload, drive_result};
+use bench_workloads::{AnyKind, Measured, Suite, Workload, drive_result};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn deciding(pattern: &str, metric: &str) -> Workload {
         {percent}block-size = \"4KiB\"\niodepth = 4\njobs = 2\ndeciding = \"{metric}\"\n[[profile]]\nname = \"quick\"\nblocks = 3\n\
         runtime = \"1s\"\nwarm-up = \"0s\"\nsettle = \"0s\"\nsize = \"64MiB\"\nmargin = \"5%\"\nverdicts = true\n"
     );
-    Suite::parse(&text, "mine.toml").unwrap().workloads.swap_remove(0)
+    Suite::parse(&text, "mine.toml", &AnyKind).unwrap().workloads.swap_remove(0)
 }
 
 fn good() -> Value {

@@ -14,6 +14,7 @@ use crate::caller::Hands;
 use crate::conductor::environment::Environment;
 use crate::conductor::instance::{Instance, Setting};
 use crate::conductor::interrupt::Interrupts;
+use crate::environments;
 use crate::failure::{self, need_root};
 use crate::host::cpus;
 use crate::ledger::Ledger;
@@ -56,7 +57,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
         Some(options) => format!("vm:{options}"),
         None => "vm".to_owned(),
     };
-    let definition: EnvironmentDefinition = definition.parse().map_err(anyhow::Error::msg)?;
+    let definition = environments::read(&definition)?;
     let (cpus, peer_cpus) = cpus::choose(args.cpus.as_deref(), false)?;
     let setting = Setting {
         cpus,
@@ -89,7 +90,7 @@ async fn execute(args: &RunArgs, definition: &EnvironmentDefinition, setting: &S
     instance.resume().await?;
     if args.verbose {
         let took_ms = instance.facts.start_to_ready_ns.unwrap_or(0) / 1_000_000;
-        let note = environment.accelerator_note.as_deref().unwrap_or("KVM");
+        let note = environment.prepared.accelerator_note.as_deref().unwrap_or("KVM");
         eprintln!("bench: the guest was ready after {took_ms} ms ({note})");
     }
     if let Some(network) = &mut instance.network {

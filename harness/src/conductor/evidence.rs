@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use bench_agent::{CLOCK_SOURCE, clock_source};
+use bench_agent::clock_source;
 use bench_results::record::Baseline;
 use bench_results::validity;
 use serde_json::{Value, json};
 
 use super::agent_client::ClockComparison;
 use super::instance::{Instance, Setting};
-use crate::host::cpus::unpinned_vcpus;
 use crate::host::disk::Moved;
 use crate::host::witness::{Kernel, Witness};
 use crate::netlab::Counters;
@@ -29,34 +28,36 @@ pub struct Look {
     guest: Option<GuestLook>,
 }
 
+/// What a guest's kernel and its VMM count and say.
 #[derive(Default)]
-struct GuestLook {
-    kernel: Kernel,
+pub struct GuestLook {
+    /// Counts of its kernel.
+    pub kernel: Kernel,
     /// The target as the guest's kernel counts it.
-    disk: Option<Moved>,
+    pub disk: Option<Moved>,
     /// The target as QEMU counts it.
-    qmp: Option<Moved>,
+    pub qmp: Option<Moved>,
     /// `on`, `off` of `cache.direct`, as QEMU says.
-    direct: Option<bool>,
+    pub direct: Option<bool>,
     /// Virtual CPUs that are not where they were put.
-    unpinned: usize,
+    pub unpinned: usize,
     /// Name of the clock that the guest's kernel reads.
-    clock: Option<String>,
+    pub clock: Option<String>,
     /// Of the guest's own network.
-    network: Counters,
+    pub network: Counters,
 }
 
 impl Look {
     /// Before the job: the host last, so that the look at the guest is not in it.
     pub async fn before(instance: &mut Instance<'_>, setting: &Setting) -> Result<Look> {
-        let guest = GuestLook::take(instance, setting).await?;
+        let guest = instance.running.look(&mut instance.agent, setting).await?;
         Ok(Look { host: look_at_host(instance, setting), guest })
     }
 
     /// After the job: the host first.
     pub async fn after(instance: &mut Instance<'_>, setting: &Setting) -> Result<Look> {
         let host = look_at_host(instance, setting);
-        Ok(Look { host, guest: GuestLook::take(instance, setting).await? })
+        Ok(Look { host, guest: instance.running.look(&mut instance.agent, setting).await? })
     }
 
     /// What was counted in the guest's own network; nothing where there is no guest.
@@ -70,26 +71,8 @@ fn look_at_host(instance: &Instance<'_>, setting: &Setting) -> Witness {
 }
 
 impl GuestLook {
-    /// Only for guests.
-    async fn take(instance: &mut Instance<'_>, setting: &Setting) -> Result<Option<GuestLook>> {
-        let Some(guest) = &mut instance.guest else { return Ok(None) };
-        let (mut qmp, mut direct) = (None, None);
-        if setting.target.is_some() {
-            qmp = moved_by_qemu(&guest.block_stats().await?);
-            direct = opened_directly(&guest.block_nodes().await?);
-        }
-        let unpinned = unpinned_vcpus(&guest.qmp().vcpu_threads().await?, &setting.cpus);
-        let paths =
-            ["/proc/stat", "/proc/vmstat", bench_vm::TARGET_STAT, CLOCK_SOURCE, "/proc/net/dev", "/proc/net/snmp"];
-        let texts = instance.agent.texts(paths.map(str::to_owned).to_vec()).await?;
-        let text = |at: usize| texts.get(at).cloned().flatten().unwrap_or_default();
-        let mut look = GuestLook { qmp, direct, unpinned, ..GuestLook::parse(std::array::from_fn(text)) };
-        look.disk = look.disk.filter(|_| setting.target.is_some());
-        Ok(Some(look))
-    }
-
     /// From what the guest's files say, whatever that is.
-    fn parse([stat, vmstat, disk, clock, dev, snmp]: [String; 6]) -> GuestLook {
+    pub fn parse([stat, vmstat, disk, clock, dev, snmp]: [String; 6]) -> GuestLook {
         GuestLook {
             kernel: Kernel::parse(&stat, &vmstat),
             disk: Moved::parse(&disk),
@@ -98,19 +81,6 @@ impl GuestLook {
             ..GuestLook::default()
         }
     }
-}
-
-/// The bytes of the target's node in the answer to `query-blockstats`.
-fn moved_by_qemu(stats: &Value) -> Option<Moved> {
-    let node = stats.as_array()?.iter().find(|node| node["node-name"] == bench_vm::TARGET_NODE)?;
-    let bytes = |name: &str| node["stats"][name].as_u64();
-    Some(Moved { read_bytes: bytes("rd_bytes")?, written_bytes: bytes("wr_bytes")?, requests: None })
-}
-
-/// Whether the target's node goes past the host's page cache, in the answer to `query-named-block-nodes`.
-fn opened_directly(nodes: &Value) -> Option<bool> {
-    let node = nodes.as_array()?.iter().find(|node| node["node-name"] == bench_vm::TARGET_NODE)?;
-    node["cache"]["direct"].as_bool()
 }
 
 /// What happened between two looks, and how the bytes of the tool, reads and writes, compare with what each layer saw.
@@ -293,15 +263,5 @@ mod tests {
         assert_eq!(time_facts("warmup", 0.1, Some(0.3), 0.25)["warmup.off_percent"], 0.0);
         let nothing = [time_facts("warmup", 0.0, Some(0.1), 0.0), time_facts("runtime", 2.0, None, 0.0)];
         assert!(nothing.iter().all(Facts::is_empty));
-    }
-
-    #[test]
-    fn the_targets_node_is_found_among_qemus() {
-        let stats = json!([{"node-name": "root", "stats": {"rd_bytes": 1, "wr_bytes": 2}},
-            {"node-name": "target", "stats": {"rd_bytes": 4096, "wr_bytes": 512}}]);
-        assert_eq!(moved_by_qemu(&stats), Some(moved(4096, 512)));
-        assert_eq!(moved_by_qemu(&json!([])), None);
-        let nodes = json!([{"node-name": "target", "cache": {"direct": false}}]);
-        assert_eq!(opened_directly(&nodes), Some(false));
     }
 }

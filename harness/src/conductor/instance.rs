@@ -10,19 +10,18 @@ use anyhow::{Context, Result, ensure};
 use bench_agent::{Greeting, Job, JobStatus, clock_ns};
 use bench_container::{Cgroup, Limits, Spec};
 use bench_results::record;
-use bench_vm::{BootError, Guest, Sockets};
 use tokio::process::{Child, Command};
 
 use super::agent_client::AgentClient;
-use super::environment::{Environment, PATH, Start};
+use super::environment::{Environment, PATH};
 use super::peer::Peer;
 use super::process::Process;
 use super::work::{Work, WorkPlan};
-use super::{container, native, vm};
 use crate::caller::Hands;
+use crate::environments::{Parts, Running};
 use crate::host::target::Checked;
 use crate::ledger::{Change, ChangeId, Ledger};
-use crate::netlab::Lab;
+use crate::netlab::{Lab, User};
 use crate::{output, paths};
 
 /// How long an agent may take to greet from a process or a container.
@@ -119,18 +118,6 @@ impl Drop for Ground<'_> {
     }
 }
 
-/// What a kind of environment gives when it has started.
-pub struct Parts {
-    /// The conversation with the agent.
-    pub agent: AgentClient,
-    /// What the agent said first.
-    pub greeting: Greeting,
-    /// The first process on the host.
-    pub child: Process,
-    /// The guest's control, for `vm`.
-    pub guest: Option<Guest>,
-}
-
 /// The network of an instance.
 pub struct Network<'a> {
     /// The other end.
@@ -147,8 +134,8 @@ pub struct Instance<'a> {
     pub greeting: Greeting,
     /// Facts for the record.
     pub facts: record::Instance,
-    /// The guest's control, for `vm`.
-    pub guest: Option<Guest>,
+    /// What depends on its kind.
+    pub running: Box<dyn Running>,
     /// The network and the other end of it, where it has one.
     pub network: Option<Network<'a>>,
     /// First process on the host.
@@ -162,43 +149,42 @@ impl<'a> Instance<'a> {
     pub async fn start(environment: &Environment, setting: &'a Setting) -> Result<Instance<'a>> {
         let name = setting.next_name();
         // Before its group, so that it is undone after the group's processes were killed.
-        let work = setting.work.as_ref().map(|plan| plan.make(&setting.ledger, &name, environment.definition.kind));
+        let is_disk = environment.prepared.work_disk.is_some();
+        let work = setting.work.as_ref().map(|plan| plan.make(&setting.ledger, &name, is_disk));
         let work = work.transpose().with_context(|| format!("making the work folder of `{}`", environment.name))?;
-        let mut ground = Ground::prepare(&setting.ledger, &name, &environment.limits(setting))?;
+        let mut ground = Ground::prepare(&setting.ledger, &name, &environment.prepared.limits)?;
         ground.work = work;
         let network = match environment.route {
             Some(route) => {
-                let lab = Lab::make(route, environment.lab_user(route))?;
+                let lab = Lab::make(route, environment.prepared.user)?;
                 ground.network = Some(lab.work());
                 Some(Network { peer: Peer::start(setting, &lab).await?, lab })
             }
             None => None,
         };
         let began = clock_ns();
-        let parts = match &environment.start {
-            Start::Native => native::start(setting, &ground).await,
-            Start::Container(options) => container::start(setting, &ground, options).await,
-            Start::Vm(machine) => vm::start(setting, &ground, machine).await,
-        };
+        let parts = environment.prepared.start.start(setting, &ground).await;
         let parts = parts.with_context(|| format!("starting an instance of `{}`", environment.name))?;
         let ready_ns = clock_ns() - began;
         let mut instance = Instance {
             facts: facts(&parts, &ground, ready_ns)?,
             agent: parts.agent,
             greeting: parts.greeting,
-            guest: parts.guest,
+            running: parts.running,
             network,
             child: parts.child,
             ground,
         };
-        instance.take_place_in_network().await?;
+        if environment.prepared.user == User::Guest {
+            instance.take_place_in_network().await?;
+        }
         instance.pause().await?;
         Ok(instance)
     }
 
     /// A guest has a kernel of its own, and sets up its end of the network itself.
     async fn take_place_in_network(&mut self) -> Result<()> {
-        let (Some(network), Some(_)) = (&self.network, &self.guest) else { return Ok(()) };
+        let Some(network) = &self.network else { return Ok(()) };
         let job = Job {
             argv: ["sh", "-c", &network.lab.guest_script()].map(str::to_owned).to_vec(),
             env: vec![("PATH".to_owned(), PATH.to_owned())],
@@ -214,50 +200,36 @@ impl<'a> Instance<'a> {
         Ok(())
     }
 
-    /// Let it wait without costing anything: a guest is stopped, an agent sleeps in `read`.
+    /// Let it wait without costing anything.
     pub async fn pause(&mut self) -> Result<()> {
-        match &mut self.guest {
-            Some(guest) => guest.pause().await.context("stopping the guest while it waits"),
-            None => Ok(()),
-        }
+        self.running.pause().await
     }
 
     /// Let it go on.
     pub async fn resume(&mut self) -> Result<()> {
-        match &mut self.guest {
-            Some(guest) => guest.resume().await.context("continuing the guest"),
-            None => Ok(()),
-        }
+        self.running.resume().await
     }
 
-    /// Why the conversation with it broke, where that can be told: its machine ended, or its kernel panicked.
+    /// Why the conversation with it broke, where that can be told.
     pub async fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
-        let Ok(ended) = tokio::time::timeout(LAST_WORDS, self.child.wait()).await else { return error };
-        match (&self.guest, ended) {
-            (Some(_), Ok(status)) => {
-                let sockets = Sockets::in_folder(&self.ground.folder);
-                BootError::diagnose(&sockets, Some(status), LAST_WORDS).into()
-            }
-            (_, Ok(status)) => error.context(format!("its first process ended ({status})")),
-            (_, Err(_)) => error,
+        match tokio::time::timeout(LAST_WORDS, self.child.wait()).await {
+            Ok(Ok(ended)) => self.running.diagnose(error, ended),
+            Ok(Err(_)) | Err(_) => error,
         }
     }
 
     /// Resident memory of the guest's machine now, guest RAM apart; only for guests.
     pub fn resident(&self) -> Option<bench_vm::Resident> {
-        self.guest.as_ref()?;
-        bench_vm::resident(self.child.id()?).ok()
+        self.running.resident(self.child.id()?)
     }
 
-    /// Keep what tells how a guest was really run: QEMU's arguments and words, its block nodes, the guest's console.
+    /// Keep what tells how it was really run.
     pub async fn keep_evidence(&mut self, folder: &Path, hands: Hands) -> Result<()> {
-        let Some(guest) = &mut self.guest else { return Ok(()) };
-        if let Ok(nodes) = guest.block_nodes().await {
-            let text = serde_json::to_vec_pretty(&nodes)?;
-            hands.act(|| keep(&folder.join("block-nodes.json"), &text[..]))?;
+        let logs = self.running.logs().await?;
+        for (name, text) in logs.texts {
+            hands.act(|| keep(&folder.join(name), &text[..]))?;
         }
-        let sockets = Sockets::in_folder(&self.ground.folder);
-        for from in [sockets.console, sockets.log, vm::argv_file(&self.ground.folder)] {
+        for from in logs.files {
             // Only root reads it there.
             let open = File::open(&from).with_context(|| format!("opening {}", from.display()))?;
             hands.act(|| keep(&folder.join(from.file_name().unwrap_or_default()), open))?;
@@ -267,8 +239,8 @@ impl<'a> Instance<'a> {
 
     /// End it: everything in its cgroup is killed.
     pub async fn stop(self) -> Result<()> {
-        let Instance { ground, mut child, agent, guest, network, .. } = self;
-        drop((agent, guest));
+        let Instance { ground, mut child, agent, running, network, .. } = self;
+        drop((agent, running));
         drop(ground);
         child.wait().await.context("waiting for the end of an instance")?;
         match network {
@@ -286,10 +258,7 @@ fn keep(path: &Path, mut from: impl Read) -> Result<()> {
 
 fn facts(parts: &Parts, ground: &Ground<'_>, ready_ns: u64) -> Result<record::Instance> {
     let usage = ground.cgroup.usage().context("reading what the instance used")?;
-    let resident = match (&parts.guest, parts.child.id()) {
-        (Some(_), Some(pid)) => bench_vm::resident(pid).ok(),
-        _ => None,
-    };
+    let resident = parts.child.id().and_then(|pid| parts.running.resident(pid));
     let guest_memory = resident.as_ref().map(|resident| resident.guest_ram_bytes);
     Ok(record::Instance {
         start_order: None,

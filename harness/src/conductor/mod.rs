@@ -1,22 +1,18 @@
 //! The conductor: from a plan to trials, block by block.
 
-mod accelerator;
 pub mod agent_client;
-mod container;
 pub mod environment;
 pub mod event;
-mod evidence;
+pub mod evidence;
 pub mod instance;
 pub mod interrupt;
-mod native;
 mod peer;
 pub mod plan;
-mod process;
+pub mod process;
 pub mod progress;
 mod repeats;
 mod settle;
 pub mod trial;
-pub mod vm;
 pub mod work;
 
 use std::path::Path;

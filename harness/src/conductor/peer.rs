@@ -11,8 +11,8 @@ use bench_workloads::Server;
 use tokio::process::Child;
 
 use super::agent_client::AgentClient;
-use super::container::BENCH;
 use super::instance::{Ground, Setting, greet_child};
+use crate::environments::BENCH;
 use crate::host::cpus;
 use crate::netlab::{self, Lab};
 

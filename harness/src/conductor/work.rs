@@ -15,7 +15,7 @@ use bench_agent::{Job, JobStatus};
 use bench_container::{Bind, LoopDevice};
 use bench_results::record::WorkFolder;
 use bench_vm::{Disk, WORK_FILES};
-use bench_workloads::{Kind, WORK_FILE_SYSTEM, WORK_FOLDER};
+use bench_workloads::{WORK_FILE_SYSTEM, WORK_FOLDER};
 use sha2::{Digest, Sha256};
 
 use super::environment::{PATH, same_file};
@@ -136,12 +136,12 @@ impl WorkPlan {
         Ok(means)
     }
 
-    /// A fresh one, for an instance of this kind and name.
-    pub fn make<'a>(&self, ledger: &'a Ledger, name: &str, kind: Kind) -> Result<Work<'a>> {
+    /// A fresh one, for an instance of this name; `is_disk`: an image for a disk of its own, which is not mounted on the host.
+    pub fn make<'a>(&self, ledger: &'a Ledger, name: &str, is_disk: bool) -> Result<Work<'a>> {
         let name = format!("{}-{name}", self.prefix);
         let path = self.folder.path.join(&name);
         let mut work = Work { ledger, changes: Vec::new(), source: path.clone(), device: None, image: None };
-        if let (Means::Folder { .. }, Kind::Native | Kind::Container) = (&self.means, kind) {
+        if let (Means::Folder { .. }, false) = (&self.means, is_disk) {
             work.changes.push(ledger.create_folder(&path)?);
             copy(&self.content, &path)?;
             return Ok(work);
@@ -153,7 +153,7 @@ impl WorkPlan {
         let written = bench_vm::write_ext4(&work.source, &self.content, self.image_bytes, true);
         written.with_context(|| format!("making a work folder's image, {}", path.display()))?;
         image.sync_all().with_context(|| format!("syncing {}", path.display()))?;
-        if let (Means::Loop { direct }, Kind::Native | Kind::Container) = (&self.means, kind) {
+        if let (Means::Loop { direct }, false) = (&self.means, is_disk) {
             work.changes.push(ledger.record(loop_change(&path, image)?)?);
             let device = LoopDevice::attach(&work.source, self.file_system.block_bytes());
             let device = device.with_context(|| format!("attaching a loop device to {}", path.display()))?;

@@ -6,12 +6,13 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 use bench_results::record::{self, Plan, Profile, Run};
 use bench_results::sequential::{self, Sequential};
-use bench_workloads::{EnvironmentDefinition, Kind, Suite, Workload};
+use bench_workloads::{EnvironmentDefinition, Suite, Workload};
 
 use super::RunArgs;
 use super::along::Along;
 use crate::conductor::plan::{self, Planned};
 use crate::conductor::work;
+use crate::environments;
 use crate::host;
 
 /// What is to be measured.
@@ -55,7 +56,7 @@ impl Definition {
         if let Some(metric) = &args.primary {
             decide_by(metric, &mut workloads)?;
         }
-        let only_native = environments.iter().all(|environment| environment.kind == Kind::Native);
+        let only_native = environments.iter().all(environments::has_the_hosts_files);
         let along = Along::of(&mut workloads, &args.with, only_native)?;
         let names: Vec<_> = suites.iter().map(|suite| suite.name.as_str()).collect();
         let definition = Definition {
@@ -137,7 +138,9 @@ impl Definition {
 
 fn suite(name: &str) -> Result<Suite> {
     match name {
-        path if path.ends_with(".toml") || path.contains('/') => Ok(Suite::load(Path::new(path))?),
+        path if path.ends_with(".toml") || path.contains('/') => {
+            Ok(Suite::load(Path::new(path), environments::kinds())?)
+        }
         name => Ok(Suite::builtin(name)?),
     }
 }

@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use bench_results::record::{LeftOut, Plan};
 use bench_results::sequential::Sequential;
-use bench_vm::{KvmVerdict, Sources};
-use bench_workloads::{EnvironmentDefinition, Kind};
+use bench_vm::Sources;
+use bench_workloads::EnvironmentDefinition;
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::definition::Definition;
 use super::{RunArgs, execution};
-use crate::conductor::environment::route;
-use crate::conductor::vm::Patience;
+use crate::environments;
 use crate::failure::Unavailable;
 use crate::host::target::Checked;
 use crate::host::{cpus, packages};
@@ -107,48 +106,17 @@ fn writable(folder: &Path) -> Result<()> {
 
 /// Files and programs that the options name, and what the kind and its network need.
 fn check_environment(wanted: &EnvironmentDefinition, definition: &Definition, target: Option<&Checked>) -> Result<()> {
-    let option = |name: &str| wanted.options.get(name).map(String::as_str);
-    for name in ["fio", "qemu"] {
-        if let Some(path) = option(name) {
+    let kind = environments::kind_of(wanted)?;
+    for name in kind.programs() {
+        if let Some(path) = wanted.options.get(*name) {
             let found = std::fs::metadata(path).with_context(|| format!("{name}={path}"))?;
             ensure!(found.is_file() && packages::find(path).is_some(), "{name}={path}: it is no program");
         }
     }
-    if matches!(route(wanted, definition.is_networked(wanted)), Some(Route::Hook | Route::Nat)) {
+    if matches!(kind.route(wanted, definition.is_networked(wanted))?, Some(Route::Hook | Route::Nat)) {
         packages::require("nft")?;
     }
-    match wanted.kind {
-        Kind::Native => Ok(()),
-        Kind::Container => {
-            let throttles = option("read_iops").or(option("write_iops")).is_some();
-            let has_disk = target.is_some_and(|target| target.disk.is_some());
-            ensure!(
-                !throttles || has_disk,
-                "read_iops and write_iops throttle the disk beneath the target, and there is none that can be named"
-            );
-            Ok(())
-        }
-        Kind::Vm => check_guest(&option),
-    }
-}
-
-/// What can be told without a boot.
-fn check_guest<'a>(option: &impl Fn(&str) -> Option<&'a str>) -> Result<()> {
-    let qemu = match option("qemu") {
-        Some(path) => PathBuf::from(path),
-        None => packages::require("qemu-system-x86_64")?,
-    };
-    if let Some(kernel) = option("kernel") {
-        bench_vm::check_kernel(Path::new(kernel)).with_context(|| format!("kernel={kernel}"))?;
-    }
-    if option("accel") == Some("kvm") {
-        let patience = Patience::of(option("boot-timeout")).probe;
-        let remembered = || bench_vm::recall(&paths::roots_cache(), &qemu, patience);
-        if let Some(verdict) = KvmVerdict::at_a_glance().or_else(remembered) {
-            ensure!(verdict == KvmVerdict::Boots, "{verdict}");
-        }
-    }
-    Ok(())
+    kind.check(wanted, target)
 }
 
 fn summary(args: &RunArgs, definition: &Definition, plan: &Plan, found: &Found) -> String {

@@ -9,7 +9,7 @@ use bench_results::record::{self, LeftOut, Limits, Run, State};
 use bench_results::resume::left;
 use bench_results::store::{Record, RunFolder};
 use bench_vm::Check;
-use bench_workloads::{EnvironmentDefinition, Kind, WORK_FILE_SYSTEM};
+use bench_workloads::{EnvironmentDefinition, WORK_FILE_SYSTEM};
 
 use super::RunArgs;
 use super::calibration::Calibration;
@@ -24,6 +24,7 @@ use crate::conductor::plan::Planned;
 use crate::conductor::progress::Progress;
 use crate::conductor::work::WorkPlan;
 use crate::conductor::{Conductor, now};
+use crate::environments;
 use crate::failure::{self, NotInside, Unavailable};
 use crate::host::target::{self, Checked, Wish};
 use crate::host::{cpus, fingerprint, versions};
@@ -69,10 +70,10 @@ pub(super) fn programs(args: &RunArgs, definition: &Definition) -> Result<Vec<Pa
     let mut everywhere = crate::cmd::image::absolute(&args.with)?;
     everywhere.extend(definition.along.programs.iter().cloned());
     let fios = |native: bool| {
-        let of_kind = definition.environments.iter().filter(move |e| (e.kind == Kind::Native) == native);
-        of_kind.filter_map(|e| e.options.get("fio")).map(PathBuf::from)
+        let all = definition.environments.iter().filter(move |e| environments::has_the_hosts_files(e) == native);
+        all.filter_map(|e| e.options.get("fio")).map(PathBuf::from)
     };
-    let is_native = definition.environments.iter().all(|e| e.kind == Kind::Native);
+    let is_native = definition.environments.iter().all(environments::has_the_hosts_files);
     let inside = everywhere.iter().filter(|_| !is_native).cloned().chain(fios(false));
     for path in inside {
         // What commands bring along of the temporary folder is copied to theirs.
@@ -154,7 +155,7 @@ fn work_plan(
         _ => args.out.clone(),
     };
     let covered = |path: &str| Path::new(path).starts_with(WORK_FILE_SYSTEM);
-    let natives = definition.environments.iter().filter(|e| e.kind == Kind::Native);
+    let natives = definition.environments.iter().filter(|e| environments::has_the_hosts_files(e));
     let fios = natives.filter_map(|e| e.options.get("fio")).map(String::as_str);
     if let Some(hidden) =
         target.map(|checked| checked.target.path.as_str()).into_iter().chain(fios).find(|p| covered(p))
@@ -242,7 +243,7 @@ async fn preflight(
     if let Some(network) = &environment.place.network {
         versions::check("iperf3", Path::new(&network.iperf3))?;
     }
-    if let Some(note) = calibration.news(environment.accelerator_note.as_ref()) {
+    if let Some(note) = calibration.news(environment.prepared.accelerator_note.as_ref()) {
         output::tell(&format!("bench: `{}` is emulated: {note}", environment.name));
     }
     let mut instance = Instance::start(&environment, setting).await?;
@@ -346,7 +347,7 @@ async fn driver(setting: &Setting, definition: &Definition) -> Result<Option<Env
     if !definition.needs_target {
         return Ok(None);
     }
-    let native: EnvironmentDefinition = "native".parse().map_err(anyhow::Error::msg)?;
+    let native = environments::read("native")?;
     Environment::prepare(&native, false, setting).await.map(Some)
 }
 

@@ -14,6 +14,7 @@ use bench_results::quantity::{parse_count, parse_margin};
 use bench_workloads::{EnvironmentDefinition, parse_size};
 
 use crate::conductor;
+use crate::environments;
 use crate::failure::need_root;
 use crate::host::target::check_size;
 use definition::Definition;
@@ -31,7 +32,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "WORKLOAD", value_delimiter = ',')]
     only: Vec<String>,
     /// The environments, instead of the suite's: NAME[=KIND][:KEY=VALUE]...,...
-    #[arg(long, value_name = "ENV", value_delimiter = ',')]
+    #[arg(long, value_name = "ENV", value_delimiter = ',', value_parser = environments::read)]
     env: Vec<EnvironmentDefinition>,
     /// The environment that the others are divided by [default: `native`, else the first]
     #[arg(long, value_name = "NAME")]

@@ -5,19 +5,25 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bench_vm::{Config, KvmVerdict};
 
-use super::instance::Setting;
-use super::vm;
+use super::Accel;
+use super::machine::Machine;
+use crate::conductor::instance::Setting;
 use crate::paths;
 
 /// Leave KVM, or fall back to emulation; why, if that is not the best.
-pub async fn choose(asked: &str, config: &mut Config, setting: &Setting, patience: Duration) -> Result<Option<String>> {
-    if asked == "tcg" {
+pub(super) async fn choose(
+    asked: Accel,
+    config: &mut Config,
+    setting: &Setting,
+    patience: Duration,
+) -> Result<Option<String>> {
+    if asked == Accel::Tcg {
         config.accelerator = bench_vm::Accelerator::Tcg;
         return Ok(Some("emulation was asked for (accel=tcg)".to_owned()));
     }
     match (probe_kvm(config, setting, patience).await?, asked) {
         (KvmVerdict::Boots, _) => Ok(None),
-        (why, "kvm") => bail!("{why}"),
+        (why, Accel::Kvm) => bail!("{why}"),
         (why, _) => {
             config.accelerator = bench_vm::Accelerator::Tcg;
             Ok(Some(why.to_string()))
@@ -36,9 +42,8 @@ async fn probe_kvm(config: &Config, setting: &Setting, patience: Duration) -> Re
         return Ok(verdict);
     }
     eprintln!("bench: booting a guest to see whether KVM works (at most {} s) ...", patience.as_secs());
-    let machine =
-        vm::Machine { config: Config { target: None, work: None, network: None, ..config.clone() }, patience };
-    let verdict = match vm::boot(setting, &machine).await {
+    let machine = Machine { config: Config { target: None, work: None, network: None, ..config.clone() }, patience };
+    let verdict = match machine.try_out(setting).await {
         Ok(()) => KvmVerdict::Boots,
         Err(e) => match e.downcast_ref::<bench_vm::BootError>().and_then(KvmVerdict::of_failure) {
             Some(verdict) => verdict,

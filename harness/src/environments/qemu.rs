@@ -1,0 +1,279 @@
+//! `vm`: a guest on QEMU in the instance's cgroup, the agent as its `/init`.
+
+mod accelerator;
+mod look;
+mod machine;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use bench_results::record::{self, Capability, Class};
+use bench_vm::{Config, Disk, KvmVerdict, Tap};
+use bench_workloads::{EnvironmentDefinition, EnvironmentError};
+use serde::{Deserialize, Deserializer};
+
+use super::options::{self, AbsolutePath, Net, Seconds, YesNo};
+use super::{BENCH, Doing, Kind, Prepared};
+use crate::conductor::instance::Setting;
+use crate::host::target::Checked;
+use crate::host::{fingerprint, machine as host, packages};
+use crate::netlab::{self, Route, User};
+use crate::{output, paths};
+use machine::{Machine, Patience};
+
+const NAME: &str = "vm";
+
+/// Options of `vm`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Options {
+    /// The QEMU to boot with instead of the installed one.
+    qemu: Option<AbsolutePath>,
+    /// The kernel to boot instead of the host's.
+    kernel: Option<AbsolutePath>,
+    /// The fio to measure with instead of the installed one.
+    fio: Option<AbsolutePath>,
+    /// What executes the guest's instructions.
+    accel: Accel,
+    /// How QEMU does I/O on the guest's disks; the best that QEMU and the host's kernel have, unless it is said.
+    aio: Option<Aio>,
+    /// How QEMU caches the guest's disks.
+    cache: Cache,
+    /// A thread of its own for the disks' I/O, unless `no`.
+    iothread: Option<YesNo>,
+    /// How long a boot may take.
+    #[serde(rename = "boot-timeout")]
+    boot_timeout: Option<Seconds>,
+    /// How it reaches the peer.
+    #[serde(deserialize_with = "net")]
+    net: Option<Net>,
+}
+
+/// What executes the guest's instructions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Accel {
+    /// KVM where it boots a guest, else emulation.
+    #[default]
+    Auto,
+    /// KVM.
+    Kvm,
+    /// Emulation.
+    Tcg,
+}
+
+/// QEMU's ways of doing I/O.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Aio {
+    /// io_uring(7).
+    IoUring,
+    /// Linux's own asynchronous I/O.
+    Native,
+    /// A pool of threads.
+    Threads,
+}
+
+impl Aio {
+    /// As QEMU has it.
+    fn text(self) -> &'static str {
+        match self {
+            Aio::IoUring => "io_uring",
+            Aio::Native => "native",
+            Aio::Threads => "threads",
+        }
+    }
+}
+
+/// QEMU's cache modes.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Cache {
+    /// Past the page cache.
+    #[default]
+    None,
+    /// Past the page cache, every write to the medium.
+    DirectSync,
+    /// Through the page cache.
+    WriteBack,
+    /// Through the page cache, every write to the medium.
+    WriteThrough,
+    /// Through the page cache, and nothing is flushed.
+    Unsafe,
+}
+
+impl Cache {
+    /// As QEMU has it.
+    fn text(self) -> &'static str {
+        match self {
+            Cache::None => "none",
+            Cache::DirectSync => "directsync",
+            Cache::WriteBack => "writeback",
+            Cache::WriteThrough => "writethrough",
+            Cache::Unsafe => "unsafe",
+        }
+    }
+}
+
+fn net<'de, D: Deserializer<'de>>(written: D) -> Result<Option<Net>, D::Error> {
+    Net::one_of(written, &["none", "bridge", "routed", "hook", "nat"])
+}
+
+impl Options {
+    fn of(definition: &EnvironmentDefinition) -> Result<Options, EnvironmentError> {
+        options::read(NAME, &definition.options)
+    }
+
+    /// The QEMU that was asked for, or the installed one.
+    fn qemu(&self) -> Result<PathBuf> {
+        match &self.qemu {
+            Some(path) => Ok(path.0.clone()),
+            None => packages::require("qemu-system-x86_64"),
+        }
+    }
+
+    fn kernel(&self) -> Option<&Path> {
+        self.kernel.as_ref().map(|path| path.0.as_path())
+    }
+
+    /// How the guest does I/O on its disks, whichever they are.
+    fn disk(&self, qemu: &Path, is_used: bool) -> Disk {
+        let detect = || if is_used { bench_vm::detect_aio(qemu) } else { "native" };
+        Disk {
+            path: PathBuf::new(),
+            is_device: false,
+            size_bytes: 0,
+            cache: self.cache.text().to_owned(),
+            aio: self.aio.map_or_else(detect, Aio::text).to_owned(),
+            iothread: self.iothread != Some(YesNo::No),
+        }
+    }
+}
+
+/// The kind.
+pub struct Qemu;
+
+impl Kind for Qemu {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn class(&self) -> Class {
+        Class::Vm
+    }
+
+    fn capabilities(&self) -> &'static [Capability] {
+        &[Capability::OwnKernel, Capability::Vmm]
+    }
+
+    fn check_option(&self, option: &str, value: &str) -> Result<(), EnvironmentError> {
+        options::check::<Options>(NAME, option, value)
+    }
+
+    fn programs(&self) -> &'static [&'static str] {
+        &["fio", "qemu"]
+    }
+
+    fn route(&self, definition: &EnvironmentDefinition, networked: bool) -> Result<Option<Route>> {
+        Ok(Net::route(Options::of(definition)?.net, networked, Route::Nat))
+    }
+
+    /// What can be told without a boot.
+    fn check(&self, definition: &EnvironmentDefinition, _target: Option<&Checked>) -> Result<()> {
+        let options = Options::of(definition)?;
+        let qemu = options.qemu()?;
+        if let Some(kernel) = options.kernel() {
+            bench_vm::check_kernel(kernel).with_context(|| format!("kernel={}", kernel.display()))?;
+        }
+        if options.accel == Accel::Kvm {
+            let patience = Patience::of(options.boot_timeout).probe;
+            let remembered = || bench_vm::recall(&paths::roots_cache(), &qemu, patience);
+            if let Some(verdict) = KvmVerdict::at_a_glance().or_else(remembered) {
+                ensure!(verdict == KvmVerdict::Boots, "{verdict}");
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        definition: &'a EnvironmentDefinition,
+        route: Option<Route>,
+        setting: &'a Setting,
+    ) -> Doing<'a, Prepared> {
+        Box::pin(prepare(definition, route, setting))
+    }
+}
+
+async fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setting: &Setting) -> Result<Prepared> {
+    let options = Options::of(definition)?;
+    let patience = Patience::of(options.boot_timeout);
+    let mut config = config(&options, route, setting)?;
+    let accelerator_note = accelerator::choose(options.accel, &mut config, setting, patience.probe).await?;
+    let accelerator = match config.accelerator {
+        bench_vm::Accelerator::Kvm => record::Accelerator::Kvm,
+        bench_vm::Accelerator::Tcg => record::Accelerator::Tcg,
+    };
+    Ok(Prepared {
+        fio: options.fio.map(|path| path.0),
+        target: setting.target.as_ref().map(|_| bench_vm::TARGET_IN_GUEST.to_owned()),
+        bench: BENCH.to_owned(),
+        user: User::Guest,
+        // QEMU's memory is accounted, not limited: the guest's RAM is the limit.
+        limits: super::limits(setting),
+        programs: vec![config.qemu.clone()],
+        files: vec![config.image.kernel.clone(), config.image.initramfs.clone(), config.image.root.clone()],
+        is_copied: false,
+        accelerator: Some(accelerator),
+        accelerator_note,
+        work_disk: config.work.clone(),
+        filters: None,
+        scheduler: Some(bench_vm::TARGET_SCHEDULER),
+        memory: format!("{} of guest RAM", output::bytes(setting.memory_bytes)),
+        isolation: format!("its own kernel on QEMU ({})", config.accelerator),
+        storage: super::storage(setting).map(|what| match &config.target {
+            Some(disk) => format!("{what}, raw virtio-blk disk ({disk})"),
+            None => what,
+        }),
+        moved_by: match &config.network {
+            Some(tap) if tap.vhost => "; virtio-net with vhost",
+            Some(_) => "; virtio-net by QEMU, no vhost",
+            None => "",
+        },
+        start: Box::new(Machine { config, patience: patience.boot }),
+    })
+}
+
+/// The guest of these options, without the paths of one instance, under KVM.
+fn config(options: &Options, route: Option<Route>, setting: &Setting) -> Result<Config> {
+    let qemu = options.qemu()?;
+    let image = crate::cmd::image::build(&setting.tree, options.kernel())?;
+    let least_bytes = image.least_memory_bytes()?;
+    ensure!(
+        setting.memory_bytes >= least_bytes,
+        "a guest of {} has no room for its kernel and initramfs: give it at least {} with --memory",
+        output::bytes(setting.memory_bytes),
+        output::bytes(least_bytes.next_multiple_of(1 << 20))
+    );
+    let has_disk = setting.target.is_some() || setting.work.is_some();
+    let disk = options.disk(&qemu, has_disk);
+    let target = setting.target.as_ref().map(|checked| Disk {
+        path: checked.path().to_path_buf(),
+        is_device: checked.target.is_device,
+        size_bytes: checked.target.size_bytes,
+        ..disk.clone()
+    });
+    Ok(Config {
+        qemu,
+        accelerator: bench_vm::Accelerator::Kvm,
+        cpus: setting.cpus.len() as u32,
+        memory_bytes: setting.memory_bytes,
+        image,
+        target,
+        work: setting.work.as_ref().map(|plan| plan.disk(disk)),
+        network: route.map(|_| Tap { name: netlab::PORT.to_owned(), vhost: netlab::has_vhost() }),
+        emulated_host: host::is_emulated(),
+        mitigations: fingerprint::mitigations_option(),
+        runtime_dir: PathBuf::new(),
+    })
+}

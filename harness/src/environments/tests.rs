@@ -1,0 +1,124 @@
+//! Definitions are read by the kinds that there are; what is wrong is said with what would be right.
+
+use bench_workloads::Suite;
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn kinds_are_found_by_name_and_are_what_records_of_before_take_them_for() {
+    for kind in KINDS {
+        assert_eq!(find(kind.name()).unwrap().name(), kind.name());
+        assert!(read(kind.name()).is_ok());
+    }
+    for name in ["native", "container", "vm"] {
+        assert_eq!(find(name).ok().map(|kind| kind.class()), Class::of_kind(name));
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_with_what_would_be_right() {
+    for (text, said) in [
+        (
+            "docker",
+            "there is no kind of environment `docker`; there are native, container and vm, as in NAME=vm:accel=tcg",
+        ),
+        ("x=docker", "native, container and vm"),
+        ("A=vm", "a-z"),
+        ("../x=vm", "a-z"),
+        (
+            "vm:speed=1",
+            "vm has no option `speed`; it has qemu, kernel, fio, accel, aio, cache, iothread, boot-timeout, net",
+        ),
+        (
+            "container:speed=1",
+            "container has no option `speed`; it has fio, userns, seccomp, net, read_iops, write_iops",
+        ),
+        ("native:qemu=/x", "native has no option `qemu`; it has fio"),
+        ("vm:accel=xen", "accel=xen: it must be one of auto, kvm, tcg"),
+        ("vm:aio=posix", "aio=posix: it must be one of io_uring, native, threads"),
+        ("vm:cache=all", "it must be one of none, directsync, writeback, writethrough, unsafe"),
+        ("vm:iothread=1", "it must be one of yes, no"),
+        ("vm:net=host", "net=host: it must be one of none, bridge, routed, hook, nat"),
+        ("container:net=lan", "net=lan: it must be one of none, host, bridge, routed, hook, nat"),
+        ("container:seccomp=on", "it must be one of docker, unconfined"),
+        ("container:userns=on", "it must be one of yes, no"),
+        ("vm:qemu=qemu", "qemu=qemu: it must be an absolute path"),
+        ("container:read_iops=0", "read_iops=0: it must be a whole number above 0"),
+        ("container:write_iops=1.5", "whole number"),
+        ("vm:boot-timeout=90", "boot-timeout=90: it must be a time from 1s to 1d, such as 90s or 5min"),
+        ("vm:boot-timeout=0s", "from 1s"),
+        ("vm:accel", "`accel` is not KEY=VALUE"),
+        ("", "native, container and vm"),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains(said), "{text}: {error}");
+    }
+}
+
+#[test]
+fn every_option_is_taken_with_each_of_its_values() {
+    for text in [
+        "native:fio=/opt/fio",
+        "container:fio=/opt/fio:userns=yes:seccomp=docker:net=host:read_iops=1000:write_iops=500",
+        "container:userns=no:seccomp=unconfined:net=none",
+        "vm:qemu=/q:kernel=/k:fio=/f:accel=auto:aio=io_uring:cache=none:iothread=yes:boot-timeout=90s:net=nat",
+        "vm:accel=kvm:aio=native:cache=directsync:iothread=no:boot-timeout=5min:net=bridge",
+        "vm:accel=tcg:aio=threads:cache=writeback:net=routed",
+        "vm:cache=writethrough:net=hook",
+        "vm:cache=unsafe:net=none",
+    ] {
+        let definition = read(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(read(&definition.to_string()), Ok(definition));
+    }
+}
+
+#[test]
+fn an_environment_reaches_the_peer_as_it_says_or_as_its_kind_does() {
+    for (text, alone, networked) in [
+        ("native", None, Some(Route::Direct)),
+        ("container", None, Some(Route::Nat)),
+        ("vm", None, Some(Route::Nat)),
+        ("container:net=host", Some(Route::Direct), Some(Route::Direct)),
+        ("vm:net=bridge", Some(Route::Bridge), Some(Route::Bridge)),
+        ("vm:net=none", None, None),
+    ] {
+        let definition = read(text).unwrap();
+        let kind = kind_of(&definition).unwrap();
+        let route = |networked| kind.route(&definition, networked).unwrap();
+        assert_eq!((route(false), route(true)), (alone, networked), "{text}");
+    }
+}
+
+#[test]
+fn the_suites_name_environments_that_there_are() {
+    for name in Suite::builtin_names() {
+        for environment in Suite::builtin(name).unwrap().environments {
+            assert_eq!(read(&environment.to_string()), Ok(environment), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_suite_with_an_unknown_kind_is_refused_at_its_place() {
+    let text = "name = \"mine\"\ntitle = \"t\"\nenvironments = [\"native\", \"docker\"]\n[[workload]]\nname = \"w\"\ntitle = \"w\"\n\
+        kind = \"command\"\nargv = [\"true\"]\ndeciding = \"wall_time_ns\"\n[[profile]]\nname = \"quick\"\nblocks = 3\nruntime = \"1s\"\n\
+        warm-up = \"0s\"\nsettle = \"0s\"\nsize = \"64MiB\"\nmargin = \"5%\"\nverdicts = true\n";
+    let error = Suite::parse(text, "mine.toml", kinds()).unwrap_err().to_string();
+    assert!(error.starts_with("mine.toml:3:27") && error.contains("native, container and vm"), "{error}");
+    assert!(Suite::parse(&text.replace("docker", "vm"), "mine.toml", kinds()).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(name in "[a-z0-9][a-z0-9-]{0,31}", tcg in any::<bool>(), path in "/[a-z/]{1,20}") {
+        let accel = if tcg { "tcg" } else { "auto" };
+        let definition = read(&format!("{name}=vm:accel={accel}:qemu={path}")).unwrap();
+        prop_assert_eq!(read(&definition.to_string()), Ok(definition));
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in ".{0,40}") {
+        let _ = read(&text);
+    }
+}
