@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use bench_results::imported::{CAVEAT, Imported};
 use bench_results::record::{Accelerator, Break, Environment, Run, State, Trial};
 use bench_results::store::Record;
 use bench_results::{Unit, host};
@@ -30,6 +31,9 @@ pub(crate) fn unfinished(record: &Record) -> Option<String> {
 
 /// What the numbers belong to, in a few words each.
 pub(crate) fn facts(run: &Run) -> Vec<String> {
+    if let Some(imported) = &run.imported {
+        return of_imported(run, imported);
+    }
     let profile = &run.plan.profile;
     let times = if profile.turns > 1 { format!("{} × ", profile.turns) } else { String::new() };
     let mut facts = vec![
@@ -54,6 +58,22 @@ pub(crate) fn facts(run: &Run) -> Vec<String> {
     }
     facts.extend(run.overhead.as_ref().map(|overhead| format!("took {}", units::duration(overhead.wall_s))));
     facts
+}
+
+/// Nothing is known but who wrote which files.
+fn of_imported(run: &Run, imported: &Imported) -> Vec<String> {
+    const NAMED: usize = 3;
+    let tools = imported.tools().into_iter().collect::<Vec<_>>().join(", ");
+    let names: Vec<&str> = imported.files.iter().take(NAMED).map(|file| file.name.as_str()).collect();
+    let more = imported.files.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    vec![
+        CAVEAT.to_owned(),
+        format!("results of {tools}"),
+        format!("from {}{more}", names.join(", ")),
+        units::count(run.plan.profile.blocks as usize, "block"),
+        format!("imported {}", run.started_at),
+    ]
 }
 
 /// Axes in the order of their names; the reference first.

@@ -40,6 +40,7 @@ fn slot(class: Class) -> usize {
         Class::Process => 0,
         Class::Container => 1,
         Class::Vm => 2,
+        Class::Unknown => 3,
     }
 }
 
@@ -49,16 +50,16 @@ fn in_paper(class: Class) -> Series {
         Class::Process => "Native",
         Class::Container => "Docker",
         Class::Vm => "KVM",
+        Class::Unknown => "",
     };
     Series { label: label.to_owned(), slot: slot(class), emulated: false }
 }
 
 pub(crate) fn looks_of<'a>(environments: impl Iterator<Item = &'a Environment>) -> Vec<(String, Series)> {
-    let mut free = vec![5, 4, 3];
     let mut taken = BTreeSet::new();
     let look = |environment: &Environment| {
         let home = slot(environment.class());
-        let slot = if taken.insert(home) { home } else { free.pop().unwrap_or(home) };
+        let slot = [home, 3, 4, 5].into_iter().find(|&slot| taken.insert(slot)).unwrap_or(home);
         let series = Series { label: short_label(environment), slot, emulated: environment.is_emulated() };
         (environment.name.clone(), series)
     };

@@ -17,6 +17,8 @@ pub enum Class {
     Container,
     /// A guest of a virtual machine.
     Vm,
+    /// Whatever it was that others measured in: only in imported runs.
+    Unknown,
 }
 
 impl Class {
@@ -33,7 +35,7 @@ impl Class {
     /// What an environment of this class has, unless its record says otherwise.
     fn capabilities(self) -> &'static [Capability] {
         match self {
-            Class::Process | Class::Container => &[],
+            Class::Process | Class::Container | Class::Unknown => &[],
             Class::Vm => &[Capability::OwnKernel, Capability::Vmm],
         }
     }
@@ -44,6 +46,7 @@ impl Class {
             Class::Process => "process",
             Class::Container => "container",
             Class::Vm => "vm",
+            Class::Unknown => "unknown",
         }
     }
 }

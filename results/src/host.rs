@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::imported;
 use crate::record::{Capability, Environment, Run};
 
 /// In the fingerprint where a build for tests lets a run on an emulated machine be judged all the same.
@@ -73,6 +74,11 @@ pub fn label(run: &Run) -> Option<String> {
 
 /// Why nothing of a run may be judged; absent where it may.
 pub fn why_not_judged(run: &Run) -> Option<&'static str> {
+    imported::why_not_judged(run).or_else(|| why_emulated(run))
+}
+
+/// Why nothing that was measured on this machine may be judged; absent where it may.
+fn why_emulated(run: &Run) -> Option<&'static str> {
     let emulated = Host::of(run) == Host::Emulated && !judged_all_the_same(run);
     emulated.then_some("the machine's own CPU is emulated: its times say nothing")
 }

@@ -14,6 +14,7 @@ pub mod compare;
 pub mod consistency;
 pub mod host;
 pub mod identity;
+pub mod imported;
 pub mod lean;
 pub mod limits;
 pub mod metric;

@@ -139,11 +139,9 @@ impl PowerError {
 /// Whether a run gives verdicts that could be wrong.
 pub(crate) fn can_be_judged(run: &Run) -> Result<(), PowerError> {
     let profile = &run.plan.profile;
-    if !profile.verdicts {
-        return Err(PowerError::NoVerdicts { run: run.id.clone(), profile: profile.name.clone() });
-    }
     match host::why_not_judged(run) {
         Some(why) => Err(PowerError::Nothing { run: run.id.clone(), reasons: why.to_owned() }),
+        None if !profile.verdicts => Err(PowerError::NoVerdicts { run: run.id.clone(), profile: profile.name.clone() }),
         None => Ok(()),
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::class::{Capability, Class};
 use crate::histogram::Histogram;
+use crate::imported::Imported;
 use crate::metric::{Direction, Unit};
 use crate::sequential::Sequential;
 pub use crate::work::WorkFolder;
@@ -58,6 +59,9 @@ pub struct Run {
     /// Where it was stopped and went on later.
     #[serde(default)]
     pub breaks: Vec<Break>,
+    /// Where it is from; absent of what `bench` measured itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
 }
 
 /// A run was stopped, and went on later.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::analysis::{Comparison, LEAST_BLOCKS};
 use crate::consistency;
 use crate::host::Host;
+use crate::imported;
 use crate::metric;
 use crate::record::{Baseline, Break, Capability, Class, Environment, Run, State, Trial};
 use crate::sentence::{percent, plural};
@@ -21,6 +22,8 @@ const SHARE: f64 = 0.10;
 const SHARE_OF_SIDE: f64 = 0.5;
 /// Share of its blocks that a comparison may lose.
 const LOST_BLOCKS: f64 = 0.25;
+/// The rules that an imported run is judged by.
+const IMPORTED: [&str; 3] = ["imported", "consistent", "broken"];
 /// Figures that every machine has: a trial without them was not watched.
 const WATCHED: [&str; 2] = ["limits.broken", "host.other_cpu_percent"];
 
@@ -45,7 +48,11 @@ pub struct Reason {
 }
 
 /// All rules: name, and what makes a run not reportable.
-pub const RULES: [(&str, &str); 16] = [
+pub const RULES: [(&str, &str); 17] = [
+    (
+        "imported",
+        "others measured it with their own tools (`bench import`): no other rule but `consistent` and `broken` is asked then",
+    ),
     ("emulated", "the machine's own CPU is emulated (TCG): its times say nothing"),
     (
         "consistent",
@@ -84,6 +91,7 @@ pub fn judge(record: &Record, comparisons: &[Comparison]) -> Reportable {
     let complete = about.run.state == State::Complete;
     let mut reasons = Vec::new();
     let mut add = |rule, text: Option<String>| reasons.extend(text.map(|text| Reason { rule, text }));
+    add("imported", imported::why_not_judged(about.run).map(str::to_owned));
     add("emulated", about.emulated());
     for text in consistency::doubts(about.run, &record.trials) {
         add("consistent", Some(text));
@@ -104,6 +112,10 @@ pub fn judge(record: &Record, comparisons: &[Comparison]) -> Reportable {
     add("bytes", about.bytes());
     add("tools", about.tools());
     add("fingerprint", about.fingerprint());
+    // Of how an imported run was measured nothing is known.
+    if about.run.imported.is_some() {
+        reasons.retain(|reason| IMPORTED.contains(&reason.rule));
+    }
     Reportable { reportable: reasons.is_empty(), reasons, notes: about.notes() }
 }
 

@@ -172,6 +172,13 @@ impl RunFolder {
             .map_err(io("appending a trial to", &path))
     }
 
+    /// Append trials that are all there already, and sync them once.
+    pub fn append_trials(&mut self, trials: &[Trial]) -> Result<(), StoreError> {
+        let path = self.path.join(TRIALS);
+        let written = trials.iter().try_for_each(|trial| self.trials.write_all(&line(trial)));
+        written.and_then(|()| self.trials.sync_data()).map_err(io("appending trials to", &path))
+    }
+
     /// The folder for raw tool output of a trial, made anew; each attempt at its block has one of its own. What a run that
     /// was stopped left there goes, and whoever could write to it has planted no link.
     pub fn raw(&self, trial: &str, attempt: u32) -> Result<PathBuf, StoreError> {

@@ -111,6 +111,7 @@ fn run(seed: u64, blocks: u32, emulated: bool, trials: Vec<PlannedTrial>) -> Run
         .into(),
         warnings: vec!["this record is made up".into()],
         breaks: Vec::new(),
+        imported: None,
         overhead: Some(Overhead { wall_s: 700.0, conductor_cpu: 0.004 }),
     }
 }

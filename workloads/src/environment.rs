@@ -83,7 +83,7 @@ impl Kinds for AnyKind {
 }
 
 /// True for names that may stand in file names and on command lines.
-pub(crate) fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=32).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-')
 }

@@ -60,19 +60,23 @@ impl CompareReport<'_> {
     pub fn junit(&self) -> Result<String, ReportError> {
         let timestamp = self.judgement.new.first().and_then(|run| date_time(&run.started_at));
         let mut cases: Vec<Case> = self.judgement.deciding().map(|row| self.case(row)).collect();
-        if self.judgement.outcome == Outcome::Incomparable {
-            cases.push(self.comparison_itself());
+        match self.judgement.outcome {
+            Outcome::Incomparable => cases.push(self.comparison_itself(CaseResult::Broken)),
+            Outcome::Inconclusive if self.judgement.is_imported() => {
+                cases.push(self.comparison_itself(CaseResult::Undecided));
+            }
+            _ => {}
         }
         let suite = Suite { name: format!("bench compare {}", self.suite()), timestamp, cases };
         Ok(suite.render()?)
     }
 
     /// An error even where no row decides.
-    fn comparison_itself(&self) -> Case {
+    fn comparison_itself(&self, result: CaseResult) -> Case {
         Case {
             class: self.suite().to_owned(),
             name: "comparison".to_owned(),
-            result: CaseResult::Broken,
+            result,
             message: self.judgement.headline.clone(),
             details: self.judgement.notes.join("; "),
         }

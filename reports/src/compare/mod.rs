@@ -11,6 +11,7 @@ mod terminal;
 use std::path::{Path, PathBuf};
 
 use bench_results::compare::{Judgement, Method, Outcome, Sides};
+use bench_results::imported::CAVEAT;
 
 use crate::{ReportError, escape, make_folder, units, write, write_figures};
 
@@ -100,6 +101,9 @@ impl<'a> CompareReport<'a> {
 
     /// What p values and verdicts were adjusted for, and what an alarm has to be.
     fn tests_text(&self) -> String {
+        if self.judgement.is_imported() {
+            return format!("no row is judged, and none passes, whatever the policy says: {CAVEAT}");
+        }
         let policy = &self.judgement.policy;
         let by = policy.file.as_ref().map_or("the default policy".to_owned(), |file| format!("the policy {file}"));
         let on: Vec<String> = policy.fail_on.iter().map(ToString::to_string).collect();
@@ -118,7 +122,8 @@ impl<'a> CompareReport<'a> {
     fn remarks(&self) -> Vec<String> {
         let judgement = self.judgement;
         let unmatched = judgement.unmatched.iter().map(|one| format!("no partner: {one}"));
-        let differences = judgement.differences.iter().map(|one| format!("allowed difference: {one}"));
+        let kind = if judgement.is_imported() { "difference" } else { "allowed difference" };
+        let differences = judgement.differences.iter().map(|one| format!("{kind}: {one}"));
         unmatched.chain(differences).chain(judgement.notes.iter().cloned()).collect()
     }
 }

@@ -7,6 +7,7 @@ use super::{CompareError, check_suite, difference};
 use crate::analysis::LEAST_BLOCKS;
 use crate::between::RunMean;
 use crate::identity::Seen;
+use crate::imported::CAVEAT;
 use crate::record::Run;
 use crate::store::Record;
 
@@ -81,10 +82,11 @@ impl History {
     fn why_not(&self, run: &Run) -> Option<String> {
         match check_suite(&self.base, run) {
             Err(CompareError::Suites { .. }) => return Some("of another suite".to_owned()),
+            Err(CompareError::Imported { .. }) => return Some(format!("of another kind ({CAVEAT})")),
             Err(_) => return Some("relative to another environment".to_owned()),
             Ok(()) => {}
         }
-        if !run.plan.profile.verdicts {
+        if !run.plan.profile.verdicts && run.imported.is_none() {
             return Some(format!("of the profile `{}`, which gives no verdicts", run.plan.profile.name));
         }
         let aspects: BTreeSet<_> = difference::differences(&self.base, run).into_iter().map(|one| one.aspect).collect();

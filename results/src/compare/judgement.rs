@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{Difference, Sides};
 use crate::analysis::loss;
 use crate::between::Spread;
+use crate::imported::CAVEAT;
 use crate::metric::{Direction, Unit};
 use crate::policy::{Ignored, OnInconclusive, Policy};
 use crate::record::State;
@@ -40,7 +41,7 @@ pub struct Judgement {
     pub rows: Vec<Judged>,
     /// What has no partner on the other side.
     pub unmatched: Vec<Unmatched>,
-    /// Differences of the two sides that the user allowed.
+    /// Differences of the two sides that the user allowed, and all of imported ones.
     pub differences: Vec<Difference>,
     /// What the reader should know.
     pub notes: Vec<String>,
@@ -133,6 +134,9 @@ pub struct RunFacts {
     pub state: State,
     /// Name of the environment that its ratios are relative to.
     pub reference: String,
+    /// True of an imported run: nothing of the comparison is judged then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
 }
 
 impl RunFacts {
@@ -146,6 +150,7 @@ impl RunFacts {
             blocks: run.plan.profile.blocks,
             state: run.state,
             reference: run.plan.reference.clone(),
+            imported: run.imported.is_some(),
         }
     }
 }
@@ -330,13 +335,22 @@ impl Judgement {
 
     /// Outcome and headline from the rows.
     pub(super) fn conclude(&mut self) {
-        self.outcome = outcome(&self.rows);
+        self.outcome = match outcome(&self.rows) {
+            // Nor does it pass where all rows are ignored.
+            Outcome::Pass if self.is_imported() => Outcome::Inconclusive,
+            found => found,
+        };
         self.headline = headline(self);
     }
 
     /// The rows whose verdict fails the gate, the worst first.
     pub fn alarms(&self) -> impl Iterator<Item = &Judged> {
         self.rows.iter().filter(|row| row.part == Part::Fails)
+    }
+
+    /// True where a side is imported, of which nothing is judged: a gate must not take it for a pass.
+    pub fn is_imported(&self) -> bool {
+        self.base.iter().chain(&self.new).any(|run| run.imported)
     }
 
     /// Deciding rows.
@@ -365,6 +379,7 @@ fn headline(judgement: &Judgement) -> String {
     let mut said = match judgement.outcome {
         Outcome::Incomparable => return "no row has valid values on both sides".to_owned(),
         Outcome::Fail => failing(judgement, &comparisons),
+        Outcome::Inconclusive if judgement.is_imported() => return format!("not judged: {CAVEAT}"),
         Outcome::Inconclusive if total == 0 => return "there is nothing that can be judged".to_owned(),
         Outcome::Inconclusive => format!("no alarm in {comparisons}, but {open} cannot be told"),
         Outcome::Pass => {

@@ -20,6 +20,7 @@ mod spread;
 use std::collections::BTreeSet;
 
 use crate::identity::Seen;
+use crate::imported::CAVEAT;
 use crate::patterns::{Kind, Pattern};
 use crate::policy::{KnownNames, Policy};
 use crate::record::{Accelerator, Run, State};
@@ -73,6 +74,16 @@ pub enum CompareError {
         /// Of BASE.
         base: String,
         /// Of NEW.
+        new: String,
+    },
+    /// One side was measured by `bench`, the other was not.
+    #[error(
+        "one of {base} and {new} is imported and the other is not ({CAVEAT}): compare two imported runs, or two that bench measured"
+    )]
+    Imported {
+        /// A run of BASE.
+        base: String,
+        /// A run that is compared with it.
         new: String,
     },
     /// Ratios to different things.
@@ -191,7 +202,9 @@ fn check_runs(base: &[Record], new: &[Record], allowed: &BTreeSet<Aspect>) -> Re
         check_suite(&first.run, other)?;
         found.extend(difference::differences(&first.run, other));
     }
-    let (allowed, refused): (Vec<_>, Vec<_>) = found.into_iter().partition(|d| allowed.contains(&d.aspect));
+    // Of imported runs nothing is judged that a difference could spoil: they are told.
+    let is_allowed = |difference: &Difference| first.run.imported.is_some() || allowed.contains(&difference.aspect);
+    let (allowed, refused): (Vec<_>, Vec<_>) = found.into_iter().partition(is_allowed);
     if refused.is_empty() { Ok(allowed) } else { Err(CompareError::Differ(refused)) }
 }
 
@@ -211,6 +224,9 @@ fn named(record: &Record, same: &str) -> String {
 }
 
 fn check_suite(base: &Run, new: &Run) -> Result<(), CompareError> {
+    if base.imported.is_some() != new.imported.is_some() {
+        return Err(CompareError::Imported { base: base.id.clone(), new: new.id.clone() });
+    }
     let shared = base.plan.suite.split(',').any(|suite| new.plan.suite.split(',').any(|other| other == suite));
     if !shared {
         return Err(CompareError::Suites { base: base.plan.suite.clone(), new: new.plan.suite.clone() });

@@ -187,10 +187,10 @@ impl<'a> Case<'a> {
         let reference = self.divisor(about.quantity);
         let is_emulated = |name: &str| self.base.is_emulated(name) || self.new_side().is_emulated(name);
         let emulated = [Some(environment), Some(base_environment), reference].into_iter().flatten().any(is_emulated)
-            || self.on_emulated_machine().is_some();
+            || (!self.is_imported() && self.why_not_judged().is_some());
         // That NEW lacks it needs no number of a guest.
         let decides = (!emulated || about.lacking.is_some()) && self.decides(about);
-        let broken = if decides { self.broken(about, &sample) } else { None };
+        let broken = if decides && !self.is_imported() { self.broken(about, &sample) } else { None };
         let mut row = Judged {
             workload: workload.name.clone(),
             environment: environment.to_owned(),
@@ -256,7 +256,9 @@ impl<'a> Case<'a> {
 
     fn decides(&self, about: &About<'_>) -> bool {
         let (workload, metric) = (about.workload, about.metric.name);
-        let enough = self.base.runs.len().min(self.new_side().runs.len()) >= LEAST_RUNS_FOR_ABSOLUTES;
+        // Of imported runs nothing is judged, and most have nothing but absolutes.
+        let enough =
+            self.base.runs.len().min(self.new_side().runs.len()) >= LEAST_RUNS_FOR_ABSOLUTES || self.is_imported();
         self.policy.decides(&workload.name, metric, workload.deciding == metric)
             && (about.quantity != Quantity::Absolute || enough || about.lacking.is_some())
     }
@@ -286,10 +288,15 @@ impl<'a> Case<'a> {
         self.sides.base_runs().iter().chain(self.sides.new_runs()).map(|record| &record.run.plan.profile)
     }
 
-    /// Why nothing of a run on an emulated machine is judged.
-    fn on_emulated_machine(&self) -> Option<&'static str> {
+    /// Why nothing of one of the runs is judged.
+    fn why_not_judged(&self) -> Option<&'static str> {
         let mut runs = self.sides.base_runs().iter().chain(self.sides.new_runs());
         runs.find_map(|record| host::why_not_judged(&record.run))
+    }
+
+    fn is_imported(&self) -> bool {
+        let mut runs = self.sides.base_runs().iter().chain(self.sides.new_runs());
+        runs.any(|record| record.run.imported.is_some())
     }
 
     /// Why a command's two sides are not comparable within one run: in each, they must work on the same storage.
@@ -312,7 +319,7 @@ impl<'a> Case<'a> {
 
     /// Why nothing that was measured so is judged.
     fn conditions(&self, row: &Judged) -> Option<String> {
-        if let Some(why) = self.on_emulated_machine() {
+        if let Some(why) = self.why_not_judged() {
             return Some(why.to_owned());
         }
         if row.emulated {

@@ -176,6 +176,10 @@ fn mean(histogram: &Histogram) -> Option<f64> {
 }
 
 fn in_flight(run: &Run, trial: &Trial) -> Option<String> {
+    // Whether fio added up several sections in a group is not in its output.
+    if run.imported.is_some() {
+        return None;
+    }
     let workload = workload(run, trial)?;
     let most = number(workload, "iodepth")? * number(workload, "jobs")?;
     let iops = value(trial, "iops")?;

@@ -138,6 +138,9 @@ fn class(run: &Run) -> Option<String> {
             Some(format!("`{name}` is of the kind {kind}, and its class is {}", told.text()))
         }
         (None, None) => Some(format!("`{name}` is of the unknown kind {kind:?}, and has no class")),
+        (_, told) if (*told == Some(Class::Unknown)) != run.imported.is_some() => {
+            Some(format!("environments of an unknown class are those of imported runs, and `{name}` is not so"))
+        }
         _ => None,
     })
 }

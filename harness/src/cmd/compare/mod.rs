@@ -25,7 +25,7 @@ use crate::{failure, output, paths};
     folder of runs (a set: the run is the unit then).\n\n\
     Exit codes: 0 nothing fails, 1 a deciding metric fails (by default: got worse) or has too few values\n\
     because trials failed or NEW lacks it, 2 the two cannot be compared, or have no valid values in common,\n\
-    4 it cannot be told and the policy says on-inconclusive = \"fail\".")]
+    4 it cannot be told and the policy says on-inconclusive = \"fail\", or the runs are imported.")]
 pub struct CompareArgs {
     /// What was before; with --env, the run that holds both sides
     base: String,
@@ -218,6 +218,8 @@ fn exit_code(judgement: &Judgement) -> i32 {
     match (judgement.outcome, judgement.policy.on_inconclusive) {
         (Outcome::Incomparable, _) => failure::USAGE,
         (Outcome::Fail, _) => failure::REGRESSION,
+        // What cannot be judged must not open a gate, whatever its policy says of what could be.
+        (Outcome::Inconclusive, _) if judgement.is_imported() => failure::INCONCLUSIVE,
         (Outcome::Inconclusive, OnInconclusive::Fail) => failure::INCONCLUSIVE,
         (Outcome::Inconclusive, OnInconclusive::Pass) | (Outcome::Pass, _) => 0,
     }

@@ -375,6 +375,7 @@ fn new_run(definition: &Definition, setting: &Setting, prepared: &Prepared, id: 
         baseline: None,
         settle: None,
         fingerprint: prepared.fingerprint.clone(),
+        imported: None,
         warnings: prepared.warnings.clone(),
         overhead: None,
         breaks: Vec::new(),
