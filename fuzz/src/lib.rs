@@ -86,11 +86,13 @@ pub fn fio(bytes: &[u8]) {
         drop(black_box(output.check(0, "measured")));
     }
     drop(black_box(bench_workloads::drive_result(&printed(bytes))));
+    drop(black_box(bench_workloads::import::read(bytes, 1 << 20)));
     measure("io", &["rand-mixed", "seq-read"], bytes);
 }
 
 /// What iperf3 printed.
 pub fn iperf3(bytes: &[u8]) {
+    drop(black_box(bench_workloads::import::read(bytes, 1 << 20)));
     measure("network", &["tcp-stream-tx", "tcp-stream-paced-rx"], bytes);
 }
 

@@ -33,6 +33,10 @@ pub const ROWS: usize = 10_000;
 pub const ENVIRONMENTS: usize = 100;
 /// Most bytes of a suite or policy file.
 pub const DEFINITION_BYTES: u64 = 1 << 20;
+/// Most bytes of a file that is imported: a thousand times what fio prints of a job with all its histograms.
+pub const IMPORT_BYTES: u64 = 64 << 20;
+/// Most values of a file that is imported: what is read takes up to a hundred bytes for each.
+pub const IMPORT_VALUES: u64 = 2 << 20;
 /// Most bytes of an archive, as it is stored.
 pub const ARCHIVE_BYTES: u64 = 4 << 30;
 /// Most bytes of all that an archive holds, unpacked: a few kilobytes can unpack to any size.
@@ -152,6 +156,7 @@ pub fn markdown() -> String {
             size(DEFINITION_BYTES),
             format!("a suite: {WORKLOADS} workloads, {ENVIRONMENTS} environments"),
         ),
+        ("a file for `bench import`", size(IMPORT_BYTES), format!("{IMPORT_VALUES} values")),
         (
             "an archive",
             size(ARCHIVE_BYTES),

@@ -16,7 +16,7 @@ const MEASURED: &str = "measured";
 /// Name of the job before it.
 const WARM_UP: &str = "warm-up";
 /// How fio calls reads and writes that it counts together.
-const MIXED: &str = "mixed";
+pub(crate) const MIXED: &str = "mixed";
 /// Name of the job file.
 const JOB_FILE: &str = "job.fio";
 
@@ -121,15 +121,7 @@ impl Fio {
         if traffic.iter().all(|(_, part)| part.has("total_ios") && part.total_ios == 0) {
             return Err(format!("fio job `{MEASURED}` did none of the I/O that it was asked for"));
         }
-        rates(&traffic).for_each(|(metric, value)| measured.put(metric, value));
-        for (name, part) in traffic {
-            if matches!(self.direction(), Direction::Mixed { .. }) && name != MIXED && part.has("iops") {
-                measured.put(&format!("{name}_iops"), part.iops);
-            }
-            if name != MIXED && part.total_ios > 0 {
-                latencies(&mut measured, name, part, &self.parameters());
-            }
-        }
+        put_all(&mut measured, &traffic, matches!(self.direction(), Direction::Mixed { .. }), &self.parameters());
         if !measured.bears(deciding) {
             return Err(unread(&parsed, MEASURED, deciding));
         }
@@ -193,18 +185,41 @@ impl Fio {
 pub fn recount(stdout: &[u8]) -> Vec<(String, f64)> {
     let Ok(parsed) = fio_rs::parse(stdout) else { return Vec::new() };
     let Some(job) = parsed.job(MEASURED) else { return Vec::new() };
-    let parts = if is_counted_together(job) {
-        vec![(MIXED, &job.mixed)]
-    } else {
-        vec![("read", &job.read), ("write", &job.write)]
-    };
-    let parts: Vec<_> = parts.into_iter().filter(|(_, part)| part.total_ios > 0).collect();
+    let parts = active(job);
     if parts.is_empty() {
         return Vec::new();
     }
     let mut counted: Vec<_> = rates(&parts).map(|(metric, value)| (metric.to_owned(), value)).collect();
     counted.extend(parts.iter().filter(|(name, _)| *name != MIXED).flat_map(|(name, part)| mean_and_max(name, part)));
     counted
+}
+
+/// The parts of a job in which it did anything, whatever it was asked for.
+pub(crate) fn active(job: &fio_rs::JobOutput) -> Vec<(&'static str, &Traffic)> {
+    let parts = if is_counted_together(job) {
+        vec![(MIXED, &job.mixed)]
+    } else {
+        vec![("read", &job.read), ("write", &job.write)]
+    };
+    parts.into_iter().filter(|(_, part)| part.total_ios > 0).collect()
+}
+
+/// Rates and latencies of some parts of a job; `apart`: each direction has a rate of its own as well.
+pub(crate) fn put_all(
+    measured: &mut Measured,
+    parts: &[(&'static str, &Traffic)],
+    apart: bool,
+    parameters: &BTreeMap<String, String>,
+) {
+    rates(parts).for_each(|(metric, value)| measured.put(metric, value));
+    for (name, part) in parts.iter().filter(|(name, _)| *name != MIXED) {
+        if apart && part.has("iops") {
+            measured.put(&format!("{name}_iops"), part.iops);
+        }
+        if part.total_ios > 0 {
+            latencies(measured, name, part, parameters);
+        }
+    }
 }
 
 fn is_counted_together(job: &fio_rs::JobOutput) -> bool {

@@ -7,6 +7,7 @@ mod command;
 mod environment;
 mod exchange;
 mod fio;
+pub mod import;
 mod iperf3;
 mod network;
 pub mod probe;
@@ -17,7 +18,7 @@ mod workload;
 
 pub use bench_results::quantity::{parse_duration, parse_size};
 pub use command::{WORK_FILE_SYSTEM, WORK_FOLDER};
-pub use environment::{AnyKind, EnvironmentDefinition, EnvironmentError, Kinds};
+pub use environment::{AnyKind, EnvironmentDefinition, EnvironmentError, Kinds, is_name};
 pub use fio::recount;
 pub use network::{Network, Server};
 pub use suite::{Suite, SuiteError};
