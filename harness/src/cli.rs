@@ -13,7 +13,7 @@ use crate::{cmd, failure};
 #[command(name = "bench", version = cmd::VERSION, arg_required_else_help = true, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 fine, 1 a regression (compare), 2 could not do what was asked, 3 some trials failed or\n\
-    are invalid, 4 inconclusive (compare, when asked), 69 an environment that you named cannot be had,\n\
+    are invalid, 4 inconclusive (compare, when asked, or of imported runs), 69 an environment that you named cannot be had,\n\
     130 interrupted."
 )]
 struct Cli {
@@ -33,6 +33,8 @@ enum Command {
     Power(cmd::power::PowerArgs),
     /// Make one archive of a run, which `report` and `compare` read like its folder
     Export(cmd::export::ExportArgs),
+    /// Make a record of results that others measured with fio, iperf3 or hyperfine: nothing of it is judged
+    Import(cmd::import::ImportArgs),
     /// List suites, workloads, environments or runs
     List(cmd::list::ListArgs),
     /// Say what this machine has and lacks for measuring
@@ -77,6 +79,7 @@ pub fn main(starter: Option<Starter>) -> ExitCode {
         Command::Compare(args) => (cmd::compare::run(&args), None),
         Command::Power(args) => (cmd::power::run(&args), None),
         Command::Export(args) => (cmd::export::run(&args), None),
+        Command::Import(args) => (cmd::import::run(&args), None),
         Command::List(args) => (cmd::list::run(&args), None),
         Command::Doctor(args) => (cmd::doctor::run(&args), None),
         Command::Image(command) => (cmd::image::run(&command), None),

@@ -22,6 +22,9 @@ use How::{Plan, Real, Skip};
 /// A run that is judged, as short as it can be.
 const QUICK: (&str, &str) = ("bench run", "bench run --blocks 5 --env native,container");
 
+/// Where files of other tools are.
+const IMPORTS: &str = "harness/tests/import.rs imports results of all tools";
+
 /// All of them, in the order in which they are executed: later ones read what earlier ones wrote.
 const COMMANDS: &[(&str, How)] = &[
     ("bench run --suite io --profile standard", Plan(&[])),
@@ -66,6 +69,9 @@ const COMMANDS: &[(&str, How)] = &[
         "bench compare base.tar.gz last --history main-runs",
         Real(&[("base.tar.gz", "ID.tar.gz"), ("main-runs", "bench-runs")]),
     ),
+    ("bench import native=a.json vm=b.json", Skip(IMPORTS)),
+    ("bench import native=a.json native=b.json vm=c.json", Skip(IMPORTS)),
+    ("bench import base.json --name before", Skip(IMPORTS)),
     ("bench power last --margin 5%", Real(&[])),
     ("bench power last --gate", Real(&[("--gate", "--gate --blocks 8")])),
     ("bench container run -- sh", Real(&[])),

@@ -60,6 +60,8 @@ fn no_error_is_a_command_whatever_it_repeats() {
         &["compare", HOSTILE, HOSTILE],
         &["compare", "a", "b", "--allow-difference", HOSTILE],
         &["export", HOSTILE],
+        &["import", HOSTILE],
+        &["import", "x", "--env", HOSTILE],
         &["power", HOSTILE],
         &["power", "--margin", HOSTILE],
         &["list", HOSTILE],
@@ -121,6 +123,9 @@ fn what_is_no_regular_file_or_too_large_is_refused_at_once() {
         {
             assert_refused(folder.path(), arguments, &limits::size(limits::DEFINITION_BYTES));
         }
+    }
+    for path in wrong_files(folder.path(), ".json") {
+        assert_refused(folder.path(), &["import", path.to_str().unwrap()], &limits::size(limits::IMPORT_BYTES));
     }
     for path in wrong_files(folder.path(), ".tar.gz") {
         let path = path.to_str().unwrap();

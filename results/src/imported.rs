@@ -86,7 +86,7 @@ mod tests {
     fn two_imported_runs_have_ratios_and_no_gate() {
         let (base, new) = (testing::record(1, 8, false), testing::another(2, 8, false));
         let judged = judgement(&imported(base.clone()), &imported(new.clone())).unwrap();
-        assert_eq!((judged.outcome, judged.headline), (Outcome::Inconclusive, format!("not judged: {CAVEAT}")));
+        assert_eq!((judged.outcome, &judged.headline), (Outcome::Inconclusive, &format!("not judged: {CAVEAT}")));
         let is_open = |row: &Judged| matches!(row.part, Part::Undecided | Part::Informs) && !row.emulated;
         assert!(judged.rows.iter().all(|row| is_open(row) && row.p.is_none() && row.sentence.contains(CAVEAT)));
         assert!(judged.deciding().any(|row| row.ratio.is_some()) && judged.tests == 0);

@@ -233,7 +233,7 @@ pub struct PlannedTrial {
 pub struct Environment {
     /// Name within the run: `vm`, `container-nat`.
     pub name: String,
-    /// Name of its kind: `native`, `container`, `vm`.
+    /// Name of its kind: `native`, `container`, `vm`; `imported`: unknown.
     pub kind: String,
     /// Class of its kind; absent in records of before it was told: that of `native`, `container` or `vm`.
     #[serde(default)]

@@ -135,7 +135,7 @@ pub struct RunFacts {
     /// Name of the environment that its ratios are relative to.
     pub reference: String,
     /// True of an imported run: nothing of the comparison is judged then.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub imported: bool,
 }
 

@@ -189,7 +189,7 @@ fn workload(name: String, section: &[(Place<'_>, &JobOutput)], globals: Option<&
     let job = match section.len() {
         1 => *first,
         _ => {
-            added = added_up(section.iter().map(|(_, job)| *job));
+            added = added_up(&section.iter().map(|(_, job)| *job));
             &added
         }
     };
@@ -248,7 +248,7 @@ fn as_text(option: &Place<'_>) -> String {
 }
 
 /// Jobs as `group_reporting` adds them up (stat.c, `sum_thread_stats`): sums over the longest time.
-fn added_up<'a>(jobs: impl Iterator<Item = &'a JobOutput> + Clone) -> JobOutput {
+fn added_up<'a>(jobs: &(impl Iterator<Item = &'a JobOutput> + Clone)) -> JobOutput {
     let part = |of: fn(&JobOutput) -> &Traffic| added_traffic(&jobs.clone().map(of).collect::<Vec<_>>());
     let (read, write, mixed) = (part(|job| &job.read), part(|job| &job.write), part(|job| &job.mixed));
     JobOutput { read, write, mixed, ..JobOutput::default() }

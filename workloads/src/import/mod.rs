@@ -155,11 +155,9 @@ fn leave_out_interim(file: &mut File) {
         }
         file.results.push(result);
     }
-    match before - file.results.len() {
-        0 => {}
-        count => {
-            file.notes.push(format!("{count} interim results of the same process (--status-interval) are left out"))
-        }
+    let count = before - file.results.len();
+    if count > 0 {
+        file.notes.push(format!("{count} interim results of the same process (--status-interval) are left out"));
     }
 }
 

@@ -16,6 +16,7 @@ use super::calibration::Calibration;
 use super::definition::Definition;
 use super::resume::{self, Earlier};
 use crate::caller::Hands;
+use crate::cmd::{given, this_build};
 use crate::conductor::environment::Environment;
 use crate::conductor::event::Event;
 use crate::conductor::instance::{Instance, Setting};
@@ -358,11 +359,7 @@ fn new_run(definition: &Definition, setting: &Setting, prepared: &Prepared, id: 
     Ok(Run {
         schema_version: record::SCHEMA_VERSION,
         id,
-        bench: record::Version {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            git_revision: option_env!("BENCH_GIT_REVISION").map(str::to_owned),
-            sha256: bench_agent::sha256(paths::OWN_EXECUTABLE.as_ref()).context("reading bench's own executable")?,
-        },
+        bench: this_build()?,
         command: repeat(given(), plan.seed),
         started_at: now(),
         ended_at: None,
@@ -375,16 +372,11 @@ fn new_run(definition: &Definition, setting: &Setting, prepared: &Prepared, id: 
         baseline: None,
         settle: None,
         fingerprint: prepared.fingerprint.clone(),
-        imported: None,
         warnings: prepared.warnings.clone(),
         overhead: None,
         breaks: Vec::new(),
+        imported: None,
     })
-}
-
-/// The words of this process; what is no UTF-8 has no place in a record.
-fn given() -> Vec<String> {
-    std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// The command as it was given, with the seed that was drawn.

@@ -114,7 +114,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
 }
 
 /// Name of this run's folder.
-fn run_id(suite: &str) -> String {
+pub(super) fn run_id(suite: &str) -> String {
     let time: String = conductor::now().chars().filter(|c| !matches!(c, '-' | ':')).collect();
     format!("{time}-{suite}-{:06x}", rand::random::<u32>() & 0xff_ffff)
 }

@@ -37,6 +37,11 @@ struct Line {
 pub fn run(name: &str) -> Result<i32> {
     let folder = find_run(Path::new("bench-runs"), name)?;
     let record = Hands::in_folder(&folder)?.act(|| Ok(Record::load(&folder)?))?;
+    ensure!(
+        record.run.imported.is_none(),
+        "{} is imported: others measured it, and nothing is left to do",
+        record.run.id
+    );
     if left(&record.run.plan, &record.trials).is_empty() && record.run.state == State::Complete {
         output::print_line(&format!("{} is complete: nothing left to do", record.run.id))?;
         return Ok(0);
