@@ -169,7 +169,9 @@ pub(crate) fn instances(record: &Record) -> Vec<InstanceRow> {
             kernel_release: first.kernel_release.clone(),
         })
     };
-    record.run.environments.iter().filter_map(of_environment).collect()
+    // Nobody knows in what others measured.
+    let known = record.run.environments.iter().filter(|_| record.run.imported.is_none());
+    known.filter_map(of_environment).collect()
 }
 
 fn median(values: impl Iterator<Item = u64>) -> Option<f64> {

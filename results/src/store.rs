@@ -370,6 +370,14 @@ pub fn find_runs(parent: &Path, name: &str) -> Result<Vec<PathBuf>, StoreError> 
     if runs.is_empty() { Err(StoreError::NoRuns(path.display().to_string())) } else { Ok(runs) }
 }
 
+/// The run that began last. Ids tell seconds; of runs of the same second, the one that was written last.
+fn latest(parent: &Path, ids: &[String]) -> Option<PathBuf> {
+    let second = |id: &String| id.split_once('-').map_or(id.clone(), |(time, _)| time.to_owned());
+    let newest = second(ids.last()?);
+    let same = ids.iter().filter(|id| second(id) == newest).map(|id| parent.join(id));
+    same.max_by_key(|path| path.join(RUN).metadata().and_then(|found| found.modified()).ok())
+}
+
 /// A run by name: a folder, an archive, a unique prefix of an id in `parent`, or `last`.
 pub fn find_run(parent: &Path, name: &str) -> Result<PathBuf, StoreError> {
     let unknown = || StoreError::Unknown { name: name.to_owned(), parent: parent.display().to_string() };
@@ -378,7 +386,7 @@ pub fn find_run(parent: &Path, name: &str) -> Result<PathBuf, StoreError> {
     }
     let ids = ids(parent)?;
     if name == "last" {
-        return ids.last().map(|id| parent.join(id)).ok_or_else(unknown);
+        return latest(parent, &ids).ok_or_else(unknown);
     }
     let found: Vec<_> = ids.iter().filter(|id| id.starts_with(name)).collect();
     match found[..] {

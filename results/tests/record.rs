@@ -41,6 +41,19 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+fn of_runs_of_one_second_the_last_is_the_one_written_last() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut record = testing::record(1, 1, false);
+    let ids = ["20260102T000000Z-io-000001", "20260102T000000Z-io-000003", "20260102T000000Z-io-000002"];
+    for id in ["20260101T000000Z-io-000009"].into_iter().chain(ids) {
+        record.run.id = id.into();
+        write(parent.path(), &record);
+        assert!(find_run(parent.path(), "last").unwrap().ends_with(id));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn an_ambiguous_name_lists_the_candidates() {
     let parent = tempfile::tempdir().unwrap();
     let mut record = testing::record(1, 1, false);
