@@ -4,7 +4,27 @@ mod support;
 
 use std::fs;
 
-use support::{busybox_root, finish, stage};
+use support::{Loop, busybox_root, finish, stage};
+
+/// A read-only mount does not keep anybody from writing to a block device.
+#[test]
+fn a_block_device_is_given_as_writable_or_not_at_all() {
+    let Some(stage) = stage() else { return };
+    let device = Loop::on(&stage.path().join("disk"));
+    let write = "echo kept >/disk";
+    let (status, _, err) = stage.container(&format!("-v {}:/disk:ro", device.0), write);
+    assert!(status == 125 && err.contains("writable behind a read-only mount") && err.contains("--setro"), "{err}");
+    assert_eq!(fs::read(&device.0).unwrap()[..4], [0; 4]);
+    let (status, _, err) = stage.container(&format!("-v {}:/disk", device.0), write);
+    assert_eq!(status, 0, "{err}");
+    assert_eq!(fs::read(&device.0).unwrap()[..4], *b"kept");
+    let set = |how: &str| std::process::Command::new("blockdev").arg(how).arg(&device.0).status().unwrap().success();
+    assert!(set("--setro"));
+    let (status, _, err) = stage.container(&format!("-v {}:/disk", device.0), write);
+    // A loop device stays what it is for whoever has it next.
+    assert!(set("--setrw"));
+    assert!(status != 0 && err.contains("not permitted"), "{status} {err}");
+}
 
 /// Whatever was mounted before, of the host or of the container's own.
 #[test]

@@ -11,13 +11,12 @@ mod attempts;
 mod support;
 mod world;
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
 
 use attempts::ATTEMPTS;
-use support::{finish, names};
+use support::{Loop, finish, names};
 use world::{MALLORY, World};
 
 #[test]
@@ -38,24 +37,6 @@ fn a_hostile_caller_reaches_nothing_of_roots() {
     }
     println!("callers: {tried} tried, {} stopped", tried - through.len());
     assert!(through.is_empty(), "{through:#?}");
-}
-
-/// A device on a file.
-struct Loop(String);
-
-impl Loop {
-    fn on(path: &Path) -> Loop {
-        File::create(path).unwrap().set_len(32 << 20).unwrap();
-        let made = Command::new("losetup").args(["--find", "--show"]).arg(path).output().unwrap();
-        assert!(made.status.success(), "{made:?}");
-        Loop(String::from_utf8(made.stdout).unwrap().trim().to_owned())
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
-    }
 }
 
 #[test]

@@ -2,11 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use sha2::{Digest, Sha256};
 
 /// A boot of the host itself, on a machine that is busy with other things.
@@ -109,6 +112,9 @@ impl Host {
             qemu.arg("-drive").arg(format!("if=virtio,format=raw,{flags},file={}", path.display()));
         }
         qemu.stdin(Stdio::null());
+        // A host does not outlive a test that is killed.
+        // SAFETY: the hook makes one system call and allocates nothing.
+        unsafe { qemu.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
         qemu
     }
 }

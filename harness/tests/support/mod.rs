@@ -338,7 +338,7 @@ impl Swap {
     /// Absent where the kernel or the file system has no use for one.
     pub fn on(path: PathBuf) -> Option<Swap> {
         let done = |program| Command::new(program).arg(&path).output().is_ok_and(|output| output.status.success());
-        (done("mkswap") && done("swapon")).then_some(Swap(path))
+        (done("mkswap") && done("swapon")).then(|| Swap(path.clone()))
     }
 }
 
@@ -426,5 +426,23 @@ pub fn within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(Instant::now() < deadline, "{what} did not come to pass");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A device on a file.
+pub struct Loop(pub String);
+
+impl Loop {
+    pub fn on(path: &Path) -> Loop {
+        std::fs::File::create(path).unwrap().set_len(32 << 20).unwrap();
+        let made = Command::new("losetup").args(["--find", "--show"]).arg(path).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        Loop(String::from_utf8(made.stdout).unwrap().trim().to_owned())
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
     }
 }

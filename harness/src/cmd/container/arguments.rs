@@ -71,7 +71,7 @@ pub struct RunArgs {
     /// How long CMD may take to end after SIGTERM, SIGINT, SIGHUP or SIGQUIT before it is killed, in seconds or as 500ms, 1min
     #[arg(long, value_name = "TIME", value_parser = stop_timeout, allow_hyphen_values = true, default_value = "10s")]
     pub stop_timeout: Duration,
-    /// A file or folder of the host to be seen inside; a device is writable whatever `ro` says
+    /// A file, folder or device of the host to be seen inside; `ro` is for files and folders
     #[arg(short, long = "volume", value_name = "SRC:DST[:ro]")]
     pub volume: Vec<String>,
     /// A variable of the environment; without a value, yours

@@ -1,6 +1,6 @@
 //! Arguments of `bench container run` to what is started, and how it is limited.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -42,7 +42,7 @@ pub fn spec(args: &RunArgs) -> Result<Spec> {
         env: environment(args)?,
         cwd: Some(args.workdir.clone().unwrap_or_else(|| "/".to_owned())),
         namespaces,
-        root: Some(Root { tree, binds }),
+        root: Some(Root { tree, binds, overlay: false }),
         capabilities: capabilities(args),
         seccomp: args.is_filtered(),
         hostname: Some(args.hostname.clone()),
@@ -98,6 +98,13 @@ fn bind(volume: &str) -> Result<Bind> {
     let target = PathBuf::from(target);
     ensure!(target.is_absolute() && target != Path::new("/"), "-v {volume}: DST must be an absolute path, and not /");
     let source = std::fs::canonicalize(source).with_context(|| format!("-v {volume}: finding {source}"))?;
+    let is_disk = || std::fs::metadata(&source).is_ok_and(|found| found.file_type().is_block_device());
+    ensure!(
+        !read_only || !is_disk(),
+        "-v {volume}: a block device stays writable behind a read-only mount: make it read-only itself (`blockdev --setro {}`) \
+         and leave `:ro` out",
+        source.display()
+    );
     Ok(Bind { source, target, read_only })
 }
 
