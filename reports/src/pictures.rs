@@ -59,7 +59,9 @@ pub(crate) fn looks_of<'a>(environments: impl Iterator<Item = &'a Environment>) 
     let mut taken = BTreeSet::new();
     let look = |environment: &Environment| {
         let home = slot(environment.class());
-        let slot = [home, 3, 4, 5].into_iter().find(|&slot| taken.insert(slot)).unwrap_or(home);
+        // Those of the classes are free where no class is known.
+        let others = if environment.class() == Class::Unknown { 0..6 } else { 3..6 };
+        let slot = [home].into_iter().chain(others).find(|&slot| taken.insert(slot)).unwrap_or(home);
         let series = Series { label: short_label(environment), slot, emulated: environment.is_emulated() };
         (environment.name.clone(), series)
     };

@@ -33,7 +33,7 @@ impl Class {
     }
 
     /// What an environment of this class has, unless its record says otherwise.
-    fn capabilities(self) -> &'static [Capability] {
+    pub(crate) fn capabilities(self) -> &'static [Capability] {
         match self {
             Class::Process | Class::Container | Class::Unknown => &[],
             Class::Vm => &[Capability::OwnKernel, Capability::Vmm],

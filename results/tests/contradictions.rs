@@ -2,7 +2,7 @@
 
 use bench_results::analysis::{Analysis, analyse};
 use bench_results::metric::{Direction, Unit};
-use bench_results::record::{Accelerator, Break, Class, LeftOut, State, Trial};
+use bench_results::record::{Accelerator, Break, Capability, Class, LeftOut, State, Trial};
 use bench_results::store::{Record, StoreError};
 use bench_results::testing::{counted, in_two_turns, record};
 use bench_results::{Histogram, validity};
@@ -86,6 +86,25 @@ fn a_run_that_contradicts_itself_is_refused() {
                 (container.kind, container.class, container.capabilities) = ("vm".into(), None, None);
             },
             &["the guest `container` has no accelerator"],
+        ),
+        (
+            |r| {
+                let guest = &mut r.run.environments[3];
+                (guest.capabilities, guest.accelerator) = (Some([].into()), None);
+            },
+            &["the capabilities of `vm` are not those of the class vm"],
+        ),
+        (
+            |r| r.run.environments[2].capabilities = Some([Capability::OwnKernel].into()),
+            &["the capabilities of `container` are not those of the class container"],
+        ),
+        (
+            |r| {
+                let container = &mut r.run.environments[2];
+                (container.kind, container.class, container.capabilities) =
+                    ("sandbox".into(), Some(Class::Vm), Some([Capability::OwnKernel].into()));
+            },
+            &["the capabilities of `container` are not those of the class vm"],
         ),
         (|r| r.run.environments[3].definition = "vm:accel=tcg:cache=none".into(), &["vm:accel=tcg", "accelerator KVM"]),
         (

@@ -18,7 +18,11 @@ pub(super) const CHECKS: &[Check<OfRun>] = &[
         what: "a guest without an accelerator, another environment with one, or one that the definition or the fingerprint denies",
         find: accelerators,
     },
-    Check { what: "a class that its kind denies, or an unknown kind without one", find: class },
+    Check {
+        what: "a class that its kind denies, an unknown kind without one, or the class `unknown` of a run that is not imported, and another one of a run that is",
+        find: class,
+    },
+    Check { what: "capabilities that its class or kind denies", find: capabilities },
     Check { what: "an environment that was left out and is there all the same", find: left_out },
     Check { what: "a margin that is not positive", find: margin },
     Check { what: "a workload whose environments are unknown or named twice", find: homes },
@@ -142,6 +146,18 @@ fn class(run: &Run) -> Option<String> {
             Some(format!("environments of an unknown class are those of imported runs, and `{name}` is not so"))
         }
         _ => None,
+    })
+}
+
+/// A guest whose record denies it a VMM would pass for one that nothing emulates.
+fn capabilities(run: &Run) -> Option<String> {
+    run.environments.iter().find_map(|environment| {
+        let (told, own) = (environment.capabilities.as_ref()?, environment.class().capabilities());
+        let is_old = Class::of_kind(&environment.kind).is_some();
+        let lacks = own.iter().any(|capability| !told.contains(capability));
+        let has_more = is_old && told.iter().any(|capability| !own.contains(capability));
+        let (name, class) = (&environment.name, environment.class().text());
+        (lacks || has_more).then(|| format!("the capabilities of `{name}` are not those of the class {class}"))
     })
 }
 
