@@ -1,7 +1,7 @@
 //! What is read may be large: nothing grows faster than it, and of a set little is kept. Generous bounds, since machines are busy: what is
 //! proportional takes 4 times as long for 4 times as much, what is quadratic 16 times. `reports/examples/scale.rs` measures it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bench_results::analysis::analyse;
 use bench_results::compare::{Judgement, Sides, compare};
@@ -10,18 +10,20 @@ use bench_results::policy::Policy;
 use bench_results::record::{Remark, Trial};
 use bench_results::store::Record;
 use bench_results::testing::{another, counted, in_two_turns, record};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Longest that four times as much may take, in times of the one.
 const MOST: u32 = 10;
 /// Blocks of the smaller run.
 const BLOCKS: u32 = 30;
 
-/// The best of some tries: others use the machine, too.
+/// CPU time of the thread, the least of some tries: others use the machine, too.
 fn time(work: impl Fn()) -> Duration {
+    let clock = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
     let once = || {
-        let began = Instant::now();
+        let began = clock();
         work();
-        began.elapsed()
+        clock() - began
     };
     (0..3).map(|_| once()).min().unwrap()
 }
