@@ -26,7 +26,7 @@ fn trials(run: &Path) -> Vec<serde_json::Value> {
 fn a_smoke_run_in_all_three_environments_measures_and_leaves_only_its_folder() {
     let Some(stage) = stage() else { return };
     let child = stage.spawn(&format!(
-        "{SMALL} --env native,container,vm:accel=tcg,user=container:userns=yes:seccomp=docker --only rand-read,rand-read-qd1"
+        "{SMALL} --env native,container,vm:accel=tcg,user=container:userns=yes:seccomp=docker:root=overlay --only rand-read,rand-read-qd1"
     ));
     let pid = child.id();
     let (status, out, err) = wait(child);
@@ -56,7 +56,9 @@ fn a_smoke_run_in_all_three_environments_measures_and_leaves_only_its_folder() {
         |index: usize| record["environments"][index]["sameness"]["seccomp filters"].as_str().unwrap().parse::<u32>();
     assert_eq!((filters(1), filters(2), filters(3)), (filters(0), Ok(0), filters(0).map(|outside| outside + 1)));
     let isolation = record["environments"][3]["sameness"]["isolation"].as_str().unwrap();
-    assert!(isolation.contains("Docker's seccomp filter (moby "), "{isolation}");
+    assert!(isolation.contains("Docker's seccomp filter (moby ") && isolation.contains("overlay"), "{isolation}");
+    let root = |index: usize| record["environments"][index]["sameness"]["root file system"].as_str().unwrap();
+    assert!(root(3) == "overlay" && root(1) != "overlay", "{} {}", root(1), root(3));
     let scheduler = record["environments"][2]["sameness"]["I/O scheduler"].as_str().unwrap();
     assert!(scheduler.starts_with("[none]"), "{scheduler}");
     for file in ["qemu.argv", "block-nodes.json", "console.log"] {

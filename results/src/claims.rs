@@ -54,9 +54,10 @@ pub struct ClaimResult {
 
 /// Something that every claim about Docker must add: which container it was.
 fn which_container(environment: &Environment) -> String {
-    let is_filtered = environment.definition.split(':').any(|option| option == "seccomp=docker");
-    let filter = if is_filtered { "Docker's seccomp profile" } else { "no seccomp" };
-    format!("tested with bench's own container: {filter}, no overlay")
+    let has = |asked: &str| environment.definition.split(':').any(|option| option == asked);
+    let filter = if has("seccomp=docker") { "Docker's seccomp profile" } else { "no seccomp" };
+    let root = if has("root=overlay") { "an overlay in memory" } else { "no overlay" };
+    format!("tested with bench's own container: {filter}, {root}")
 }
 
 pub(crate) fn judge_claims(record: &Record, values: &Values<'_>, places: &Places<'_>) -> Vec<ClaimResult> {

@@ -11,7 +11,7 @@ fn contain(tree: &Path) {
     let mut spec = Spec {
         argv: vec!["/bin/true".into()],
         namespaces: Namespace::DOCKER.into(),
-        root: Some(Root { tree: tree.to_path_buf(), binds: Vec::new() }),
+        root: Some(Root { tree: tree.to_path_buf(), binds: Vec::new(), overlay: false }),
         parent_death_signal: true,
         ..Spec::default()
     };

@@ -15,7 +15,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         argv: arguments.collect(),
         env: vec![("PATH".into(), "/bin:/usr/bin".into())],
         namespaces: Namespace::DOCKER.into(),
-        root: Some(Root { tree, binds: Vec::new() }),
+        root: Some(Root { tree, binds: Vec::new(), overlay: false }),
         hostname: Some("container".into()),
         parent_death_signal: true,
         ..Spec::default()

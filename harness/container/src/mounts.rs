@@ -1,4 +1,4 @@
-//! The root file system: the tree read-only, with file systems of its own and volumes. All of it is prepared detached and put
+//! The root file system: the tree, read-only or under an overlay, with file systems of its own and volumes. All of it is prepared detached and put
 //! together through descriptors: no path of the tree is followed out of it, whatever its maker put there.
 
 use std::collections::BTreeSet;
@@ -87,7 +87,7 @@ fn clone_of(path: &Path, attributes: impl Fn(&OwnedFd) -> Attributes) -> Result<
     cloned.doing(format!("opening {}, which is to be seen inside", path.display()))
 }
 
-/// Attach the tree. A tree that lacks a place to mount on gets it in a layer in memory above it.
+/// Attach the tree, below a layer in memory where that is asked for. A tree that lacks a place to mount on gets it in such a layer.
 fn ground(root: &Root, mut tree: Mount, volumes: &[Volume], place: &OwnedFd) -> Result<Mount, Failure> {
     let mut absent = Vec::new();
     for path in SPECIAL {
@@ -102,7 +102,7 @@ fn ground(root: &Root, mut tree: Mount, volumes: &[Volume], place: &OwnedFd) -> 
     };
     let of_volumes = volumes.iter().filter(in_tree).map(|volume| (volume.bind.target.as_path(), volume.is_folder));
     absent.extend(of_volumes.filter(|(path, _)| open_in(tree.fd(), path).is_err()));
-    if !absent.is_empty() {
+    if root.overlay || !absent.is_empty() {
         tree = layered(root, &tree, &absent)?;
     }
     tree.attach(place).doing(format!("mounting the root {}", root.tree.display()))?;
@@ -132,7 +132,8 @@ fn layered(root: &Root, tree: &Mount, absent: &[(&Path, bool)]) -> Result<Mount,
             made.doing(format!("making a place for {}", path.display()))?;
         }
     }
-    over.restrict(Attributes::MOUNT_ATTR_RDONLY | Attributes::MOUNT_ATTR_NODEV).doing("making the root read-only")?;
+    let access = if root.overlay { Attributes::empty() } else { Attributes::MOUNT_ATTR_RDONLY };
+    over.restrict(access | Attributes::MOUNT_ATTR_NODEV).doing("restricting the root")?;
     Ok(over)
 }
 

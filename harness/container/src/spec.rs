@@ -108,7 +108,7 @@ pub struct Bind {
     pub read_only: bool,
 }
 
-/// The root file system: a folder of the host, read-only, with `/proc`, `/sys`, `/dev` and `/tmp` of its own. Needs
+/// The root file system: a folder of the host, read-only unless it is an overlay, with `/proc`, `/sys`, `/dev` and `/tmp` of its own. Needs
 /// [`Namespace::Mount`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
@@ -116,6 +116,9 @@ pub struct Root {
     pub tree: PathBuf,
     /// What is seen of the host besides.
     pub binds: Vec<Bind>,
+    /// An overlay instead, as Docker has it: writable, with its upper layer in memory, which goes with the container.
+    #[serde(default)]
+    pub overlay: bool,
 }
 
 /// A file system that only the program and its children see, over a folder of the host: it goes with them. The host's own mounts stay

@@ -7,7 +7,7 @@ use bench_results::store::list_runs;
 use bench_workloads::Suite;
 
 use crate::caller::Caller;
-use crate::output;
+use crate::{environments, output};
 
 /// Arguments of `bench list`.
 #[derive(clap::Args)]
@@ -50,6 +50,9 @@ pub fn run(args: &ListArgs) -> Result<i32> {
             .collect(),
     };
     output::print(&output::columns(&rows))?;
+    if matches!(args.what, What::Environments) {
+        output::print(&format!("\noptions of the kinds\n{}", output::columns(&environments::described())))?;
+    }
     Ok(0)
 }
 

@@ -102,6 +102,7 @@ impl Environment {
             self.network_rows(route, instance, setting, &mut rows).await?;
         }
         let filters = self.filters(instance).await?;
+        let root = self.root(instance).await?;
         let mut row = |axis: &str, value: String| drop(rows.insert(axis.to_owned(), printable(&value, ROW_LIMIT)));
         row("kernel", instance.greeting.kernel_release.clone());
         row("cpus", format!("{} ({})", instance.greeting.cpus, cpus::format(&setting.cpus)));
@@ -109,6 +110,7 @@ impl Environment {
         row("memory", self.prepared.memory.clone());
         row("isolation", self.prepared.isolation.clone());
         row("seccomp filters", filters.to_string());
+        row("root file system", root);
         if let Some(plan) = &setting.work {
             row("work folder", plan.row(self.prepared.work_disk.as_ref()));
         }
@@ -129,6 +131,17 @@ impl Environment {
         let outside = machine::seccomp_filters(&own).unwrap_or_default();
         let expected = self.prepared.filters.map_or(0, |own| outside + own);
         ensure!(found == expected, "programs inside are under {found} seccomp filters, and not under {expected}");
+        Ok(found)
+    }
+
+    /// Type of the file system of its root, read back; refuses another than it should be.
+    async fn root(&self, instance: &mut Instance<'_>) -> Result<String> {
+        const MOUNTS: &str = "/proc/self/mountinfo";
+        let inside = instance.agent.texts(vec![MOUNTS.to_owned()]).await?.into_iter().next().flatten();
+        let found =
+            machine::root_file_system(&inside.unwrap_or_default()).context("reading what the root inside is")?;
+        let expected = self.prepared.root.unwrap_or(&found);
+        ensure!(found == expected, "the root inside is on {found}, and not on {expected}");
         Ok(found)
     }
 

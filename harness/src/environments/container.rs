@@ -7,9 +7,10 @@ use anyhow::{Context, Result, ensure};
 use bench_container::{Bind, IoLimit, Limits, Namespace, Root, Spec, UserMap};
 use bench_results::record::Class;
 use bench_workloads::{EnvironmentDefinition, EnvironmentError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-use super::options::{self, AbsolutePath, Count, Net, YesNo};
+use super::options::{self, AbsolutePath, Count, Described, Net, YesNo};
 use super::{BENCH, Doing, Kind, OnHost, Parts, Prepared, Start};
 use crate::conductor::instance::{Ground, Setting, greet_child};
 use crate::host::disk::Disk;
@@ -26,8 +27,11 @@ const HOST_IDS: UserMap = UserMap { first: 0, count: 65_536 };
 const NO_DISK: &str =
     "read_iops and write_iops throttle the disk beneath the target, and there is none that can be named";
 
+/// Its ways to the peer.
+const ROUTES: &[&str] = &["none", "host", "bridge", "routed", "hook", "nat"];
+
 /// Options of `container`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Options {
     /// The fio to measure with instead of the installed one.
@@ -36,8 +40,11 @@ struct Options {
     userns: Option<YesNo>,
     /// Docker's filter of system calls, or none.
     seccomp: Option<Seccomp>,
+    /// The tools tree read-only, or below a writable layer, as Docker has images.
+    root: Option<RootKind>,
     /// How it reaches the peer.
     #[serde(deserialize_with = "net")]
+    #[schemars(extend("enum" = ROUTES))]
     net: Option<Net>,
     /// Most reads of the target's disk a second.
     read_iops: Option<Count>,
@@ -46,7 +53,7 @@ struct Options {
 }
 
 /// Filters of system calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Seccomp {
     /// Docker's.
@@ -55,8 +62,18 @@ enum Seccomp {
     Unconfined,
 }
 
+/// What `/` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum RootKind {
+    /// A read-only mount of the tools tree.
+    Bind,
+    /// An overlay above it, writable, with its upper layer in memory.
+    Overlay,
+}
+
 fn net<'de, D: Deserializer<'de>>(written: D) -> Result<Option<Net>, D::Error> {
-    Net::one_of(written, &["none", "host", "bridge", "routed", "hook", "nat"])
+    Net::one_of(written, ROUTES)
 }
 
 /// The kind.
@@ -69,6 +86,10 @@ impl Kind for Container {
 
     fn class(&self) -> Class {
         Class::Container
+    }
+
+    fn options(&self) -> Vec<Described> {
+        options::describe::<Options>()
     }
 
     fn check_option(&self, option: &str, value: &str) -> Result<(), EnvironmentError> {
@@ -117,6 +138,7 @@ fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setting: &S
         accelerator_note: None,
         work_disk: None,
         filters: Some(u64::from(shell.seccomp)),
+        root: shell.overlay.then_some("overlay"),
         scheduler: None,
         memory: format!("cgroup limit of {}", output::bytes(setting.memory_bytes)),
         isolation: shell.isolation(),
@@ -135,6 +157,8 @@ struct Shell {
     host_network: bool,
     /// Docker's filter of system calls.
     seccomp: bool,
+    /// An overlay as its root.
+    overlay: bool,
     /// Throttle of the target's disk.
     io: Option<IoLimit>,
 }
@@ -155,6 +179,7 @@ impl Shell {
             user: options.userns == Some(YesNo::Yes),
             host_network: route == Some(Route::Direct),
             seccomp: options.seccomp == Some(Seccomp::Docker),
+            overlay: options.root == Some(RootKind::Overlay),
             io,
         })
     }
@@ -174,8 +199,9 @@ impl Shell {
         } else {
             "no seccomp filter".to_owned()
         };
+        let root = if self.overlay { "overlay as its root, its upper layer in memory" } else { "read-only root" };
         format!(
-            "cgroup; {} namespaces; read-only root; Docker's default capabilities but MKNOD, NET_RAW and AUDIT_WRITE; no_new_privs; {filter}",
+            "cgroup; {} namespaces; {root}; Docker's default capabilities but MKNOD, NET_RAW and AUDIT_WRITE; no_new_privs; {filter}",
             names.join(", ")
         )
     }
@@ -210,7 +236,7 @@ impl Shell {
             argv: [BENCH, "agent", "--scratch", scratch].map(str::to_owned).to_vec(),
             // A namespace of the lab is entered, not made.
             namespaces: self.namespaces().into_iter().filter(|kind| *kind != Namespace::Net || is_alone).collect(),
-            root: Some(Root { tree: setting.tree.path.clone(), binds }),
+            root: Some(Root { tree: setting.tree.path.clone(), binds, overlay: self.overlay }),
             work,
             seccomp: self.seccomp,
             hostname: Some("container".to_owned()),

@@ -23,6 +23,7 @@ use bench_results::record::{Accelerator, Capability, Class};
 use bench_vm::{Disk, Resident};
 use bench_workloads::{EnvironmentDefinition, EnvironmentError, Kinds};
 
+use self::options::Described;
 use crate::conductor::agent_client::AgentClient;
 use crate::conductor::evidence::GuestLook;
 use crate::conductor::instance::{Ground, Setting};
@@ -58,6 +59,9 @@ pub trait Kind: Sync {
     fn has_the_hosts_files(&self) -> bool {
         false
     }
+
+    /// Its options, for people.
+    fn options(&self) -> Vec<Described>;
 
     /// Refuse an option that it has not, or a value that the option does not take.
     fn check_option(&self, option: &str, value: &str) -> Result<(), EnvironmentError>;
@@ -108,6 +112,8 @@ pub struct Prepared {
     pub work_disk: Option<Disk>,
     /// Filters of system calls that hold programs inside, besides those that hold `bench`; absent where those do not hold either.
     pub filters: Option<u64>,
+    /// Type of the file system that must be its root; absent where any will do.
+    pub root: Option<&'static str>,
     /// What says inside how the target's I/O is scheduled; absent: the host's kernel schedules it.
     pub scheduler: Option<&'static str>,
     /// For the sameness table: how its memory is limited.
@@ -211,6 +217,16 @@ pub fn kinds() -> &'static dyn Kinds {
 /// A definition as the user writes it.
 pub fn read(text: &str) -> Result<EnvironmentDefinition, EnvironmentError> {
     EnvironmentDefinition::parse(text, &Registry)
+}
+
+/// For people: the options of each kind, as they are written, and what they are for.
+pub fn described() -> Vec<Vec<String>> {
+    let of_kind = |kind: &&dyn Kind| {
+        let name = kind.name();
+        let row = move |option: Described| vec![format!("{name}:{}", option.form), option.text];
+        kind.options().into_iter().map(row).collect::<Vec<_>>()
+    };
+    KINDS.iter().flat_map(of_kind).collect()
 }
 
 /// A kind by its name.

@@ -7,10 +7,11 @@ use anyhow::{Context, Result};
 use bench_container::{Bind, Limits, Spec};
 use bench_results::record::Class;
 use bench_workloads::{EnvironmentDefinition, EnvironmentError};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::options::{self, AbsolutePath};
+use super::options::{self, AbsolutePath, Described};
 use super::{Doing, Kind, OnHost, Parts, Prepared, Start};
 use crate::conductor::instance::{Ground, Setting, greet_child};
 use crate::host::target::Checked;
@@ -20,7 +21,7 @@ use crate::output;
 const NAME: &str = "native";
 
 /// Options of `native`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Options {
     /// The fio to measure with instead of the installed one.
@@ -41,6 +42,10 @@ impl Kind for Native {
 
     fn has_the_hosts_files(&self) -> bool {
         true
+    }
+
+    fn options(&self) -> Vec<Described> {
+        options::describe::<Options>()
     }
 
     fn check_option(&self, option: &str, value: &str) -> Result<(), EnvironmentError> {
@@ -84,6 +89,7 @@ fn prepare(definition: &EnvironmentDefinition, setting: &Setting) -> Result<Prep
         accelerator_note: None,
         work_disk: None,
         filters: Some(0),
+        root: None,
         scheduler: None,
         memory: format!("cgroup limit of {}", output::bytes(setting.memory_bytes)),
         isolation: isolation.to_owned(),

@@ -1,13 +1,17 @@
 //! The options of a kind: a struct of the kind's own, read from `KEY=VALUE` as the user wrote them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, btree_map};
 use std::path::PathBuf;
 
 use bench_results::quantity::{parse_count, parse_duration};
 use bench_workloads::EnvironmentError;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
+use serde_json::Value;
 
 use crate::netlab::Route;
 
@@ -29,6 +33,55 @@ pub fn read<T: DeserializeOwned>(kind: &str, written: &Written) -> Result<T, Env
 pub fn check<T: DeserializeOwned>(kind: &str, option: &str, value: &str) -> Result<(), EnvironmentError> {
     read::<T>(kind, &[(option.to_owned(), value.to_owned())].into()).map(drop)
 }
+
+/// An option for people.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Described {
+    /// As it is written: `seccomp=docker|unconfined`.
+    pub form: String,
+    /// What it is for.
+    pub text: String,
+}
+
+/// The options of a kind, from the documentation of its struct.
+pub fn describe<T: JsonSchema>() -> Vec<Described> {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let schema = settings.into_generator().into_root_schema_for::<T>();
+    let options = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+    let described = options.map(|(name, schema)| {
+        let text = schema["description"].as_str().unwrap_or_default().trim_end_matches('.').to_owned();
+        Described { form: format!("{name}={}", values(schema).join("|")), text }
+    });
+    described.collect()
+}
+
+/// What an option takes: each of its values, or the name of its type.
+fn values(schema: &Value) -> Vec<&str> {
+    if let Some(one) = schema["const"].as_str() {
+        return vec![one];
+    }
+    let alternatives = ["enum", "oneOf", "anyOf"].into_iter().filter_map(|key| schema[key].as_array()).flatten();
+    let found: Vec<&str> =
+        alternatives.flat_map(|one| one.as_str().map_or_else(|| values(one), |one| vec![one])).collect();
+    if found.is_empty() { schema["title"].as_str().into_iter().collect() } else { found }
+}
+
+/// Types of values by the names that `describe` shows.
+macro_rules! named {
+    ($($type:ident: $name:literal),*) => {$(
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "title": $name })
+            }
+        }
+    )*};
+}
+
+named!(AbsolutePath: "PATH", Count: "N", Seconds: "TIME", Net: "ROUTE");
 
 /// An absolute path.
 #[derive(Debug, Clone, Deserialize)]
@@ -71,7 +124,7 @@ impl TryFrom<String> for Seconds {
 }
 
 /// Yes or no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum YesNo {
     /// It is so.

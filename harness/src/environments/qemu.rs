@@ -10,9 +10,10 @@ use anyhow::{Context, Result, ensure};
 use bench_results::record::{self, Capability, Class};
 use bench_vm::{Config, Disk, KvmVerdict, Tap};
 use bench_workloads::{EnvironmentDefinition, EnvironmentError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-use super::options::{self, AbsolutePath, Net, Seconds, YesNo};
+use super::options::{self, AbsolutePath, Described, Net, Seconds, YesNo};
 use super::{BENCH, Doing, Kind, Prepared};
 use crate::conductor::instance::Setting;
 use crate::host::target::Checked;
@@ -23,8 +24,11 @@ use machine::{Machine, Patience};
 
 const NAME: &str = "vm";
 
+/// Its ways to the peer.
+const ROUTES: &[&str] = &["none", "bridge", "routed", "hook", "nat"];
+
 /// Options of `vm`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Options {
     /// The QEMU to boot with instead of the installed one.
@@ -46,11 +50,12 @@ struct Options {
     boot_timeout: Option<Seconds>,
     /// How it reaches the peer.
     #[serde(deserialize_with = "net")]
+    #[schemars(extend("enum" = ROUTES))]
     net: Option<Net>,
 }
 
 /// What executes the guest's instructions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Accel {
     /// KVM where it boots a guest, else emulation.
@@ -63,7 +68,7 @@ enum Accel {
 }
 
 /// QEMU's ways of doing I/O.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Aio {
     /// io_uring(7).
@@ -86,7 +91,7 @@ impl Aio {
 }
 
 /// QEMU's cache modes.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Cache {
     /// Past the page cache.
@@ -116,7 +121,7 @@ impl Cache {
 }
 
 fn net<'de, D: Deserializer<'de>>(written: D) -> Result<Option<Net>, D::Error> {
-    Net::one_of(written, &["none", "bridge", "routed", "hook", "nat"])
+    Net::one_of(written, ROUTES)
 }
 
 impl Options {
@@ -164,6 +169,10 @@ impl Kind for Qemu {
 
     fn capabilities(&self) -> &'static [Capability] {
         &[Capability::OwnKernel, Capability::Vmm]
+    }
+
+    fn options(&self) -> Vec<Described> {
+        options::describe::<Options>()
     }
 
     fn check_option(&self, option: &str, value: &str) -> Result<(), EnvironmentError> {
@@ -228,6 +237,7 @@ async fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setti
         accelerator_note,
         work_disk: config.work.clone(),
         filters: None,
+        root: None,
         scheduler: Some(bench_vm::TARGET_SCHEDULER),
         memory: format!("{} of guest RAM", output::bytes(setting.memory_bytes)),
         isolation: format!("its own kernel on QEMU ({})", config.accelerator),

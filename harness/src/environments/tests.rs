@@ -32,7 +32,7 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         ),
         (
             "container:speed=1",
-            "container has no option `speed`; it has fio, userns, seccomp, net, read_iops, write_iops",
+            "container has no option `speed`; it has fio, userns, seccomp, root, net, read_iops, write_iops",
         ),
         ("native:qemu=/x", "native has no option `qemu`; it has fio"),
         ("vm:accel=xen", "accel=xen: it must be one of auto, kvm, tcg"),
@@ -42,6 +42,7 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         ("vm:net=host", "net=host: it must be one of none, bridge, routed, hook, nat"),
         ("container:net=lan", "net=lan: it must be one of none, host, bridge, routed, hook, nat"),
         ("container:seccomp=on", "it must be one of docker, unconfined"),
+        ("container:root=layers", "it must be one of bind, overlay"),
         ("container:userns=on", "it must be one of yes, no"),
         ("vm:qemu=qemu", "qemu=qemu: it must be an absolute path"),
         ("container:read_iops=0", "read_iops=0: it must be a whole number above 0"),
@@ -57,11 +58,33 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
 }
 
 #[test]
+fn every_option_is_described_with_what_it_takes() {
+    let all = described();
+    for (form, text) in [
+        ("native:fio=PATH", "The fio to measure with instead of the installed one"),
+        ("container:seccomp=docker|unconfined", "Docker's filter of system calls, or none"),
+        ("container:net=none|host|bridge|routed|hook|nat", "How it reaches the peer"),
+        ("container:read_iops=N", "Most reads of the target's disk a second"),
+        ("vm:iothread=yes|no", "A thread of its own for the disks' I/O, unless `no`"),
+        ("vm:boot-timeout=TIME", "How long a boot may take"),
+    ] {
+        assert!(all.contains(&vec![form.to_owned(), text.to_owned()]), "{form}: {all:#?}");
+    }
+    for row in &all {
+        let (kind, option) = row[0].split_once(':').unwrap();
+        let (name, values) = option.split_once('=').unwrap();
+        assert!(!values.is_empty() && !row[1].is_empty(), "{row:?}");
+        let refused = find(kind).unwrap().check_option(name, "\u{1}").unwrap_err().to_string();
+        assert!(refused.starts_with(&format!("{name}=")), "{refused}");
+    }
+}
+
+#[test]
 fn every_option_is_taken_with_each_of_its_values() {
     for text in [
         "native:fio=/opt/fio",
-        "container:fio=/opt/fio:userns=yes:seccomp=docker:net=host:read_iops=1000:write_iops=500",
-        "container:userns=no:seccomp=unconfined:net=none",
+        "container:fio=/opt/fio:userns=yes:seccomp=docker:root=overlay:net=host:read_iops=1000:write_iops=500",
+        "container:userns=no:seccomp=unconfined:root=bind:net=none",
         "vm:qemu=/q:kernel=/k:fio=/f:accel=auto:aio=io_uring:cache=none:iothread=yes:boot-timeout=90s:net=nat",
         "vm:accel=kvm:aio=native:cache=directsync:iothread=no:boot-timeout=5min:net=bridge",
         "vm:accel=tcg:aio=threads:cache=writeback:net=routed",

@@ -58,6 +58,12 @@ pub fn seccomp_filters(status: &str) -> Option<u64> {
     (!status.is_empty()).then(|| told.unwrap_or(0))
 }
 
+/// Type of the file system that is seen at `/`, from a `/proc/PID/mountinfo`: that of the mount that covers all others there.
+pub fn root_file_system(mountinfo: &str) -> Option<String> {
+    let root = mountinfo.lines().rfind(|line| line.split(' ').nth(4) == Some("/"))?;
+    Some(root.split_once(" - ")?.1.split(' ').next()?.to_owned())
+}
+
 /// `machine.virtualised`, `machine.hypervisor` and `machine.emulated`, and, in a build for tests that judges on an emulated machine
 /// all the same, the mark of it.
 pub(super) fn facts(facts: &mut Fingerprint) {
@@ -96,6 +102,14 @@ mod tests {
         assert_eq!(seccomp_filters("Seccomp:\t0\nSeccomp_filters:\t0\n"), Some(0));
         assert_eq!(seccomp_filters("Name:\tbench\n"), Some(0));
         assert_eq!(seccomp_filters(""), None);
+    }
+
+    #[test]
+    fn the_root_is_the_mount_that_covers_the_others() {
+        let mounts = "1 1 0:2 / / rw - rootfs rootfs rw\n21 1 254:0 / / ro shared:1 - ext4 /dev/vda ro\n\
+                      22 21 0:20 / /proc rw - proc proc rw\n";
+        assert_eq!(root_file_system(mounts).as_deref(), Some("ext4"));
+        assert_eq!(root_file_system("22 21 0:20 / /proc rw - proc proc rw\n"), None);
     }
 
     #[test]

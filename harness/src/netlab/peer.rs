@@ -27,7 +27,7 @@ pub fn peer_spec(argv: Vec<String>, tree: PathBuf, binds: Vec<Bind>) -> Spec {
     Spec {
         argv,
         namespaces: Namespace::DOCKER.into_iter().filter(|kind| *kind != Namespace::Net).collect(),
-        root: Some(Root { tree, binds }),
+        root: Some(Root { tree, binds, overlay: false }),
         hostname: Some("peer".to_owned()),
         user: Some(NOBODY.to_owned()),
         parent_death_signal: true,
