@@ -84,7 +84,7 @@ impl<'a> Source<'a> {
     /// The control's interval in a workload and metric.
     pub(crate) fn noise_floor(&self, workload: &str, metric: &str) -> Option<Interval> {
         let control = self.run().plan.control.as_ref()?;
-        self.comparison(workload, control, metric)?.interval
+        self.comparison(workload, control, metric).filter(|control| !control.partial)?.interval
     }
 
     /// True when no environment could be compared with the reference, yet something was measured.

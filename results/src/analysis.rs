@@ -84,6 +84,8 @@ pub struct Comparison {
     pub is_control: bool,
     /// True when one side is an emulated guest.
     pub emulated: bool,
+    /// True of a percentile that some block of a side does not bear: the others are shown, where it decides, and tell nothing.
+    pub partial: bool,
     /// `(block, environment ÷ reference)` of the blocks in which both are valid and have a ratio.
     pub pairs: Vec<(u32, f64)>,
     /// Geometric mean of the ratios, at equal places where the order within the blocks is modelled; absent where a block has none.
@@ -127,6 +129,7 @@ impl Comparison {
             secondary: false,
             is_control: false,
             emulated: false,
+            partial: false,
             pairs: Vec::new(),
             at_equal_places: Vec::new(),
             fit: None,
@@ -145,9 +148,14 @@ impl Comparison {
         }
     }
 
-    /// The same, and why.
+    /// The same of a percentile that no block bears on both sides, and why.
     pub(crate) fn withheld(names: (String, String, String), why: String) -> Comparison {
-        Comparison { sentence: why.clone(), why_no_verdict: Some(why), ..Comparison::without_numbers(names) }
+        Comparison {
+            sentence: why.clone(),
+            why_no_verdict: Some(why),
+            partial: true,
+            ..Comparison::without_numbers(names)
+        }
     }
 }
 
@@ -297,13 +305,14 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
     let fitted = fit(own.0, &pairs);
     let at_equal_places = about.places.without_order(&about.workload.name, own, (&pairs, fitted));
     let emulated = about.environment.is_emulated() || about.reference.is_emulated();
-    let refused = || values.why_refused(&about.workload.name, [own.0, own.1], about.metric.name);
-    let conditions = why_not_judged(about, emulated).or_else(refused);
+    let refused = values.why_refused(&about.workload.name, [own.0, own.1], about.metric.name);
+    let partial = refused.is_some();
+    let conditions = why_not_judged(about, emulated).or(refused);
     let (estimate, said) = judge::paired((&ratios, fitted), "block", (conditions, None), (margin, about.metric.better));
     let interval = estimate.map(|estimate| estimate.interval);
     let is_control = plan.control.as_deref() == Some(&about.environment.name);
     let noise_floor = plan.control.as_ref().filter(|_| !is_control).and_then(|control| {
-        let pairs = values.pairs(&about.workload.name, about.metric.name, control, &about.reference.name);
+        let pairs = values.fair_pairs(&about.workload.name, about.metric.name, control, &about.reference.name);
         judge::estimate(fit(control, &pairs)).map(|estimate| (estimate.ratio, estimate.interval))
     });
     let undecided = said.verdict == Some(Verdict::Inconclusive);
@@ -318,6 +327,7 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
         deciding: about.workload.deciding == about.metric.name,
         is_control,
         emulated,
+        partial,
         ratio: estimate.map(|estimate| estimate.ratio).or_else(|| statistics::geometric_mean(&ratios)),
         interval,
         at_equal_places: at_equal_places.into_iter().filter(|&ratio| ratio > 0.0).collect(),

@@ -151,6 +151,9 @@ fn judge_ratio(about: &Ratio<'_>, record: &Record, (values, places): (&Values<'_
     let title = metric::find(about.metric).map_or(about.metric, |metric| metric.title);
     let mut what = format!("{title}, {} ÷ {}: ", names[0], names[1]);
     for workload in about.workloads {
+        if let Some(why) = values.why_refused(workload, [names[0], names[1]], about.metric) {
+            return (Outcome::NotTested(format!("{workload}: {why}")), evidence.join("; "));
+        }
         let pairs = values.pairs(workload, about.metric, names[0], names[1]);
         if pairs.iter().any(|&(_, ratio)| ratio <= 0.0) {
             evidence.push(format!("{workload}: {}", WhyNot::NoRatio));

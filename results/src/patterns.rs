@@ -91,15 +91,18 @@ pub(crate) fn all(
             if record.run.plan.control.as_ref() == Some(&environment.name) {
                 continue;
             }
-            let of = values.get(&workload.name, &environment.name, &workload.deciding);
-            let logs = logs(of);
+            // Blocks that bear a percentile which others do not are no fair sample.
+            if values.is_refused(&workload.name, [&*environment.name], &workload.deciding) {
+                continue;
+            }
+            let logs = logs(values.get(&workload.name, &environment.name, &workload.deciding));
             if environment.name == record.run.plan.reference {
                 patterns.extend(series.drift(Kind::ReferenceDrift, &environment.name, &logs));
             }
             patterns.extend(series.modes(Kind::ValueModes, &environment.name, &logs, &mut null));
         }
-        let deciding = comparisons.iter().filter(|c| c.deciding && !c.is_control && c.workload == workload.name);
-        for comparison in deciding {
+        let is_tested = |c: &&Comparison| c.deciding && !c.partial && !c.is_control && c.workload == workload.name;
+        for comparison in comparisons.iter().filter(is_tested) {
             let logs = logs(&comparison.pairs);
             patterns.extend(series.drift(Kind::RatioDrift, &comparison.environment, &logs));
             patterns.extend(series.order(&comparison.environment, &logs));

@@ -173,6 +173,9 @@ pub(crate) fn noise(comparison: &Comparison, with_order: bool) -> Result<(&'stat
     if comparison.emulated {
         return Err("an emulated guest is never judged".to_owned());
     }
+    if let Some(why) = comparison.why_no_verdict.as_ref().filter(|_| comparison.partial) {
+        return Err(why.clone());
+    }
     let metric = metric::find(&comparison.metric)
         .ok_or_else(|| format!("this bench does not know the metric `{}`", comparison.metric))?;
     if comparison.ratio.is_none() {

@@ -175,7 +175,11 @@ fn part(record: &Record, environment: &Environment, comparisons: &[Comparison]) 
     if deciding.iter().all(|c| c.verdict.is_none()) {
         let is_elsewhere =
             |c: &&Comparison| c.why_no_verdict.as_ref().is_some_and(|why| why.starts_with(OTHER_STORAGE));
-        let why = if deciding.iter().any(is_elsewhere) { OTHER_STORAGE } else { "too few blocks for a verdict" };
+        let why = match () {
+            () if deciding.iter().any(is_elsewhere) => OTHER_STORAGE,
+            () if deciding.iter().any(|c| c.partial) => "too few I/Os for a verdict",
+            () => "too few blocks for a verdict",
+        };
         return format!("{name}: {why}");
     }
     let mut said = Vec::new();

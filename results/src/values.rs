@@ -80,6 +80,30 @@ impl<'a> Values<'a> {
         above.filter_map(|&(block, value)| Some((block, ratio(value, *below.get(&block)?)))).collect()
     }
 
+    /// The same for what is judged: none of a percentile that some block does not bear, even if it decides.
+    pub(crate) fn fair_pairs(
+        &self,
+        workload: &str,
+        metric: &str,
+        numerator: &str,
+        denominator: &str,
+    ) -> Vec<(u32, f64)> {
+        match self.is_refused(workload, [numerator, denominator], metric) {
+            true => Vec::new(),
+            false => self.pairs(workload, metric, numerator, denominator),
+        }
+    }
+
+    /// True of a percentile that some block of these environments does not bear.
+    pub(crate) fn is_refused<'b>(
+        &self,
+        workload: &str,
+        environments: impl IntoIterator<Item = &'b str>,
+        metric: &str,
+    ) -> bool {
+        environments.into_iter().any(|environment| self.refused(workload, environment, metric).is_some())
+    }
+
     pub(crate) fn metrics(&self, workload: &str, environment: &str) -> Vec<&'static metric::Metric> {
         let has = |metric: &&metric::Metric| !self.get(workload, environment, metric.name).is_empty();
         metric::METRICS.iter().filter(has).collect()

@@ -35,7 +35,7 @@ fn means(record: &Record) -> BTreeMap<Key, RunMean> {
     for workload in &run.plan.workloads {
         for environment in run.environments.iter().filter(|e| e.name != run.plan.reference) {
             for metric in measured.values.metrics(&workload.name, &environment.name) {
-                let ratios = measured.overhead(&workload.name, metric.name, &environment.name);
+                let ratios = measured.fair_overhead(&workload.name, metric.name, &environment.name);
                 let mean = RunMean::of(&ratios).filter(|mean| mean.blocks >= LEAST_BLOCKS);
                 let key = (workload.name.clone(), environment.name.clone(), metric.name.to_owned());
                 means.extend(mean.map(|mean| (key, mean)));

@@ -127,6 +127,11 @@ impl<'a> Case<'a> {
         (&self.base.runs, &self.new_side().runs)
     }
 
+    /// Each once.
+    fn all_runs(&self) -> impl Iterator<Item = &Measured<'a>> {
+        self.base.runs.iter().chain(self.new.iter().flat_map(|new| &new.runs))
+    }
+
     fn sample(&self, about: &About<'_>, environment: &str) -> Sample {
         let (workload, metric) = (about.workload.name.as_str(), about.metric.name);
         match (self.sides, about.quantity) {
@@ -161,6 +166,12 @@ impl<'a> Case<'a> {
         }
         let plan = &self.base.runs.first()?.record.run.plan;
         let control = plan.control.as_deref()?;
+        let is_refused = |run: &Measured<'_>| {
+            run.values.is_refused(&about.workload.name, [control, &*plan.reference], about.metric.name)
+        };
+        if self.all_runs().any(is_refused) {
+            return None;
+        }
         match self.sides {
             Sides::Environments { .. } => {
                 let what = (about.workload.name.as_str(), about.metric.name);
@@ -343,9 +354,8 @@ impl<'a> Case<'a> {
             (Sides::Environments { base, .. }, _) => base,
             (_, quantity) => self.divisor(quantity).unwrap_or(about.environment),
         };
-        let mut runs = self.base.runs.iter().chain(self.new.iter().flat_map(|new| &new.runs));
         let sides = [about.environment, other];
-        runs.find_map(|run| run.values.why_refused(&about.workload.name, sides, about.metric.name))
+        self.all_runs().find_map(|run| run.values.why_refused(&about.workload.name, sides, about.metric.name))
     }
 
     /// Why two runs, or sets of them, cannot be told.

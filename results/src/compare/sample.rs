@@ -26,6 +26,12 @@ impl<'a> Measured<'a> {
         self.values.pairs(workload, metric, environment, other).into_iter().map(|(_, ratio)| ratio).collect()
     }
 
+    /// Environment ÷ this run's reference, block by block, where that tells how far blocks or runs lie apart.
+    pub(super) fn fair_overhead(&self, workload: &str, metric: &str, environment: &str) -> Vec<f64> {
+        let pairs = self.values.fair_pairs(workload, metric, environment, &self.record.run.plan.reference);
+        pairs.into_iter().map(|(_, ratio)| ratio).collect()
+    }
+
     /// Environment ÷ this run's reference, block by block.
     pub(super) fn overhead(&self, workload: &str, metric: &str, environment: &str) -> Vec<f64> {
         self.ratios(workload, metric, environment, &self.record.run.plan.reference)

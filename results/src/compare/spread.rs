@@ -49,7 +49,7 @@ fn of_controls<'a>(runs: [&Measured<'a>; 2], metric: impl Fn(&'a Workload) -> &'
         let plan = &run.record.run.plan;
         let Some(control) = plan.control.as_deref() else { continue };
         let before = means.len();
-        let of = |workload: &'a Workload| RunMean::of(&run.overhead(&workload.name, metric(workload), control));
+        let of = |workload: &'a Workload| RunMean::of(&run.fair_overhead(&workload.name, metric(workload), control));
         means.extend(plan.workloads.iter().filter_map(of));
         with_control += usize::from(means.len() > before);
     }

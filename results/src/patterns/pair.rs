@@ -49,7 +49,7 @@ fn between(record: &Record, (values, places): (&Values<'_>, &Places<'_>), (base,
     let (mut null, mut found) = (Null::default(), Vec::new());
     for workload in &record.run.plan.workloads {
         let series = Series { reference: base, places, workload: &workload.name, metric: &workload.deciding };
-        let logs = logs(&values.pairs(&workload.name, &workload.deciding, new, base));
+        let logs = logs(&values.fair_pairs(&workload.name, &workload.deciding, new, base));
         found.extend(series.order(new, &logs));
         found.extend(series.modes(Kind::RatioModes, new, &logs, &mut null));
     }
