@@ -14,7 +14,7 @@ use crate::statistics::{self, Interval};
 use crate::store::Record;
 use crate::values::Values;
 use crate::verdict::{Verdict, edges};
-use crate::{host, paper, patterns, planning, secondary, sentence, work};
+use crate::{paper, patterns, planning, secondary, sentence};
 
 /// Fewer blocks give no verdict.
 pub const LEAST_BLOCKS: usize = 3;
@@ -307,7 +307,8 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
     let emulated = about.environment.is_emulated() || about.reference.is_emulated();
     let refused = values.why_refused(&about.workload.name, [own.0, own.1], about.metric.name);
     let partial = refused.is_some();
-    let conditions = why_not_judged(about, emulated).or(refused);
+    let run = &about.record.run;
+    let conditions = judge::why_never(run, about.workload, (about.environment, about.reference)).or(refused);
     let (estimate, said) = judge::paired((&ratios, fitted), "block", (conditions, None), (margin, about.metric.better));
     let interval = estimate.map(|estimate| estimate.interval);
     let is_control = plan.control.as_deref() == Some(&about.environment.name);
@@ -348,21 +349,6 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
         comparison.sentence.push_str(&format!(" (--blocks {blocks}, about {takes})"));
     }
     comparison
-}
-
-/// Why nothing that was measured so is judged.
-fn why_not_judged(about: &About<'_>, emulated: bool) -> Option<String> {
-    if let Some(why) = host::why_not_judged(&about.record.run) {
-        Some(why.to_owned())
-    } else if emulated {
-        Some("emulated: says nothing about KVM".to_owned())
-    } else if let Some(why) = work::other_storage(about.workload, about.environment, about.reference) {
-        Some(why)
-    } else if !about.record.run.plan.profile.verdicts {
-        Some(format!("the profile `{}` gives no verdicts", about.record.run.plan.profile.name))
-    } else {
-        None
-    }
 }
 
 fn broken(record: &Record) -> Vec<Broken> {

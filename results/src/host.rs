@@ -11,6 +11,9 @@ pub const JUDGED_FACT: &str = "build.judges_emulated";
 /// The model name that QEMU gives a CPU which it emulates: runs from before `machine.emulated` was recorded have only that.
 const EMULATED_MODEL: &str = "QEMU TCG CPU";
 
+/// Why a row with an emulated side is not judged.
+pub const EMULATED_GUEST: &str = "emulated: says nothing about KVM";
+
 /// What "native" is on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
@@ -74,12 +77,12 @@ pub fn label(run: &Run) -> Option<String> {
 
 /// Why nothing of a run may be judged; absent where it may.
 pub fn why_not_judged(run: &Run) -> Option<&'static str> {
-    imported::why_not_judged(run).or_else(|| why_emulated(run))
+    imported::why_not_judged(run).or_else(|| why_not_judged_on(&run.fingerprint))
 }
 
-/// Why nothing that was measured on this machine may be judged; absent where it may.
-fn why_emulated(run: &Run) -> Option<&'static str> {
-    let emulated = Host::of(run) == Host::Emulated && !judged_all_the_same(run);
+/// Why nothing that is measured on the machine of this fingerprint may be judged; absent where it may.
+pub fn why_not_judged_on(fingerprint: &BTreeMap<String, String>) -> Option<&'static str> {
+    let emulated = Host::of_facts(fingerprint) == Host::Emulated && !fingerprint.contains_key(JUDGED_FACT);
     emulated.then_some("the machine's own CPU is emulated: its times say nothing")
 }
 

@@ -5,8 +5,10 @@ use crate::analysis::LEAST_BLOCKS;
 use crate::metric::Direction;
 use crate::order::Fit;
 use crate::patterns::Mode;
+use crate::record::{Environment, Run, Workload};
 use crate::statistics::{self, Estimate, Interval};
 use crate::verdict::{Verdict, decide};
+use crate::{host, work};
 
 /// Why there is no verdict.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +48,21 @@ impl Said {
             Some(WhyNot::Withheld(_)) => None,
         };
         Said { verdict, why_not }
+    }
+}
+
+/// Why a workload in an environment has no verdict against the other, whatever is measured and however often.
+pub(crate) fn why_never(run: &Run, workload: &Workload, (one, other): (&Environment, &Environment)) -> Option<String> {
+    if let Some(why) = host::why_not_judged(run) {
+        Some(why.to_owned())
+    } else if one.is_emulated() || other.is_emulated() {
+        Some(host::EMULATED_GUEST.to_owned())
+    } else if let Some(why) = work::other_storage(workload, one, other) {
+        Some(why)
+    } else if !run.plan.profile.verdicts {
+        Some(format!("the profile `{}` gives no verdicts", run.plan.profile.name))
+    } else {
+        None
     }
 }
 

@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::analysis::analyse;
+use crate::judge;
 use crate::order::{self, LEAST_BLOCKS};
-use crate::record::{Environment, Plan};
+use crate::record::{Environment, Plan, Run, Workload};
 use crate::statistics::{TAIL, upper_quantile, upper_tail};
 use crate::store::Record;
-use crate::{host, work};
 
 /// Squares of so many blocks, and runs of so many, are in the table.
 pub const SQUARES: std::ops::RangeInclusive<u32> = 2..=12;
@@ -186,34 +186,70 @@ impl Plan {
 }
 
 /// Whether every row that can have a verdict has one: each environment against the reference in each workload, by its deciding metric.
-/// Emulated guests, commands on other storage, and the control have none. Where there is no such row, nothing is decided.
+/// Emulated guests, commands on other storage, and the control have none. Where there is no such row, nothing is decided
+/// ([`never_decided`]).
 pub fn is_decided(record: &Record) -> bool {
-    let run = &record.run;
+    let comparisons = analyse(record).comparisons;
+    let rows = rows(&record.run).into_iter().filter(|row| row.why_never.is_none());
+    let mut rows = rows.map(|Row { workload, environment, .. }| {
+        let mut of = comparisons.iter().filter(|c| c.deciding && c.workload == workload && c.environment == environment);
+        of.any(|c| c.verdict.is_some_and(|verdict| verdict != crate::verdict::Verdict::Inconclusive))
+    });
+    let first = rows.next();
+    first.is_some_and(|first| first && rows.all(|is_judged| is_judged))
+}
+
+/// An environment against the reference in a workload.
+struct Row<'a> {
+    workload: &'a str,
+    environment: &'a str,
+    /// Why it has no verdict, whatever is measured.
+    why_never: Option<String>,
+}
+
+/// Each environment in each of its workloads, but the reference and the control.
+fn rows(run: &Run) -> Vec<Row<'_>> {
     let plan = &run.plan;
     let Some(reference) = run.environments.iter().find(|environment| environment.name == plan.reference) else {
-        return false;
+        return Vec::new();
     };
-    if host::why_not_judged(run).is_some() || reference.is_emulated() {
-        return false;
+    let compared = |environment: &&Environment| {
+        environment.name != reference.name && plan.control.as_ref() != Some(&environment.name)
+    };
+    let compared: Vec<&Environment> = run.environments.iter().filter(compared).collect();
+    let mut rows = Vec::new();
+    for workload in &plan.workloads {
+        rows.extend(compared.iter().filter(|environment| workload.runs_in(&environment.name)).map(|environment| Row {
+            workload: &workload.name,
+            environment: &environment.name,
+            why_never: judge::why_never(run, workload, (environment, reference)),
+        }));
     }
-    let comparisons = analyse(record).comparisons;
-    let mut rows = plan.workloads.iter().flat_map(|workload| {
-        let is_row = move |environment: &&Environment| {
-            environment.name != reference.name
-                && plan.control.as_ref() != Some(&environment.name)
-                && workload.runs_in(&environment.name)
-                && !environment.is_emulated()
-                && work::other_storage(workload, environment, reference).is_none()
-        };
-        run.environments.iter().filter(is_row).map(move |environment| (&workload.name, &environment.name))
-    });
-    let is_judged = |(workload, environment): (&String, &String)| {
-        let mut of =
-            comparisons.iter().filter(|c| c.deciding && c.workload == *workload && c.environment == *environment);
-        of.any(|c| c.verdict.is_some_and(|verdict| verdict != crate::verdict::Verdict::Inconclusive))
-    };
-    let first = rows.next();
-    first.is_some_and(|first| is_judged(first) && rows.all(is_judged))
+    rows
+}
+
+/// That a run which is to look at its verdicts can have none, and why; absent where it can have one, or is not to look.
+pub fn never_decided(run: &Run) -> Option<String> {
+    let rows = rows(run).into_iter().map(|row| (row.environment, row.why_never));
+    run.plan.sequential.as_ref().and_then(|_| nothing_to_decide(run.plan.profile.blocks, rows))
+}
+
+/// That no look at these rows can end a run of so many blocks: of each its environment, and why it never has a verdict.
+pub fn nothing_to_decide<'a>(blocks: u32, rows: impl IntoIterator<Item = (&'a str, Option<String>)>) -> Option<String> {
+    let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
+    for (environment, why) in rows {
+        let why = why?;
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, named)) if named.contains(&environment) => {}
+            Some((_, named)) => named.push(environment),
+            None => reasons.push((why, vec![environment])),
+        }
+    }
+    let said: Vec<_> = reasons.iter().map(|(why, named)| format!("{}: {why}", named.join(", "))).collect();
+    let why = if said.is_empty() { "nothing is compared with the reference".to_owned() } else { said.join("; ") };
+    Some(format!(
+        "--until-decided: no row of this run can have a verdict ({why}), so that it goes on to the end of its {blocks} blocks"
+    ))
 }
 
 /// Simulated runs without any difference, whose blocks are normal: Student's statistic after each block, for runs with squares of one

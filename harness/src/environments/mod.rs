@@ -77,6 +77,11 @@ pub trait Kind: Sync {
     /// What it needs on the host, as far as it can be told before anything is changed or started.
     fn check(&self, definition: &EnvironmentDefinition, target: Option<&Checked>) -> Result<()>;
 
+    /// True where an environment is emulated as far as can be told without a boot.
+    fn is_emulated(&self, _definition: &EnvironmentDefinition) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Find out, once for the run, what the definition needs.
     fn prepare<'a>(
         &'a self,

@@ -137,6 +137,12 @@ impl Options {
         }
     }
 
+    /// Whether KVM boots a guest, where that can be told without one.
+    fn known_of_kvm(&self, qemu: &Path) -> Option<KvmVerdict> {
+        let patience = Patience::of(self.boot_timeout).probe;
+        KvmVerdict::at_a_glance().or_else(|| bench_vm::recall(&paths::roots_cache(), qemu, patience))
+    }
+
     fn kernel(&self) -> Option<&Path> {
         self.kernel.as_ref().map(|path| path.0.as_path())
     }
@@ -194,14 +200,20 @@ impl Kind for Qemu {
         if let Some(kernel) = options.kernel() {
             bench_vm::check_kernel(kernel).with_context(|| format!("kernel={}", kernel.display()))?;
         }
-        if options.accel == Accel::Kvm {
-            let patience = Patience::of(options.boot_timeout).probe;
-            let remembered = || bench_vm::recall(&paths::roots_cache(), &qemu, patience);
-            if let Some(verdict) = KvmVerdict::at_a_glance().or_else(remembered) {
-                ensure!(verdict == KvmVerdict::Boots, "{verdict}");
-            }
+        match options.known_of_kvm(&qemu) {
+            Some(verdict) if options.accel == Accel::Kvm => ensure!(verdict == KvmVerdict::Boots, "{verdict}"),
+            _ => {}
         }
         Ok(())
+    }
+
+    fn is_emulated(&self, definition: &EnvironmentDefinition) -> Result<bool> {
+        let options = Options::of(definition)?;
+        Ok(match options.accel {
+            Accel::Tcg => true,
+            Accel::Kvm => false,
+            Accel::Auto => options.known_of_kvm(&options.qemu()?).is_some_and(|verdict| verdict != KvmVerdict::Boots),
+        })
     }
 
     fn prepare<'a>(

@@ -334,7 +334,7 @@ impl<'a> Case<'a> {
             return Some(why.to_owned());
         }
         if row.emulated {
-            return Some("emulated: says nothing about KVM".to_owned());
+            return Some(host::EMULATED_GUEST.to_owned());
         }
         if let Some(why) = self.other_storage(row) {
             return Some(why);

@@ -171,6 +171,32 @@ fn reports_and_comparisons_show_the_repeated_interval() {
 }
 
 #[test]
+fn a_run_that_can_decide_nothing_says_so_before_it_begins() {
+    let emulated = Some("emulated".to_owned());
+    let said = |rows: &[(&'static str, Option<String>)]| nothing_to_decide(28, rows.to_vec());
+    assert_eq!(said(&[("vm", emulated.clone()), ("container", None)]), None, "one row that can be decided");
+    let none = said(&[]).unwrap();
+    assert!(none.contains("nothing is compared") && none.ends_with("the end of its 28 blocks"), "{none}");
+    let elsewhere = Some("on other storage".to_owned());
+    let rows = [("vm", emulated.clone()), ("vm-nat", emulated.clone()), ("vm", emulated), ("container", elsewhere)];
+    let all = said(&rows).unwrap();
+    assert!(all.contains("(vm, vm-nat: emulated; container: on other storage)"), "{all}");
+
+    // Of a run: only where it looks, and only where no row is left.
+    let mut run = testing::record(1, 28, true).run;
+    run.environments.retain(|environment| environment.name != "container");
+    assert_eq!(never_decided(&run), None);
+    run.plan.sequential = Some(Sequential { looks: looks(4, 28).unwrap(), stopped_after: None });
+    let why = never_decided(&run).unwrap();
+    assert!(why.contains("(vm: emulated: says nothing about KVM)"), "{why}");
+    let whole = looking(28).run;
+    assert_eq!(never_decided(&whole), None, "a container and a guest under KVM");
+    let mut on_tcg = whole;
+    on_tcg.fingerprint.insert("machine.emulated".to_owned(), "yes".to_owned());
+    assert!(never_decided(&on_tcg).unwrap().contains("container, vm: the machine's own CPU is emulated"));
+}
+
+#[test]
 fn a_run_is_decided_when_every_row_that_can_be_is() {
     let record = looking(12);
     assert!(is_decided(&record), "{:?}", analyse(&record).headline);

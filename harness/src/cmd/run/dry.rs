@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use bench_results::host;
 use bench_results::record::{LeftOut, Plan};
-use bench_results::sequential::Sequential;
+use bench_results::sequential::{self, Sequential};
 use bench_vm::Sources;
 use bench_workloads::EnvironmentDefinition;
 use nix::unistd::{AccessFlags, access, geteuid};
@@ -14,7 +15,7 @@ use super::{RunArgs, execution};
 use crate::environments;
 use crate::failure::Unavailable;
 use crate::host::target::Checked;
-use crate::host::{cpus, packages};
+use crate::host::{cpus, fingerprint, packages};
 use crate::ledger::MachineLock;
 use crate::netlab::Route;
 use crate::{output, paths};
@@ -147,6 +148,7 @@ fn summary(args: &RunArgs, definition: &Definition, plan: &Plan, found: &Found) 
         lines.push(format!("target: {place}, {}", output::bytes(definition.size_bytes())));
     }
     lines.extend(plan.sequential.as_ref().map(Sequential::note));
+    lines.extend(plan.sequential.as_ref().and_then(|_| nothing_to_decide(definition, plan)));
     lines.push(format!("seed: {}", plan.seed));
     lines.push(format!(
         "{} trials, {} as planned (images, the first writing of the target and starts come on top)",
@@ -161,6 +163,23 @@ fn summary(args: &RunArgs, definition: &Definition, plan: &Plan, found: &Found) 
         lines.push("the run itself needs root".to_owned());
     }
     lines.join("\n") + "\n"
+}
+
+/// That no look can end the run, as far as can be told without a boot.
+fn nothing_to_decide(definition: &Definition, plan: &Plan) -> Option<String> {
+    let machine = host::why_not_judged_on(&fingerprint::machine());
+    let is_emulated = |name: &str| {
+        let wanted = definition.environments.iter().find(|environment| environment.name == name)?;
+        environments::kind_of(wanted).ok()?.is_emulated(wanted).ok()
+    };
+    let emulated = |name: &str| is_emulated(name) == Some(true);
+    let why = |name: &str| {
+        let of_row = (emulated(name) || emulated(&plan.reference)).then_some(host::EMULATED_GUEST);
+        machine.or(of_row).map(str::to_owned)
+    };
+    let is_row = |name: &&String| **name != plan.reference && plan.control.as_ref() != Some(*name);
+    let names = plan.workloads.iter().flat_map(|workload| workload.environments.iter().filter(is_row));
+    sequential::nothing_to_decide(plan.profile.blocks, names.map(|name| (name.as_str(), why(name))))
 }
 
 fn trials(plan: &Plan) -> String {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use bench_results::record::{self, LeftOut, Limits, Run, State};
 use bench_results::resume::left;
+use bench_results::sequential;
 use bench_results::store::{Record, RunFolder};
 use bench_vm::Check;
 use bench_workloads::{EnvironmentDefinition, WORK_FILE_SYSTEM};
@@ -62,6 +63,9 @@ pub fn execute(args: &RunArgs, definition: &Definition, earlier: Option<&Earlier
             }
         };
         let fresh = new_run(definition, &setting, &prepared, id)?;
+        if let Some(why) = sequential::never_decided(&fresh) {
+            output::tell(&format!("bench: {why}"));
+        }
         measure(args, definition, &setting, &prepared, fresh, (earlier, &mut interrupts)).await
     })
 }
