@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::claims::{ClaimResult, judge_claims};
+use crate::claims::{ClaimResult, Evidence, judge_claims};
 use crate::judge;
 use crate::metric::{self, Direction};
 use crate::order::{Fit, Places};
@@ -194,7 +194,7 @@ pub fn analyse(record: &Record) -> Analysis {
         headline: sentence::headline(record, &comparisons, &reportable),
         reportable,
         cells: cells(record, &values, &distributions),
-        claims: judge_claims(record, &values, &places),
+        claims: judge_claims(&Evidence { record, values: &values, places: &places, patterns: &patterns }),
         broken: broken(record),
         comparisons,
         distributions,

@@ -2,11 +2,13 @@
 
 use serde::Serialize;
 
+use crate::analysis::LEAST_BLOCKS;
 use crate::host;
 use crate::judge::{self, WhyNot};
 use crate::metric;
 use crate::order::Places;
 use crate::paper::{Claim, Predicate, paper};
+use crate::patterns::{Mode, PairModes, Pattern};
 use crate::record::{Class, Environment, Trial};
 use crate::statistics::Interval;
 use crate::store::Record;
@@ -60,7 +62,16 @@ fn which_container(environment: &Environment) -> String {
     format!("tested with bench's own container: {filter}, {root}")
 }
 
-pub(crate) fn judge_claims(record: &Record, values: &Values<'_>, places: &Places<'_>) -> Vec<ClaimResult> {
+/// A run, and what was found in it.
+pub(crate) struct Evidence<'a> {
+    pub record: &'a Record,
+    pub values: &'a Values<'a>,
+    pub places: &'a Places<'a>,
+    pub patterns: &'a [Pattern],
+}
+
+pub(crate) fn judge_claims(of: &Evidence<'_>) -> Vec<ClaimResult> {
+    let record = of.record;
     // They are about environments of known kinds.
     if record.run.imported.is_some() {
         return Vec::new();
@@ -73,15 +84,16 @@ pub(crate) fn judge_claims(record: &Record, values: &Values<'_>, places: &Places
             record.run.environments.iter().any(|environment| environment.class() != Class::Process)
         }
     };
-    paper().claims.iter().filter(relevant).map(|claim| judge(claim, record, (values, places))).collect()
+    paper().claims.iter().filter(relevant).map(|claim| judge(claim, of)).collect()
 }
 
-fn judge(claim: &Claim, record: &Record, by: (&Values<'_>, &Places<'_>)) -> ClaimResult {
+fn judge(claim: &Claim, of: &Evidence<'_>) -> ClaimResult {
+    let record = of.record;
     let judged = || match &claim.predicate {
         Predicate::Ratio { numerator, denominator, metric, workloads, at_least, at_most } => {
             let band = Interval { low: at_least.unwrap_or(0.0), high: at_most.unwrap_or(f64::INFINITY) };
             let about = Ratio { sides: [numerator, denominator], metric, workloads, band };
-            judge_ratio(&about, record, by)
+            judge_ratio(&about, of)
         }
         Predicate::GuestMemory { at_least_bytes, at_most_bytes } => {
             judge_memory(record, Interval { low: *at_least_bytes, high: *at_most_bytes })
@@ -128,7 +140,8 @@ fn on_emulated_machine(record: &Record) -> Option<(Outcome, String)> {
     host::why_not_judged(&record.run).map(|why| (Outcome::NotTested(why.to_owned()), String::new()))
 }
 
-fn judge_ratio(about: &Ratio<'_>, record: &Record, (values, places): (&Values<'_>, &Places<'_>)) -> (Outcome, String) {
+fn judge_ratio(about: &Ratio<'_>, of: &Evidence<'_>) -> (Outcome, String) {
+    let record = of.record;
     let (mut names, mut container) = (Vec::new(), None);
     for side in about.sides {
         match named(record, side) {
@@ -146,39 +159,70 @@ fn judge_ratio(about: &Ratio<'_>, record: &Record, (values, places): (&Values<'_
     if let Some(why) = no_verdicts(record) {
         return (why, String::new());
     }
-    let mut outcome = Outcome::Holds;
-    let mut evidence = Vec::new();
+    let sides = [names[0], names[1]];
+    let modes = PairModes::among(of.patterns.to_vec(), record, (of.values, of.places), (sides[1], sides[0]));
     let title = metric::find(about.metric).map_or(about.metric, |metric| metric.title);
-    let mut what = format!("{title}, {} ÷ {}: ", names[0], names[1]);
+    let (mut outcome, mut evidence) = (Outcome::Holds, Vec::new());
     for workload in about.workloads {
-        if let Some(why) = values.why_refused(workload, [names[0], names[1]], about.metric) {
-            return (Outcome::NotTested(format!("{workload}: {why}")), evidence.join("; "));
+        let (found, said) = judge_workload(workload, (about, sides), of, &modes);
+        if let Outcome::NotTested(_) = found {
+            return (found, evidence.join("; "));
         }
-        let pairs = values.pairs(workload, about.metric, names[0], names[1]);
-        if pairs.iter().any(|&(_, ratio)| ratio <= 0.0) {
-            evidence.push(format!("{workload}: {}", WhyNot::NoRatio));
-            outcome = if outcome == Outcome::DoesNotHold { outcome } else { Outcome::Inconclusive };
-            continue;
-        }
-        let fit = places.fit(workload, (names[0], names[1]), &pairs);
-        let estimate = judge::estimate(fit).filter(|estimate| estimate.n >= crate::analysis::LEAST_BLOCKS);
-        let Some(estimate) = estimate else {
-            return (Outcome::NotTested(format!("too few valid blocks of {workload}")), evidence.join("; "));
-        };
-        let interval = estimate.interval;
-        evidence.push(format!("{what}{workload} {:.2} [{:.2}, {:.2}]", estimate.ratio, interval.low, interval.high));
-        what.clear();
-        let within = interval.low >= about.band.low && interval.high <= about.band.high;
-        let outside = interval.high < about.band.low || interval.low > about.band.high;
-        outcome = match outcome {
-            Outcome::DoesNotHold => Outcome::DoesNotHold,
-            _ if outside => Outcome::DoesNotHold,
-            Outcome::Holds if within => Outcome::Holds,
+        evidence.push(match evidence.is_empty() {
+            true => format!("{title}, {} ÷ {}: {said}", sides[0], sides[1]),
+            false => said,
+        });
+        outcome = match (outcome, found) {
+            (Outcome::DoesNotHold, _) | (_, Outcome::DoesNotHold) => Outcome::DoesNotHold,
+            (Outcome::Holds, Outcome::Holds) => Outcome::Holds,
             _ => Outcome::Inconclusive,
         };
     }
     evidence.extend(container.map(which_container));
     (outcome, evidence.join("; "))
+}
+
+/// A claim in one of its workloads, and the figures that it comes from.
+fn judge_workload(
+    workload: &str,
+    (about, [above, below]): (&Ratio<'_>, [&str; 2]),
+    of: &Evidence<'_>,
+    modes: &PairModes,
+) -> (Outcome, String) {
+    if let Some(why) = of.values.why_refused(workload, [above, below], about.metric) {
+        return (Outcome::NotTested(format!("{workload}: {why}")), String::new());
+    }
+    let pairs = of.values.pairs(workload, about.metric, above, below);
+    if pairs.iter().any(|&(_, ratio)| ratio <= 0.0) {
+        return (Outcome::Inconclusive, format!("{workload}: {}", WhyNot::NoRatio));
+    }
+    let fit = of.places.fit(workload, (above, below), &pairs);
+    let Some(estimate) = judge::estimate(fit).filter(|estimate| estimate.n >= LEAST_BLOCKS) else {
+        return (Outcome::NotTested(format!("too few valid blocks of {workload}")), String::new());
+    };
+    // No block behaves as the mean of two kinds does.
+    if let Some([low, high]) = modes.of_row(workload, about.metric) {
+        let point = |mode: &Mode| against(Interval { low: mode.center, high: mode.center }, about.band);
+        if point(&low) != point(&high) {
+            let said = format!(
+                "{workload} of two kinds: near {:.2} in {} blocks, near {:.2} in {}",
+                low.center, low.blocks, high.center, high.blocks
+            );
+            return (Outcome::Inconclusive, said);
+        }
+    }
+    let interval = estimate.interval;
+    let said = format!("{workload} {:.2} [{:.2}, {:.2}]", estimate.ratio, interval.low, interval.high);
+    (against(interval, about.band), said)
+}
+
+/// How an interval lies to a band.
+fn against(interval: Interval, band: Interval) -> Outcome {
+    if interval.high < band.low || interval.low > band.high {
+        return Outcome::DoesNotHold;
+    }
+    let is_within = interval.low >= band.low && interval.high <= band.high;
+    if is_within { Outcome::Holds } else { Outcome::Inconclusive }
 }
 
 /// The trials of the first environment of a class.

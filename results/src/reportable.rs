@@ -307,7 +307,13 @@ impl<'a> About<'a> {
             let verdict =
                 c.interval.zip(better).map(|(interval, better)| decide(interval, run.plan.profile.margin, better));
             let enough = run.plan.profile.verdicts && c.pairs.len() >= LEAST_BLOCKS;
-            c.deciding && !c.emulated && !c.partial && guest && enough && stores(&c.workload) && verdict == Some(Verdict::Better)
+            c.deciding
+                && !c.emulated
+                && !c.partial
+                && guest
+                && enough
+                && stores(&c.workload)
+                && verdict == Some(Verdict::Better)
         };
         let found = self.comparisons.iter().filter(faster).reduce(farther)?;
         Some(format!(

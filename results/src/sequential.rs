@@ -20,7 +20,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use crate::analysis::analyse;
 use crate::judge;
 use crate::order::{self, LEAST_BLOCKS};
-use crate::record::{Environment, Plan, Run, Workload};
+use crate::record::{Environment, Plan, Run};
 use crate::statistics::{TAIL, upper_quantile, upper_tail};
 use crate::store::Record;
 
@@ -191,8 +191,9 @@ impl Plan {
 pub fn is_decided(record: &Record) -> bool {
     let comparisons = analyse(record).comparisons;
     let rows = rows(&record.run).into_iter().filter(|row| row.why_never.is_none());
-    let mut rows = rows.map(|Row { workload, environment, .. }| {
-        let mut of = comparisons.iter().filter(|c| c.deciding && c.workload == workload && c.environment == environment);
+    let mut rows = rows.map(|Compared { workload, environment, .. }| {
+        let mut of =
+            comparisons.iter().filter(|c| c.deciding && c.workload == workload && c.environment == environment);
         of.any(|c| c.verdict.is_some_and(|verdict| verdict != crate::verdict::Verdict::Inconclusive))
     });
     let first = rows.next();
@@ -200,7 +201,7 @@ pub fn is_decided(record: &Record) -> bool {
 }
 
 /// An environment against the reference in a workload.
-struct Row<'a> {
+struct Compared<'a> {
     workload: &'a str,
     environment: &'a str,
     /// Why it has no verdict, whatever is measured.
@@ -208,7 +209,7 @@ struct Row<'a> {
 }
 
 /// Each environment in each of its workloads, but the reference and the control.
-fn rows(run: &Run) -> Vec<Row<'_>> {
+fn rows(run: &Run) -> Vec<Compared<'_>> {
     let plan = &run.plan;
     let Some(reference) = run.environments.iter().find(|environment| environment.name == plan.reference) else {
         return Vec::new();
@@ -219,10 +220,12 @@ fn rows(run: &Run) -> Vec<Row<'_>> {
     let compared: Vec<&Environment> = run.environments.iter().filter(compared).collect();
     let mut rows = Vec::new();
     for workload in &plan.workloads {
-        rows.extend(compared.iter().filter(|environment| workload.runs_in(&environment.name)).map(|environment| Row {
-            workload: &workload.name,
-            environment: &environment.name,
-            why_never: judge::why_never(run, workload, (environment, reference)),
+        rows.extend(compared.iter().filter(|environment| workload.runs_in(&environment.name)).map(|environment| {
+            Compared {
+                workload: &workload.name,
+                environment: &environment.name,
+                why_never: judge::why_never(run, workload, (environment, reference)),
+            }
         }));
     }
     rows

@@ -87,6 +87,14 @@ fn two_kinds_of_blocks_get_no_verdict_from_either() {
         assert!(row.sentence.contains("its blocks are of two kinds: 6 near"), "{base} {new}: {}", row.sentence);
         assert_ne!(pair(&record, base, new).outcome, Outcome::Pass);
     }
+    // Nor does it bear a claim: 0.5 and 1 native are not both "as fast", whatever their mean.
+    let claims = analyse(&record).claims;
+    let claim = claims.iter().find(|claim| claim.id == "random-io-container").unwrap();
+    assert_eq!(claim.outcome, ClaimOutcome::Inconclusive, "{claim:?}");
+    assert!(claim.evidence.contains("rand-read of two kinds: near 0.5"), "{claim:?}");
+    // Neither kind is 1.5 times as fast as a guest.
+    let claim = claims.iter().find(|claim| claim.id == "random-io-vm").unwrap();
+    assert_eq!(claim.outcome, ClaimOutcome::DoesNotHold, "{claim:?}");
     let same_side = compared(&another(2, 12, false), "native", "container");
     assert_eq!(same_side.verdict, Some(Verdict::Equivalent), "one kind is judged");
 }

@@ -52,7 +52,10 @@ fn a_claim_is_not_tested_for_the_reason_of_its_row() {
         let analysis = analyse(&record);
         let (row, claim) = (row(&analysis, "vm"), claim(&analysis));
         let why = row.why_no_verdict.clone().unwrap();
-        assert!(row.ratio.is_some() && row.verdict.is_none() && why.contains(&format!("of {side}, 1 block")), "{row:?}");
+        assert!(
+            row.ratio.is_some() && row.verdict.is_none() && why.contains(&format!("of {side}, 1 block")),
+            "{row:?}"
+        );
         assert_eq!(claim.outcome, Outcome::NotTested(format!("{WORKLOAD}: {why}")), "{claim:?}");
     }
     // What decides does not matter.
@@ -61,7 +64,10 @@ fn a_claim_is_not_tested_for_the_reason_of_its_row() {
     assert!(claim(&analyse(&other)).outcome.to_string().contains("too few I/Os"), "{:?}", claim(&analyse(&other)));
     let mut container = whole;
     refuse(&mut container, "container", 3);
-    assert!(!matches!(claim(&analyse(&container)).outcome, Outcome::NotTested(_)), "a side that the claim is not about");
+    assert!(
+        !matches!(claim(&analyse(&container)).outcome, Outcome::NotTested(_)),
+        "a side that the claim is not about"
+    );
 }
 
 #[test]

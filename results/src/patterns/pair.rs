@@ -15,10 +15,20 @@ pub(crate) struct PairModes(Vec<Pattern>);
 impl PairModes {
     /// Of the reference and another environment they are those of the run's own analysis, either way round. Of two others, they are
     /// tested as if one of them were the reference, and adjusted together with what the run is tested for.
-    pub fn of(record: &Record, values: &Values<'_>, (base, new): (&str, &str)) -> PairModes {
-        let plan = &record.run.plan;
+    pub fn of(record: &Record, values: &Values<'_>, sides: (&str, &str)) -> PairModes {
         let places = &Places::of(record);
-        let mut patterns = all(record, (values, places), &comparisons(record, values, places));
+        let patterns = all(record, (values, places), &comparisons(record, values, places));
+        PairModes::among(patterns, record, (values, places), sides)
+    }
+
+    /// The same, with what the run was found to have.
+    pub fn among(
+        mut patterns: Vec<Pattern>,
+        record: &Record,
+        (values, places): (&Values<'_>, &Places<'_>),
+        (base, new): (&str, &str),
+    ) -> PairModes {
+        let plan = &record.run.plan;
         let (kept, turned) = match plan.reference.as_str() {
             reference if reference == base => (new, false),
             reference if reference == new => (base, true),
