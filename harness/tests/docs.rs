@@ -47,6 +47,7 @@ const COMMANDS: &[(&str, How)] = &[
         Plan(&["/opt/fio-3.36"]),
     ),
     ("bench run --env old=container,new=container:userns=yes --reference old", Plan(&[])),
+    ("bench run --env container,runc=oci:runtime=/usr/sbin/runc", Plan(&["/usr/sbin/runc"])),
     ("bench run --env native,container --with $PWD/old/app --out base -- $PWD/old/app --work", Plan(&[])),
     ("bench run --env native,container --with $PWD/new/app --out new -- $PWD/new/app --work", Plan(&[])),
     ("bench run --profile standard --until-decided", Plan(&[])),

@@ -48,6 +48,16 @@ pub enum EnvironmentError {
         /// What could have been.
         expected: String,
     },
+    /// An option that the kind cannot do without.
+    #[error("{kind} needs the option `{option}`, as in NAME={kind}:{option}={example}")]
+    Missing {
+        /// The kind.
+        kind: String,
+        /// The option.
+        option: &'static str,
+        /// A value that it could have.
+        example: &'static str,
+    },
     /// An option without a value.
     #[error("`{0}` is not KEY=VALUE, as in vm:accel=tcg")]
     Form(String),
@@ -66,6 +76,14 @@ pub trait Kinds {
     /// # Errors
     /// It names what could have been written.
     fn check_option(&self, kind: &str, option: &str, value: &str) -> Result<(), EnvironmentError>;
+
+    /// Refuse options that are not enough for a kind.
+    ///
+    /// # Errors
+    /// It names what is missing.
+    fn check_options(&self, _kind: &str, _options: &BTreeMap<String, String>) -> Result<(), EnvironmentError> {
+        Ok(())
+    }
 }
 
 /// Takes every kind and every option: for the suites that come with `bench`, and where nothing is started.
@@ -107,6 +125,7 @@ impl EnvironmentDefinition {
             Ok((option.to_owned(), value.to_owned()))
         };
         let options = parts.map(option).collect::<Result<_, _>>()?;
+        kinds.check_options(kind, &options)?;
         Ok(EnvironmentDefinition { name: name.to_owned(), kind: kind.to_owned(), options })
     }
 }

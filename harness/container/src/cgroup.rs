@@ -155,7 +155,7 @@ struct InForce {
 /// A control group of ours.
 #[derive(Debug)]
 pub struct Cgroup {
-    place: Place,
+    pub(crate) place: Place,
     paths: Vec<PathBuf>,
     in_force: Vec<InForce>,
 }
@@ -344,17 +344,17 @@ impl Cgroup {
 
     /// Limits that are not in force any more, in words.
     pub fn verify(&self) -> Result<Vec<String>, CgroupError> {
+        self.not_in_force(Path::to_path_buf)
+    }
+
+    /// Limits that are not in force where their files are taken to be, in words.
+    pub(crate) fn not_in_force(&self, at: impl Fn(&Path) -> PathBuf) -> Result<Vec<String>, CgroupError> {
         let mut broken = Vec::new();
-        for limit in &self.in_force {
-            let found = fs::read_to_string(&limit.file).map_err(io("reading back", &limit.file))?;
-            if found.trim() != limit.text {
-                let file = limit.file.display();
-                broken.push(format!(
-                    "the limit of {} was `{}` and is `{}` ({file})",
-                    limit.what,
-                    limit.text,
-                    found.trim()
-                ));
+        for InForce { what, file, text } in &self.in_force {
+            let file = at(file);
+            let found = fs::read_to_string(&file).map_err(io("reading back", &file))?;
+            if found.trim() != text {
+                broken.push(format!("the limit of {what} was `{text}` and is `{}` ({})", found.trim(), file.display()));
             }
         }
         Ok(broken)
@@ -373,10 +373,15 @@ impl Cgroup {
         Ok(Usage { cpu_ns: cpu_ns.ok_or_else(silent)?, memory_bytes: memory.trim().parse().unwrap_or(0) })
     }
 
-    /// Processes that were killed because its memory limit was met.
+    /// Processes that were killed because its memory limit was met, or that of a group below it: v1 counts each group's own only.
     pub fn oom_kills(&self) -> Result<u64, CgroupError> {
-        let (events, _) = self.read("memory", "memory.oom_control", "memory.events")?;
-        Ok(field(&events, "oom_kill").unwrap_or(0))
+        let (events, v2) = self.read("memory", "memory.oom_control", "memory.events")?;
+        let mut all = vec![events];
+        if !v2 {
+            let entries = fs::read_dir(&self.place.at("memory")?.path).into_iter().flatten().flatten();
+            all.extend(entries.filter_map(|entry| fs::read_to_string(entry.path().join("memory.oom_control")).ok()));
+        }
+        Ok(all.iter().filter_map(|events| field(events, "oom_kill")).sum())
     }
 
     /// Begin to watch its largest memory use; absent where the kernel cannot forget the peak of before (v2 before 6.12).

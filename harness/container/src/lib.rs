@@ -16,6 +16,7 @@ macro_rules! eprintln {
     };
 }
 
+mod below;
 mod capabilities;
 mod cgroup;
 mod cpuset;
@@ -40,6 +41,7 @@ mod sys;
 mod user;
 mod work;
 
+pub use below::Below;
 pub use capabilities::names as capability_names;
 pub use cgroup::{Cgroup, CgroupError, IoLimit, Limits, MemoryPeak, PlannedCgroup, Usage};
 pub use cpuset::{format_cpus, free_cpus, parse_cpus, refused_cpus};
@@ -50,6 +52,6 @@ pub use loop_device::{LoopDevice, detach};
 pub use reaper::exit_status;
 pub use seccomp::{PROFILE as SECCOMP_PROFILE, seccomp_for_runtimes};
 pub use spec::{Bind, Namespace, Root, Spec, Starter, UserMap, Work, command};
-pub use special::SPECIAL;
+pub use special::{SPECIAL, masked_paths, read_only_paths};
 pub use streams::{Size, Stream, is_pipe, receive_descriptors, resize};
 pub use sys::pin;

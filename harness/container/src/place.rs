@@ -1,5 +1,6 @@
 //! Where a group of ours is made: each controller where the host has it, on v1 or in cgroup2.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -88,6 +89,11 @@ impl Place {
     pub fn at(&self, controller: &str) -> Result<&Folder, CgroupError> {
         let mut having = self.folders.iter().filter(|folder| folder.has(controller));
         having.next().ok_or_else(|| CgroupError::NoController(controller.to_owned(), self.at_hand()))
+    }
+
+    /// The folders that limits and usage of a group are in.
+    pub fn in_use(&self) -> BTreeSet<&Path> {
+        CONTROLLERS.iter().filter_map(|(v1, _)| Some(self.at(v1).ok()?.path.as_path())).collect()
     }
 
     /// The controllers that are not at hand, by their cgroup2 names.

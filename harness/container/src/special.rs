@@ -134,7 +134,7 @@ impl Special<'_> {
         cpus_in(&sys)
             .doing("listing the CPUs in /sys")?
             .iter()
-            .try_for_each(|cpu| covers.hide(&sys, "/sys", &format!("{CPUS}/{cpu}/thermal_throttle")))?;
+            .try_for_each(|cpu| covers.hide(&sys, "/sys", &of_heat(cpu)))?;
         if is_hosts_sys {
             MASKED_IN_HOSTS_SYS.iter().try_for_each(|path| covers.hide(&sys, "/sys", path))?;
         }
@@ -219,9 +219,31 @@ fn cpus_in(sys: &Mount) -> io::Result<Vec<String>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = openat(sys.fd(), CPUS, flags, Mode::empty())?;
     let names = Dir::read_from(&folder)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let is_cpu =
-        |name: &String| name.strip_prefix("cpu").is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()));
-    Ok(names.filter(is_cpu).collect())
+    Ok(names.filter(|name| is_cpu(name)).collect())
+}
+
+fn is_cpu(name: &str) -> bool {
+    name.strip_prefix("cpu").is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Below `/sys`.
+fn of_heat(cpu: &str) -> String {
+    format!("{CPUS}/{cpu}/thermal_throttle")
+}
+
+/// What is hidden in containers, for other runtimes: `linux.maskedPaths` of the OCI runtime specification. Not all of it is there.
+pub fn masked_paths() -> Vec<String> {
+    let cpus = std::fs::read_dir(Path::new("/sys").join(CPUS)).into_iter().flatten().flatten();
+    let mut cpus: Vec<_> = cpus.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    cpus.retain(|name| is_cpu(name));
+    cpus.sort();
+    let in_sys = MASKED_IN_SYS.map(str::to_owned).into_iter().chain(cpus.iter().map(|cpu| of_heat(cpu)));
+    MASKED_IN_PROC.iter().map(|path| format!("/proc/{path}")).chain(in_sys.map(|path| format!("/sys/{path}"))).collect()
+}
+
+/// What is read-only in containers, for other runtimes: `linux.readonlyPaths`.
+pub fn read_only_paths() -> Vec<String> {
+    READ_ONLY_IN_PROC.iter().map(|path| format!("/proc/{path}")).collect()
 }
 
 /// statvfs(3)'s access times as attributes.

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, ensure};
 use bench_agent::{Greeting, Job, JobStatus, clock_ns};
 use bench_container::{Cgroup, Limits, Spec};
 use bench_results::record;
-use tokio::process::{Child, Command};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::agent_client::AgentClient;
 use super::environment::{Environment, PATH};
@@ -29,6 +30,8 @@ pub const GREETING: Duration = Duration::from_secs(10);
 
 /// How long the first process of a broken instance may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Bytes of last words that are read.
+const SAID_BYTES: u64 = 4096;
 
 /// What all instances of a run share.
 pub struct Setting {
@@ -98,9 +101,15 @@ impl<'a> Ground<'a> {
     }
 
     /// The command of a spec, in this cgroup and in a process group of its own: a Ctrl-C on the terminal is for us.
-    pub fn command(&self, mut spec: Spec) -> Result<Command> {
+    pub fn command(&self, spec: Spec) -> Result<Command> {
+        self.command_in(spec, self.cgroup.paths())
+    }
+
+    /// The same in other groups, which lie below this one where they are not it.
+    pub fn command_in(&self, mut spec: Spec, groups: &[PathBuf]) -> Result<Command> {
         use std::os::unix::process::CommandExt;
         spec.join(&self.cgroup);
+        spec.cgroup = groups.to_vec();
         spec.network = self.network.clone();
         let mut command = bench_container::command(&spec).context("preparing the first process")?;
         command.process_group(0);
@@ -239,8 +248,10 @@ impl<'a> Instance<'a> {
 
     /// End it: everything in its cgroup is killed.
     pub async fn stop(self) -> Result<()> {
-        let Instance { ground, mut child, agent, running, network, .. } = self;
-        drop((agent, running));
+        let Instance { ground, mut child, agent, mut running, network, .. } = self;
+        drop(agent);
+        running.end(&ground, &mut child).await?;
+        drop(running);
         drop(ground);
         child.wait().await.context("waiting for the end of an instance")?;
         match network {
@@ -274,29 +285,61 @@ fn facts(parts: &Parts, ground: &Ground<'_>, ready_ns: u64) -> Result<record::In
 
 /// Wait for the greeting of an agent that is a child with pipes; when it does not come, say what the child said.
 pub async fn greet_child(mut child: Child) -> Result<(AgentClient, Greeting, Child)> {
-    use tokio::io::AsyncReadExt;
-    let output = child.stdin.take().context("the agent has no standard input")?;
-    let input = child.stdout.take().context("the agent has no standard output")?;
-    let stderr = child.stderr.take();
-    match AgentClient::greet(input, output, GREETING).await {
-        Ok((agent, greeting)) => {
-            if let Some(mut stderr) = stderr {
+    match Pipes::of(&mut child)?.greet().await {
+        Ok((agent, greeting)) => Ok((agent, greeting, child)),
+        Err(e) => {
+            child.start_kill().ok();
+            Err(e)
+        }
+    }
+}
+
+/// The standard streams of an agent.
+pub struct Pipes {
+    input: ChildStdout,
+    output: ChildStdin,
+    stderr: ChildStderr,
+}
+
+impl Pipes {
+    /// Those of a child, which need not become the agent itself.
+    pub fn of(child: &mut Child) -> Result<Pipes> {
+        Ok(Pipes {
+            output: child.stdin.take().context("the agent has no standard input")?,
+            input: child.stdout.take().context("the agent has no standard output")?,
+            stderr: child.stderr.take().context("the agent has no standard error")?,
+        })
+    }
+
+    /// Wait for the greeting; when it does not come, say what came on standard error.
+    pub async fn greet(self) -> Result<(AgentClient, Greeting)> {
+        let Pipes { input, output, mut stderr } = self;
+        match AgentClient::greet(input, output, GREETING).await {
+            Ok(greeted) => {
                 // Kept open and empty: an agent that complains must not be stopped by a full pipe.
                 tokio::task::spawn_local(async move {
                     let mut sink = [0; 1024];
                     while matches!(stderr.read(&mut sink).await, Ok(1..)) {}
                 });
+                Ok(greeted)
             }
-            Ok((agent, greeting, child))
-        }
-        Err(e) => {
-            child.start_kill().ok();
-            let mut said = Vec::new();
-            if let Some(stderr) = stderr {
-                drop(stderr.take(4096).read_to_end(&mut said).await);
+            Err(e) => {
+                let said = last_words(stderr).await;
+                Err(if said.is_empty() { e } else { e.context(said) })
             }
-            let said = String::from_utf8_lossy(&said).trim().to_owned();
-            Err(if said.is_empty() { e } else { e.context(said) })
         }
     }
+
+    /// What comes on standard error, when nothing else will.
+    pub async fn last_words(self) -> String {
+        drop((self.input, self.output));
+        last_words(self.stderr).await
+    }
+}
+
+async fn last_words(stderr: ChildStderr) -> String {
+    let mut said = Vec::new();
+    // Whoever else holds it may never let go.
+    drop(tokio::time::timeout(LAST_WORDS, stderr.take(SAID_BYTES).read_to_end(&mut said)).await);
+    String::from_utf8_lossy(&said).trim().to_owned()
 }

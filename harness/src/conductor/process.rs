@@ -2,11 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sys::prctl::set_child_subreaper;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Child;
 use tokio::task::JoinHandle;
@@ -19,13 +24,24 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A started process.
 pub struct Process {
-    child: Child,
+    who: Who,
     console: Option<JoinHandle<()>>,
+}
+
+enum Who {
+    Child(Child),
+    Adopted(Adopted),
 }
 
 impl From<Child> for Process {
     fn from(child: Child) -> Process {
-        Process { child, console: None }
+        Process { who: Who::Child(child), console: None }
+    }
+}
+
+impl From<Adopted> for Process {
+    fn from(adopted: Adopted) -> Process {
+        Process { who: Who::Adopted(adopted), console: None }
     }
 }
 
@@ -35,21 +51,98 @@ impl Process {
         let output = child.stdout.take().context("the process has no standard output to keep")?;
         let file = File::create(file).with_context(|| format!("creating {}", file.display()))?;
         let console = tokio::task::spawn_local(async move { drop(keep(output, file).await) });
-        Ok(Process { child, console: Some(console) })
+        Ok(Process { who: Who::Child(child), console: Some(console) })
     }
 
     /// Its id, until it was waited for.
     pub fn id(&self) -> Option<u32> {
-        self.child.id()
+        match &self.who {
+            Who::Child(child) => child.id(),
+            Who::Adopted(adopted) => adopted.id(),
+        }
     }
 
     /// Wait for its end, and until its last words are written down.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
-        let status = self.child.wait().await;
+        let status = match &mut self.who {
+            Who::Child(child) => child.wait().await,
+            Who::Adopted(adopted) => adopted.wait().await,
+        };
         if let Some(console) = self.console.take() {
             drop(timeout(LAST_WORDS, console).await);
         }
         status
+    }
+}
+
+/// While it lives, orphans among this process' descendants become its children.
+pub struct Subreaper(());
+
+impl Subreaper {
+    /// From now on.
+    pub fn begin() -> Result<Subreaper> {
+        set_child_subreaper(true).context("asking for the orphans of a runtime")?;
+        Ok(Subreaper(()))
+    }
+}
+
+impl Drop for Subreaper {
+    fn drop(&mut self) {
+        // Others' orphans are process 1's, which reaps them.
+        let _ = set_child_subreaper(false);
+    }
+}
+
+/// A child of this process that another process made, and left to it by ending.
+pub struct Adopted {
+    pid: Pid,
+    descriptor: AsyncFd<OwnedFd>,
+    ended: Option<ExitStatus>,
+}
+
+impl Adopted {
+    /// The child of this number; an error where it is none.
+    pub fn take(number: i32) -> io::Result<Adopted> {
+        let pid = Pid::from_raw(number).filter(|_| number > 0).ok_or(io::ErrorKind::InvalidInput)?;
+        let descriptor = AsyncFd::register(pidfd_open(pid, PidfdFlags::empty())?)?;
+        let mut adopted = Adopted { pid, descriptor, ended: None };
+        adopted.reap()?;
+        Ok(adopted)
+    }
+
+    /// Its id, until it was waited for.
+    pub fn id(&self) -> Option<u32> {
+        self.ended.is_none().then(|| self.pid.as_raw_nonzero().get() as u32)
+    }
+
+    /// Wait for its end. Safe to cancel.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        loop {
+            if let Some(ended) = self.ended {
+                return Ok(ended);
+            }
+            let mut readable = self.descriptor.readable().await?;
+            readable.clear_ready();
+            drop(readable);
+            self.reap()?;
+        }
+    }
+
+    /// Kill it, and wait for its end.
+    pub async fn kill(&mut self) -> io::Result<()> {
+        if self.ended.is_none() {
+            pidfd_send_signal(&self.descriptor, Signal::KILL)?;
+        }
+        self.wait().await.map(drop)
+    }
+
+    fn reap(&mut self) -> io::Result<()> {
+        if self.ended.is_none()
+            && let Some((_, status)) = waitpid(Some(self.pid), WaitOptions::NOHANG)?
+        {
+            self.ended = Some(ExitStatus::from_raw(status.as_raw()));
+        }
+        Ok(())
     }
 }
 
@@ -75,6 +168,27 @@ async fn keep(mut from: impl AsyncRead + Unpin, mut file: File) -> io::Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One test, since the whole program asks for orphans or does not.
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_child_of_a_child_is_adopted_and_waited_for() {
+        let orphan = |script: &str| {
+            let reaper = Subreaper::begin().unwrap();
+            let mut parent = std::process::Command::new("sh");
+            let said = parent.args(["-c", &format!("{script} >/dev/null 2>&1 & echo $!")]).output().unwrap();
+            drop(reaper);
+            String::from_utf8(said.stdout).unwrap().trim().parse::<i32>().unwrap()
+        };
+        let mut ends = Adopted::take(orphan("(sleep 0.2; exit 7)")).unwrap();
+        assert!(ends.id().is_some());
+        assert_eq!(ends.wait().await.unwrap().code(), Some(7));
+        assert_eq!((ends.id(), ends.wait().await.unwrap().code()), (None, Some(7)));
+        let mut killed = Adopted::take(orphan("exec sleep 60")).unwrap();
+        killed.kill().await.unwrap();
+        assert_eq!(killed.wait().await.unwrap().signal(), Some(9));
+        assert!(Adopted::take(std::process::id() as i32).is_err(), "it is no child");
+        assert!(Adopted::take(0).is_err());
+    }
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_console_without_end_keeps_its_end() {

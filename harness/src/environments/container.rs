@@ -1,15 +1,15 @@
 //! `container`: the agent behind Docker's six namespaces, the tools tree as its read-only root.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use bench_container::{Bind, IoLimit, Limits, Namespace, Root, Spec, UserMap};
+use bench_container::{IoLimit, Limits, Namespace, Root, Spec, UserMap};
 use bench_results::record::Class;
 use bench_workloads::{EnvironmentDefinition, EnvironmentError};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
+use super::contained::{self, HOSTNAME, Inside, ROUTES, RootKind, Seccomp, TARGET, Walls};
 use super::options::{self, AbsolutePath, Count, Described, Net, YesNo};
 use super::{BENCH, Doing, Kind, OnHost, Parts, Prepared, Start};
 use crate::conductor::instance::{Ground, Setting, greet_child};
@@ -19,16 +19,11 @@ use crate::netlab::{Route, User};
 use crate::output;
 
 const NAME: &str = "container";
-/// Where the target is inside.
-const TARGET: &str = "/target";
 /// Ids of a user namespace here: the host's, so that the target is its root's as it is that of every other environment.
 const HOST_IDS: UserMap = UserMap { first: 0, count: 65_536 };
 /// Why a throttle cannot be had.
 const NO_DISK: &str =
     "read_iops and write_iops throttle the disk beneath the target, and there is none that can be named";
-
-/// Its ways to the peer.
-const ROUTES: &[&str] = &["none", "host", "bridge", "routed", "hook", "nat"];
 
 /// Options of `container`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -43,37 +38,13 @@ struct Options {
     /// The tools tree read-only, or below a writable layer, as Docker has images.
     root: Option<RootKind>,
     /// How it reaches the peer.
-    #[serde(deserialize_with = "net")]
+    #[serde(deserialize_with = "contained::net")]
     #[schemars(extend("enum" = ROUTES))]
     net: Option<Net>,
     /// Most reads of the target's disk a second.
     read_iops: Option<Count>,
     /// Most writes to it a second.
     write_iops: Option<Count>,
-}
-
-/// Filters of system calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Seccomp {
-    /// Docker's.
-    Docker,
-    /// None.
-    Unconfined,
-}
-
-/// What `/` is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum RootKind {
-    /// A read-only mount of the tools tree.
-    Bind,
-    /// An overlay above it, writable, with its upper layer in memory.
-    Overlay,
-}
-
-fn net<'de, D: Deserializer<'de>>(written: D) -> Result<Option<Net>, D::Error> {
-    Net::one_of(written, ROUTES)
 }
 
 /// The kind.
@@ -125,7 +96,7 @@ fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setting: &S
         fio: options.fio.map(|path| path.0),
         target: setting.target.as_ref().map(|_| TARGET.to_owned()),
         bench: BENCH.to_owned(),
-        user: if shell.host_network { User::Process } else { User::Container },
+        user: if shell.walls.host_network { User::Process } else { User::Container },
         limits: Limits {
             memory_bytes: Some(setting.memory_bytes),
             io: shell.io.into_iter().collect(),
@@ -137,11 +108,11 @@ fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setting: &S
         accelerator: None,
         accelerator_note: None,
         work_disk: None,
-        filters: Some(u64::from(shell.seccomp)),
-        root: shell.overlay.then_some("overlay"),
+        filters: Some(u64::from(shell.walls.seccomp)),
+        root: shell.walls.overlay.then_some("overlay"),
         scheduler: None,
         memory: format!("cgroup limit of {}", output::bytes(setting.memory_bytes)),
-        isolation: shell.isolation(),
+        isolation: shell.walls.isolation(&shell.namespaces()),
         storage: super::storage(setting).map(|what| format!("{what}, bind-mounted{}", shell.throttle())),
         moved_by: "",
         start: Box::new(shell),
@@ -153,12 +124,8 @@ fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setting: &S
 struct Shell {
     /// A user namespace as well.
     user: bool,
-    /// The host's network namespace instead of one of its own.
-    host_network: bool,
-    /// Docker's filter of system calls.
-    seccomp: bool,
-    /// An overlay as its root.
-    overlay: bool,
+    /// What is between it and the host.
+    walls: Walls,
     /// Throttle of the target's disk.
     io: Option<IoLimit>,
 }
@@ -175,13 +142,9 @@ impl Shell {
                 Some(IoLimit { major, minor, read_iops, write_iops, ..IoLimit::default() })
             }
         };
-        Ok(Shell {
-            user: options.userns == Some(YesNo::Yes),
-            host_network: route == Some(Route::Direct),
-            seccomp: options.seccomp == Some(Seccomp::Docker),
-            overlay: options.root == Some(RootKind::Overlay),
-            io,
-        })
+        let overlay = options.root == Some(RootKind::Overlay);
+        let walls = Walls { overlay, ..Walls::of(options.seccomp, route) };
+        Ok(Shell { user: options.userns == Some(YesNo::Yes), walls, io })
     }
 
     /// The throttle in words, for the sameness table.
@@ -191,25 +154,9 @@ impl Shell {
         [said(io.read_iops, "reads"), said(io.write_iops, "writes")].into_iter().flatten().collect()
     }
 
-    /// What holds it, for the sameness table.
-    fn isolation(self) -> String {
-        let names: Vec<_> = self.namespaces().iter().map(ToString::to_string).collect();
-        let filter = if self.seccomp {
-            format!("Docker's seccomp filter (moby {})", bench_container::SECCOMP_PROFILE)
-        } else {
-            "no seccomp filter".to_owned()
-        };
-        let root = if self.overlay { "overlay as its root, its upper layer in memory" } else { "read-only root" };
-        format!(
-            "cgroup; {} namespaces; {root}; Docker's default capabilities but MKNOD, NET_RAW and AUDIT_WRITE; no_new_privs; {filter}",
-            names.join(", ")
-        )
-    }
-
     /// The namespaces of its own that the container has.
     fn namespaces(self) -> Vec<Namespace> {
-        let mut all = Namespace::DOCKER.to_vec();
-        all.retain(|kind| *kind != Namespace::Net || !self.host_network);
+        let mut all = self.walls.namespaces();
         if self.user {
             all.push(Namespace::User);
         }
@@ -218,28 +165,16 @@ impl Shell {
 
     /// The agent as the container's process 1.
     fn spec(self, setting: &Setting, ground: &Ground<'_>) -> Result<Spec> {
-        let mut binds =
-            vec![Bind { source: setting.executable.clone(), target: PathBuf::from(BENCH), read_only: true }];
-        if let Some(target) = &setting.target {
-            let source = target.path().to_path_buf();
-            binds.push(Bind { source, target: PathBuf::from(TARGET), read_only: false });
-        }
-        let mut scratch = "/tmp";
-        let mut work = None;
-        if let (Some(plan), Some(made)) = (&setting.work, &ground.work) {
-            let (mounted, of_work) = plan.in_container(made, &ground.folder.join("work"))?;
-            binds.extend(of_work);
-            (scratch, work) = (bench_vm::MEMORY_IN_GUEST, Some(mounted));
-        }
+        let Inside { argv, binds, work } = Inside::of(setting, ground)?;
         let is_alone = ground.network.is_none();
         Ok(Spec {
-            argv: [BENCH, "agent", "--scratch", scratch].map(str::to_owned).to_vec(),
+            argv,
             // A namespace of the lab is entered, not made.
             namespaces: self.namespaces().into_iter().filter(|kind| *kind != Namespace::Net || is_alone).collect(),
-            root: Some(Root { tree: setting.tree.path.clone(), binds, overlay: self.overlay }),
+            root: Some(Root { tree: setting.tree.path.clone(), binds, overlay: self.walls.overlay }),
             work,
-            seccomp: self.seccomp,
-            hostname: Some("container".to_owned()),
+            seccomp: self.walls.seccomp,
+            hostname: Some(HOSTNAME.to_owned()),
             user_map: self.user.then_some(HOST_IDS),
             parent_death_signal: true,
             ..Spec::default()

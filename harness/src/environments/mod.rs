@@ -4,13 +4,16 @@
 //! instances. An instance that is [`Running`] is paused, looked at and diagnosed. Nothing outside of this folder asks of which kind an
 //! environment is: a new kind is a file here and a line in [`KINDS`].
 
+mod contained;
 mod container;
 mod native;
+mod oci;
 mod options;
 mod qemu;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -34,7 +37,7 @@ use crate::host::target::Checked;
 use crate::netlab::{Route, User};
 
 /// All kinds, in the order in which they are listed.
-static KINDS: [&dyn Kind; 3] = [&native::Native, &container::Container, &qemu::Qemu];
+static KINDS: [&dyn Kind; 4] = [&native::Native, &container::Container, &oci::Oci, &qemu::Qemu];
 
 /// Where `bench` is in a root that is made of the tools tree: a container's, a guest's, the peer's.
 pub const BENCH: &str = "/bench";
@@ -65,6 +68,11 @@ pub trait Kind: Sync {
 
     /// Refuse an option that it has not, or a value that the option does not take.
     fn check_option(&self, option: &str, value: &str) -> Result<(), EnvironmentError>;
+
+    /// Refuse options that are not enough.
+    fn check_options(&self, _options: &BTreeMap<String, String>) -> Result<(), EnvironmentError> {
+        Ok(())
+    }
 
     /// Its options that name a program of the host.
     fn programs(&self) -> &'static [&'static str] {
@@ -185,6 +193,11 @@ pub trait Running {
         None
     }
 
+    /// End it in its own way, before all that is left on its ground is killed.
+    fn end<'a>(&'a mut self, _ground: &'a Ground<'_>, _child: &'a mut Process) -> Doing<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// What there is to keep when it ends.
     fn logs(&mut self) -> Doing<'_, Logs> {
         Box::pin(async { Ok(Logs::default()) })
@@ -211,6 +224,10 @@ impl Kinds for Registry {
 
     fn check_option(&self, kind: &str, option: &str, value: &str) -> Result<(), EnvironmentError> {
         find(kind)?.check_option(option, value)
+    }
+
+    fn check_options(&self, kind: &str, options: &BTreeMap<String, String>) -> Result<(), EnvironmentError> {
+        find(kind)?.check_options(options)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What `bench` needs from the distribution, in this one place.
 
 use std::io::{BufRead, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -31,6 +31,14 @@ pub fn require(name: &str) -> Result<PathBuf> {
         ),
         None => format!("`{name}` was not found in PATH"),
     })
+}
+
+/// Refuse the value of an option that is to name a program and does not.
+pub fn check_program(option: &str, path: &Path) -> Result<()> {
+    let shown = path.display();
+    let found = std::fs::metadata(path).with_context(|| format!("{option}={shown}"))?;
+    ensure!(found.is_file() && bench_vm::is_executable(path), "{option}={shown}: it is no program");
+    Ok(())
 }
 
 /// The programs that are not there.

@@ -110,8 +110,7 @@ fn check_environment(wanted: &EnvironmentDefinition, definition: &Definition, ta
     let kind = environments::kind_of(wanted)?;
     for name in kind.programs() {
         if let Some(path) = wanted.options.get(*name) {
-            let found = std::fs::metadata(path).with_context(|| format!("{name}={path}"))?;
-            ensure!(found.is_file() && packages::find(path).is_some(), "{name}={path}: it is no program");
+            packages::check_program(name, Path::new(path))?;
         }
     }
     if matches!(kind.route(wanted, definition.is_networked(wanted))?, Some(Route::Hook | Route::Nat)) {
