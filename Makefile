@@ -38,8 +38,8 @@ build:
 setup:
 	$(CARGO) test --workspace --all-features --no-run
 	$(SUDO) target/debug/bench doctor --install
-	{ command -v xmllint && command -v shellcheck && command -v sockperf && command -v runc && command -v strace; } >/dev/null || \
-		$(SUDO) sh -c 'apt-get update -q && apt-get install -y -q libxml2-utils shellcheck sockperf runc strace'
+	{ command -v xmllint && command -v shellcheck && command -v sockperf && command -v runc && command -v crun && command -v strace; } >/dev/null || \
+		$(SUDO) sh -c 'apt-get update -q && apt-get install -y -q libxml2-utils shellcheck sockperf runc crun strace'
 
 # One profile serves unit and end-to-end tests. Those that need root are run as root; they say so when they are skipped.
 test: setup

@@ -104,7 +104,9 @@ impl Adopted {
     /// The child of this number; an error where it is none.
     pub fn take(number: i32) -> io::Result<Adopted> {
         let pid = Pid::from_raw(number).filter(|_| number > 0).ok_or(io::ErrorKind::InvalidInput)?;
-        let descriptor = AsyncFd::register(pidfd_open(pid, PidfdFlags::empty())?)?;
+        let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
+        // SAFETY: an `OwnedFd` has one descriptor as long as it lives.
+        let descriptor = unsafe { AsyncFd::register(descriptor) }?;
         let mut adopted = Adopted { pid, descriptor, ended: None };
         adopted.reap()?;
         Ok(adopted)

@@ -157,11 +157,11 @@ fn bound(bind: &Bind) -> Result<Mount, OciSpecError> {
 }
 
 /// That a block device which is bound may be used.
-fn device(bind: &Bind) -> Result<Option<LinuxDeviceCgroup>> {
-    let found = bind.source.metadata().with_context(|| format!("looking at {}", bind.source.display()))?;
-    if !found.file_type().is_block_device() {
+fn device(bind: &Bind) -> Result<Option<LinuxDeviceCgroup>, OciSpecError> {
+    // What the runtime will see in the work folder is not there yet, and is no device.
+    let Some(found) = bind.source.metadata().ok().filter(|found| found.file_type().is_block_device()) else {
         return Ok(None);
-    }
+    };
     let (major, minor) = (nix::sys::stat::major(found.rdev()), nix::sys::stat::minor(found.rdev()));
     let rule = LinuxDeviceCgroupBuilder::default()
         .allow(true)

@@ -143,14 +143,11 @@ fn did_not_end(name: &str) -> String {
     format!("{name} did not end within {} s", PATIENCE.as_secs())
 }
 
-/// That a command failed, in the runtime's own words. crun refuses hybrid cgroups: `invalid file system type on '/sys/fs/cgroup'`.
+/// That a command failed, in the runtime's own words. Some do not know hybrid cgroups, and not all of those say so.
 fn failed(name: &str, status: ExitStatus, said: &str) -> String {
     let said = printable(&reason(said), SAID_LIMIT);
-    let version = fingerprint::cgroup_version();
-    let hint = match said.contains("/sys/fs/cgroup") && version == "hybrid" {
-        true => ": it may not know the cgroups of this host, which are hybrid (v1 controllers beside cgroup2)",
-        false => "",
-    };
+    let is_hybrid = fingerprint::cgroup_version() == "hybrid" && said.contains("cgroup") && !said.contains("hybrid");
+    let hint = if is_hybrid { " (the cgroups of this host are hybrid: v1 controllers beside cgroup2)" } else { "" };
     match said.is_empty() {
         true => format!("{name} failed ({status}) and did not say why"),
         false => format!("{name} failed ({status}): {said}{hint}"),
