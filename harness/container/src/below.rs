@@ -1,9 +1,8 @@
 //! A group below one of ours that another container runtime makes, at a path that it is told.
 //!
-//! Of the OCI runtime specification's `linux.cgroupsPath` an absolute one is below each mount point, which is all that runtimes agree on. Where
-//! v1 hierarchies have our group at different places, no such path names all of them: then it is relative, which runtimes take (or do not
-//! take) to be below their own group, so that they have to be in ours. Where a container came to be is looked at afterwards
-//! ([`Cgroup::check_below`]).
+//! An absolute `linux.cgroupsPath` of the OCI runtime specification is below each mount point; runtimes agree on no more. Where v1 hierarchies
+//! have our group at different places, no such path names all of them. Then it is relative: some runtimes take it to be below their own
+//! group, so that they have to be in ours. Where a container came to be is looked at afterwards ([`Cgroup::check_below`]).
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -118,7 +118,7 @@ impl Container {
         self.call().run(ground, &with_root(&state, command)).await.map(drop)
     }
 
-    /// Have it created: its process, which waits to be started, and the streams that it has got. The runtime leaves the process to us by ending.
+    /// Have it created: its process, which waits to be started and which the runtime leaves to us by ending, and the streams that it has got.
     async fn create(&self, work: Option<bench_container::Work>, ground: &Ground<'_>) -> Result<(Adopted, Pipes)> {
         let [state, pid_file, bundle] = ["state", "pid", ""].map(|name| self.in_folder(name));
         let id = self.id();
