@@ -338,7 +338,8 @@ impl Swap {
     /// Absent where the kernel or the file system has no use for one.
     pub fn on(path: PathBuf) -> Option<Swap> {
         let done = |program| Command::new(program).arg(&path).output().is_ok_and(|output| output.status.success());
-        (done("mkswap") && done("swapon")).then(|| Swap(path.clone()))
+        let is_on = done("mkswap") && done("swapon");
+        is_on.then_some(path).map(Swap)
     }
 }
 
