@@ -3,23 +3,21 @@
 //! A workload knows only its [`Place`]; where that is, and how often it is executed, is not its business.
 #![forbid(unsafe_code)]
 
-mod command;
+mod entry;
 mod environment;
-mod exchange;
-mod fio;
 pub mod import;
 mod iperf3;
+mod kinds;
 mod network;
 pub mod probe;
-mod stream;
 mod suite;
 mod target;
 mod workload;
 
 pub use bench_results::quantity::{parse_duration, parse_size};
-pub use command::{WORK_FILE_SYSTEM, WORK_FOLDER};
 pub use environment::{AnyKind, EnvironmentDefinition, EnvironmentError, Kinds, is_name};
-pub use fio::recount;
+pub use kinds::command::{WORK_FILE_SYSTEM, WORK_FOLDER};
+pub use kinds::fio::recount;
 pub use network::{Network, Server};
 pub use suite::{Suite, SuiteError};
 pub use target::{drive_job, drive_result, fill_job, is_steady};

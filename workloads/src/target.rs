@@ -3,7 +3,7 @@
 use bench_agent::{Job, JobOutput};
 use fio_rs::{Direction, Length, Pattern};
 
-use crate::fio::{fio_job, parse, said, unread};
+use crate::kinds::fio::{fio_job, parse, said, unread};
 use crate::workload::{Place, exit_status};
 
 /// The slowest disk that filling waits for, in bytes per second.

@@ -8,11 +8,9 @@ use bench_results::metric;
 use bench_results::percentiles::{PERCENTILES, Recorded};
 use bench_results::record::{self, Measurement, Profile};
 
-use crate::command::Command;
-use crate::exchange::Exchange;
-use crate::fio::Fio;
+use crate::kinds::Kind;
+use crate::kinds::command::Command;
 use crate::network::{Network, Server};
-use crate::stream::Stream;
 
 /// What a workload may know of where it is executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +25,13 @@ pub struct Place {
     pub path_env: String,
     /// The way to the peer; absent when there is none.
     pub network: Option<Network>,
+}
+
+impl Place {
+    /// The way to the peer, for those that cannot do without.
+    pub(crate) fn network(&self) -> Result<&Network, String> {
+        self.network.as_ref().ok_or_else(|| "there is no way to a peer here".to_owned())
+    }
 }
 
 /// The jobs of one trial.
@@ -44,22 +49,13 @@ pub(crate) fn tool_env() -> Vec<(String, String)> {
     [("LC_ALL", "C"), ("TMPDIR", ".")].map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }
 
-/// What a workload is.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Kind {
-    Fio(Fio),
-    Command(Command),
-    Stream(Stream),
-    Exchange(Exchange),
-}
-
 /// A workload of a suite, or the user's own command.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Workload {
-    pub(crate) name: String,
-    pub(crate) title: String,
-    pub(crate) deciding: String,
-    pub(crate) kind: Kind,
+    name: String,
+    title: String,
+    deciding: String,
+    kind: Box<dyn Kind>,
 }
 
 /// By what the CPU time in a window of the measured job is divided.
@@ -154,12 +150,13 @@ impl Workload {
     /// The user's own command, measured as it is.
     pub fn command(argv: Vec<String>) -> Workload {
         let command = Command::new(argv);
-        Workload {
-            name: command.name(),
-            title: command.argv.join(" "),
-            deciding: "wall_time_ns".to_owned(),
-            kind: Kind::Command(command),
-        }
+        Workload::new(command.name(), command.title(), Box::new(command))
+    }
+
+    /// What its kind says decides.
+    pub(crate) fn new(name: String, title: String, kind: Box<dyn Kind>) -> Workload {
+        let deciding = kind.yields().first().map_or(String::new(), |metric| (*metric).to_owned());
+        Workload { name, title, deciding, kind }
     }
 
     /// Unique name.
@@ -169,65 +166,50 @@ impl Workload {
 
     /// True when it drives the target.
     pub fn needs_target(&self) -> bool {
-        matches!(self.kind, Kind::Fio(_))
+        self.kind.needs_target()
     }
 
     /// Program and arguments, of a command.
     pub fn argv(&self) -> Option<&[String]> {
-        match &self.kind {
-            Kind::Command(command) => Some(&command.argv),
-            Kind::Fio(_) | Kind::Stream(_) | Kind::Exchange(_) => None,
-        }
+        self.kind.argv()
     }
 
     /// Say where the program of a command is inside.
     pub fn set_program(&mut self, path: String) {
-        if let Kind::Command(command) = &mut self.kind {
-            command.program = Some(path);
-        }
+        self.kind.set_program(path);
     }
 
     /// True when it needs a peer.
     pub fn needs_network(&self) -> bool {
-        matches!(self.kind, Kind::Stream(_) | Kind::Exchange(_))
+        self.kind.needs_network()
     }
 
     /// True when it is executed at one rate everywhere, which is to be found out first with [`Workload::unpaced`] and given by
     /// [`Workload::set_pace`].
     pub fn needs_pace(&self) -> bool {
-        match &self.kind {
-            Kind::Stream(stream) => stream.paced && stream.bytes_per_s.is_none(),
-            Kind::Exchange(exchange) => exchange.paced && exchange.per_s.is_none(),
-            Kind::Fio(_) | Kind::Command(_) => false,
-        }
+        self.kind.needs_pace()
     }
 
     /// The same as fast as it goes: its [`Measured::rate_per_s`] tells what an environment can do.
     pub fn unpaced(&self) -> Workload {
         let mut unpaced = self.clone();
-        match &mut unpaced.kind {
-            Kind::Stream(stream) => (stream.paced, stream.bytes_per_s) = (false, None),
-            Kind::Exchange(exchange) => (exchange.paced, exchange.per_s) = (false, None),
-            Kind::Fio(_) | Kind::Command(_) => {}
-        }
+        unpaced.kind.set_pace(None);
         unpaced
     }
 
     /// Give a paced workload its rate, in units of its work per second.
     pub fn set_pace(&mut self, rate_per_s: f64) {
-        match &mut self.kind {
-            Kind::Stream(stream) => stream.bytes_per_s = Some(rate_per_s),
-            Kind::Exchange(exchange) => exchange.per_s = Some(rate_per_s),
-            Kind::Fio(_) | Kind::Command(_) => {}
-        }
+        self.kind.set_pace(Some(rate_per_s));
     }
 
     /// Seconds of warm-up and of measuring, as this workload's tool can count them.
     pub fn seconds(&self, profile: &Profile) -> (f64, f64) {
-        match &self.kind {
-            Kind::Stream(_) => Stream::seconds(profile),
-            _ => (profile.warmup_s, profile.runtime_s),
-        }
+        self.kind.seconds(profile)
+    }
+
+    /// Refuse a profile that its tool would refuse in every trial.
+    pub(crate) fn check(&self, profile: &Profile) -> Result<(), String> {
+        self.kind.check(profile)
     }
 
     /// For the plan in the record, with the names of the environments that it is executed in.
@@ -236,38 +218,19 @@ impl Workload {
             name: self.name.clone(),
             title: self.title.clone(),
             deciding: self.deciding.clone(),
-            parameters: match &self.kind {
-                Kind::Fio(fio) => fio.parameters(),
-                Kind::Command(command) => command.parameters(),
-                Kind::Stream(stream) => stream.parameters(),
-                Kind::Exchange(exchange) => exchange.parameters(),
-            },
+            parameters: self.kind.parameters(),
             environments,
         }
     }
 
     /// The jobs of a trial at this place, with the trial's own seed. An error: the place has no network for a workload of it.
     pub fn trial(&self, place: &Place, profile: &Profile, seed: u64) -> Result<TrialJobs, String> {
-        let network = || place.network.as_ref().ok_or_else(|| format!("`{}` has no way to a peer here", self.name));
-        let (server, measured) = match &self.kind {
-            Kind::Fio(fio) => (None, fio.job(place, profile, seed)),
-            Kind::Command(command) => (None, command.job(place)),
-            Kind::Stream(stream) => (Some(stream.server(network()?)), stream.job(network()?, profile)),
-            Kind::Exchange(exchange) => (Some(exchange.server(network()?)), exchange.job(network()?, profile)),
-        };
-        Ok(TrialJobs { server, measured })
+        self.kind.trial(place, profile, seed).map_err(|why| format!("`{}`: {why}", self.name))
     }
 
     /// Read a trial's output; an error is why the trial failed.
     pub fn measure(&self, output: &JobOutput) -> Result<Measured, String> {
-        let printed = output.stdout.0.len();
-        match &self.kind {
-            Kind::Command(command) => command.measure(output),
-            _ if printed > MOST_OUTPUT => Err(format!("it printed {printed} bytes; {MOST_OUTPUT} are read at most")),
-            Kind::Fio(fio) => fio.measure(output, &self.deciding),
-            Kind::Stream(stream) => stream.measure(output),
-            Kind::Exchange(exchange) => exchange.measure(output),
-        }
+        self.kind.measure(output, &self.deciding)
     }
 
     /// Let another metric decide; false, and nothing changes, where its trials do not yield it.
@@ -281,18 +244,21 @@ impl Workload {
 
     /// The metrics that its trials yield and that may therefore decide.
     pub fn yields(&self) -> Vec<&'static str> {
-        match &self.kind {
-            Kind::Fio(fio) => fio.yields(),
-            Kind::Command(_) => vec!["wall_time_ns", "cpu_time_ns", "memory_peak_bytes"],
-            Kind::Stream(_) => Stream::yields(),
-            Kind::Exchange(exchange) => exchange.yields(),
-        }
+        self.kind.yields()
     }
 }
 
 /// Bytes of a tool's output that are read at most: a hundred times what fio prints with all its histograms. What is read takes many
 /// times as much memory, and a guest may say that its tool printed anything.
 const MOST_OUTPUT: usize = 8 << 20;
+
+/// What a tool printed, to be read.
+pub(crate) fn printed(output: &JobOutput) -> Result<&[u8], String> {
+    match output.stdout.0.len() {
+        length if length > MOST_OUTPUT => Err(format!("it printed {length} bytes; {MOST_OUTPUT} are read at most")),
+        _ => Ok(&output.stdout.0),
+    }
+}
 
 /// Why a job did not end by itself, in words; `Ok` is its exit status.
 pub(crate) fn exit_status(output: &JobOutput) -> Result<i32, String> {

@@ -136,6 +136,30 @@ fn a_warm_up_that_iperf3_refuses_is_refused_with_the_suite() {
 }
 
 #[test]
+fn the_first_metric_of_the_kind_decides_unless_the_suite_names_another() {
+    let text = MINE.replace("deciding = \"wall_time_ns\"\n", "").replace("deciding = \"iops\"\n", "");
+    let suite = Suite::parse(&text, "mine.toml", &AnyKind).unwrap();
+    let deciding: Vec<_> = suite.workloads.iter().map(|one| one.record(Vec::new()).deciding).collect();
+    assert_eq!(deciding, ["wall_time_ns", "iops"]);
+}
+
+#[test]
+fn every_metric_that_a_workload_yields_is_known() {
+    for workload in ["io", "network"].into_iter().flat_map(|name| Suite::builtin(name).unwrap().workloads) {
+        for metric in workload.yields() {
+            assert!(bench_results::metric::find(metric).is_some(), "{}: {metric}", workload.name());
+        }
+    }
+}
+
+#[test]
+fn a_key_of_another_kind_is_refused_where_it_stands() {
+    let text = MINE.replacen("kind = \"command\"", "kind = \"command\"\niodepth = 4", 1);
+    let error = Suite::parse(&text, "mine.toml", &AnyKind).unwrap_err().to_string();
+    assert!(error.starts_with("mine.toml:8:1: unknown field `iodepth`") && error.contains("`argv`"), "{error}");
+}
+
+#[test]
 fn unknown_names_are_answered_with_the_known_ones() {
     assert!(Suite::builtin("oi").unwrap_err().to_string().contains("there are io"));
     assert!(Suite::builtin("io").unwrap().profile("fast").unwrap_err().to_string().contains("smoke, quick"));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::place::{Fault, Place};
 use super::{Results, Sample, Tool, Workload, number_equals};
-use crate::fio::{MIXED, active, put_all};
+use crate::kinds::fio::{MIXED, active, put_all};
 use crate::workload::Measured;
 
 /// Before this version times and sizes mean something else.

@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use bench_agent::{Job, JobFile, JobOutput, printable};
 use bench_results::Histogram;
+use bench_results::quantity::{Written, parse_size, parse_whole_percent};
 use bench_results::record::Profile;
 use fio_rs::{Direction, Length, Pattern, Traffic};
+use serde::Deserialize;
 use serde_json::json;
+use toml::Spanned;
 
-use crate::workload::{Measured, Place, Work, exit_status, last_words, tool_env};
+use super::Kind;
+use crate::entry::{self, Entry, Wrong, count, wrong};
+use crate::workload::{Measured, Place, TrialJobs, Work, exit_status, last_words, printed, tool_env};
 
 /// Name of the job whose output counts.
 const MEASURED: &str = "measured";
@@ -29,52 +34,67 @@ const RATES: [Rate; 2] =
 
 /// Parameters of a block workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fio {
-    pub(crate) pattern: Pattern,
-    pub(crate) block_size_bytes: u64,
-    pub(crate) iodepth: u32,
-    pub(crate) jobs: u32,
+pub(super) struct Fio {
+    pattern: Pattern,
+    block_size_bytes: u64,
+    iodepth: u32,
+    jobs: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Keys {
+    pattern: Spanned<String>,
+    read_percent: Option<Spanned<Written>>,
+    block_size: Spanned<Written>,
+    iodepth: Spanned<Written>,
+    jobs: Spanned<Written>,
+}
+
+pub(super) fn read(entry: Entry<'_>) -> Result<Box<dyn Kind>, Wrong> {
+    let (keys, no_percent) = entry.read_or::<Keys>("read-percent")?;
+    let block_size_bytes = entry::read(&keys.block_size, parse_size)?;
+    if !block_size_bytes.is_multiple_of(512) || !(1_u64 << 20).is_multiple_of(block_size_bytes) {
+        let message = "a block size must divide 1 MiB and be a multiple of 512 bytes (KiB, not kB)";
+        return Err(wrong(&keys.block_size, message));
+    }
+    Ok(Box::new(Fio {
+        pattern: pattern(&keys, no_percent)?,
+        block_size_bytes,
+        iodepth: count(&keys.iodepth, 1024)?,
+        jobs: count(&keys.jobs, 256)?,
+    }))
+}
+
+fn pattern(keys: &Keys, no_percent: Wrong) -> Result<Pattern, Wrong> {
+    let mixed = || {
+        let percent = keys.read_percent.as_ref().ok_or(no_percent)?;
+        Ok(Direction::Mixed { read_percent: entry::read(percent, parse_whole_percent)? })
+    };
+    let (order, direction): (fn(Direction) -> Pattern, _) = match keys.pattern.get_ref().as_str() {
+        "sequential-read" => (Pattern::Sequential, Direction::Read),
+        "sequential-write" => (Pattern::Sequential, Direction::Write),
+        "random-read" => (Pattern::Random, Direction::Read),
+        "random-write" => (Pattern::Random, Direction::Write),
+        "random-mixed" => (Pattern::Random, mixed()?),
+        "sequential-mixed" => (Pattern::Sequential, mixed()?),
+        other => {
+            let known = "sequential-read, sequential-write, sequential-mixed, random-read, random-write, random-mixed";
+            return Err(wrong(&keys.pattern, format!("there is no pattern `{other}`; there are {known}")));
+        }
+    };
+    match (direction, &keys.read_percent) {
+        (Direction::Read | Direction::Write, Some(percent)) => {
+            Err(wrong(percent, "read-percent belongs to a mixed pattern"))
+        }
+        _ => Ok(order(direction)),
+    }
 }
 
 impl Fio {
     fn direction(&self) -> Direction {
         let (Pattern::Sequential(direction) | Pattern::Random(direction)) = self.pattern;
         direction
-    }
-
-    pub(crate) fn parameters(&self) -> BTreeMap<String, String> {
-        let order = match self.pattern {
-            Pattern::Sequential(_) => "sequential",
-            Pattern::Random(_) => "random",
-        };
-        let direction = match self.direction() {
-            Direction::Read => "read".to_owned(),
-            Direction::Write => "write".to_owned(),
-            Direction::Mixed { read_percent } => format!("{read_percent} % read"),
-        };
-        [
-            ("pattern", format!("{order} {direction}")),
-            ("block_size_bytes", self.block_size_bytes.to_string()),
-            ("iodepth", self.iodepth.to_string()),
-            ("jobs", self.jobs.to_string()),
-            ("engine", "libaio, direct".to_owned()),
-            ("buffers", "huge pages, where there are any".to_owned()),
-            ("temporary_files", "in memory".to_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
-    }
-
-    pub(crate) fn yields(&self) -> Vec<&'static str> {
-        let read = ["read_latency_mean_ns", "read_latency_p50_ns", "read_latency_p99_ns", "read_latency_p999_ns"];
-        let write = ["write_latency_mean_ns", "write_latency_p50_ns", "write_latency_p99_ns", "write_latency_p999_ns"];
-        let rates = ["iops", "bandwidth_bytes_per_s"].into_iter();
-        let costs = ["cpu_ns_per_io", "machine_cpu_ns_per_io"];
-        match self.direction() {
-            Direction::Read => rates.chain(read).chain(costs).collect(),
-            Direction::Write => rates.chain(write).chain(costs).collect(),
-            Direction::Mixed { .. } => rates.chain(read).chain(write).chain(costs).collect(),
-        }
     }
 
     fn section(&self, place: &Place, name: &str, seconds: f64, seed: u32) -> fio_rs::Job {
@@ -97,7 +117,7 @@ impl Fio {
     }
 
     /// The warm-up is a job of its own: with `ramp_time` the device would see I/O that fio does not count.
-    pub(crate) fn job(&self, place: &Place, profile: &Profile, seed: u64) -> Job {
+    fn job(&self, place: &Place, profile: &Profile, seed: u64) -> Job {
         let seed = seed as u32;
         let mut sections = Vec::new();
         if profile.warmup_s > 0.0 {
@@ -106,29 +126,6 @@ impl Fio {
         sections.push(self.section(place, MEASURED, profile.runtime_s, seed));
         let deadline_s = 3.0 * (profile.warmup_s + profile.runtime_s) + 30.0;
         fio_job(place, &sections, deadline_s)
-    }
-
-    /// Read the output; `deciding` is the metric without which a trial is of no use.
-    pub(crate) fn measure(&self, output: &JobOutput, deciding: &str) -> Result<Measured, String> {
-        let parsed = parse(output)?;
-        let job = parsed.check(exit_status(output)?, MEASURED).map_err(|failure| said(&failure))?;
-        let mut measured = Measured {
-            work: Some(Work::Blocks { bytes: self.block_size_bytes }),
-            raw: vec![("fio.json".to_owned(), output.stdout.0.clone())],
-            ..Measured::default()
-        };
-        let traffic = self.traffic(job);
-        if traffic.iter().all(|(_, part)| part.has("total_ios") && part.total_ios == 0) {
-            return Err(format!("fio job `{MEASURED}` did none of the I/O that it was asked for"));
-        }
-        put_all(&mut measured, &traffic, matches!(self.direction(), Direction::Mixed { .. }), &self.parameters());
-        if !measured.bears(deciding) {
-            return Err(unread(&parsed, MEASURED, deciding));
-        }
-        measured.seconds = (parsed.job(WARM_UP).and_then(seconds), seconds(job));
-        measured.moved_bytes = moved_bytes(&parsed);
-        self.facts(&mut measured, &parsed, job);
-        Ok(measured)
     }
 
     /// The parts of a job that this workload is about. fio can be told to count reads and writes together.
@@ -177,6 +174,73 @@ impl Fio {
             .sum::<f64>()
             // fio rounds each share on its own.
             .min(100.0)
+    }
+}
+
+impl Kind for Fio {
+    fn needs_target(&self) -> bool {
+        true
+    }
+
+    fn parameters(&self) -> BTreeMap<String, String> {
+        let order = match self.pattern {
+            Pattern::Sequential(_) => "sequential",
+            Pattern::Random(_) => "random",
+        };
+        let direction = match self.direction() {
+            Direction::Read => "read".to_owned(),
+            Direction::Write => "write".to_owned(),
+            Direction::Mixed { read_percent } => format!("{read_percent} % read"),
+        };
+        [
+            ("pattern", format!("{order} {direction}")),
+            ("block_size_bytes", self.block_size_bytes.to_string()),
+            ("iodepth", self.iodepth.to_string()),
+            ("jobs", self.jobs.to_string()),
+            ("engine", "libaio, direct".to_owned()),
+            ("buffers", "huge pages, where there are any".to_owned()),
+            ("temporary_files", "in memory".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    fn yields(&self) -> Vec<&'static str> {
+        let read = ["read_latency_mean_ns", "read_latency_p50_ns", "read_latency_p99_ns", "read_latency_p999_ns"];
+        let write = ["write_latency_mean_ns", "write_latency_p50_ns", "write_latency_p99_ns", "write_latency_p999_ns"];
+        let rates = ["iops", "bandwidth_bytes_per_s"].into_iter();
+        let costs = ["cpu_ns_per_io", "machine_cpu_ns_per_io"];
+        match self.direction() {
+            Direction::Read => rates.chain(read).chain(costs).collect(),
+            Direction::Write => rates.chain(write).chain(costs).collect(),
+            Direction::Mixed { .. } => rates.chain(read).chain(write).chain(costs).collect(),
+        }
+    }
+
+    fn trial(&self, place: &Place, profile: &Profile, seed: u64) -> Result<TrialJobs, String> {
+        Ok(TrialJobs { server: None, measured: self.job(place, profile, seed) })
+    }
+
+    fn measure(&self, output: &JobOutput, deciding: &str) -> Result<Measured, String> {
+        let parsed = parse(output)?;
+        let job = parsed.check(exit_status(output)?, MEASURED).map_err(|failure| said(&failure))?;
+        let mut measured = Measured {
+            work: Some(Work::Blocks { bytes: self.block_size_bytes }),
+            raw: vec![("fio.json".to_owned(), output.stdout.0.clone())],
+            ..Measured::default()
+        };
+        let traffic = self.traffic(job);
+        if traffic.iter().all(|(_, part)| part.has("total_ios") && part.total_ios == 0) {
+            return Err(format!("fio job `{MEASURED}` did none of the I/O that it was asked for"));
+        }
+        put_all(&mut measured, &traffic, matches!(self.direction(), Direction::Mixed { .. }), &self.parameters());
+        if !measured.bears(deciding) {
+            return Err(unread(&parsed, MEASURED, deciding));
+        }
+        measured.seconds = (parsed.job(WARM_UP).and_then(seconds), seconds(job));
+        measured.moved_bytes = moved_bytes(&parsed);
+        self.facts(&mut measured, &parsed, job);
+        Ok(measured)
     }
 }
 
@@ -258,7 +322,7 @@ pub(crate) fn fio_job(place: &Place, sections: &[fio_rs::Job], deadline_s: f64) 
 
 /// fio's output; when it is no JSON, its last words.
 pub(crate) fn parse(output: &JobOutput) -> Result<fio_rs::Output, String> {
-    match (fio_rs::parse(&output.stdout.0), exit_status(output)) {
+    match (fio_rs::parse(printed(output)?), exit_status(output)) {
         (_, Err(why)) => Err(format!("fio: {why}")),
         (Ok(mut parsed), Ok(_)) => {
             // What went wrong is told there.

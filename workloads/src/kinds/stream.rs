@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use bench_agent::{Job, JobOutput, printable};
 use bench_results::record::Profile;
+use serde::{Deserialize, Deserializer, de};
 use serde_json::json;
 
+use super::Kind;
 use crate::iperf3::{parse, version};
-use crate::network::{Network, Server, network_job};
-use crate::workload::{Measured, Work, exit_status, last_words};
+use crate::network::{Network, Server, network_job, port};
+use crate::workload::{Measured, Place, TrialJobs, Work, exit_status, last_words, printed};
 
 /// Added to the server's port to get the client's: fixed, so that no hash sends trials on different ways.
 const CLIENT_PORT: u16 = 10_000;
@@ -17,58 +19,40 @@ const CLIENT_PORT: u16 = 10_000;
 const LONGEST_WARM_UP_S: f64 = 60.0;
 
 /// Parameters of a stream.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Stream {
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stream {
     /// True: the environment receives, the peer sends.
-    pub(crate) receives: bool,
+    #[serde(rename = "direction", deserialize_with = "receives")]
+    receives: bool,
     /// The server's port.
-    pub(crate) port: u16,
+    #[serde(deserialize_with = "port")]
+    port: u16,
     /// See [`crate::Workload::needs_pace`].
-    pub(crate) paced: bool,
+    #[serde(default)]
+    paced: bool,
     /// Bytes per second; absent: as fast as it goes.
-    pub(crate) bytes_per_s: Option<f64>,
+    #[serde(skip)]
+    bytes_per_s: Option<f64>,
+}
+
+fn receives<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    match String::deserialize(from)?.as_str() {
+        "transmit" => Ok(false),
+        "receive" => Ok(true),
+        other => Err(de::Error::custom(format!("there is no direction `{other}`; there are transmit and receive"))),
+    }
 }
 
 impl Stream {
-    pub(crate) fn parameters(&self) -> BTreeMap<String, String> {
-        let direction = if self.receives { "receive" } else { "transmit" };
-        let mut parameters = BTreeMap::from([
-            ("direction".to_owned(), direction.to_owned()),
-            ("streams".to_owned(), "1".to_owned()),
-            ("engine".to_owned(), "iperf3".to_owned()),
-            ("temporary_files".to_owned(), "in memory".to_owned()),
-        ]);
-        parameters.extend(self.bytes_per_s.map(|rate| ("bytes_per_s".to_owned(), rate.to_string())));
-        parameters
-    }
-
-    pub(crate) fn yields() -> Vec<&'static str> {
-        vec!["bandwidth_bytes_per_s", "cpu_ns_per_byte", "machine_cpu_ns_per_byte"]
-    }
-
-    pub(crate) fn server(&self, network: &Network) -> Server {
+    fn server(&self, network: &Network) -> Server {
         let port = self.port.to_string();
         let argv = [&network.iperf3, "-s", "-1", "-4", "-B", &network.peer, "-p", &port].map(str::to_owned).to_vec();
         Server { job: network_job(argv, None), port: self.port }
     }
 
-    /// iperf3 counts in whole seconds; its warm-up is the slow start that it omits.
-    pub(crate) fn seconds(profile: &Profile) -> (f64, f64) {
-        (profile.warmup_s.ceil(), profile.runtime_s.ceil())
-    }
-
-    /// Refuse what iperf3 would refuse in every trial. Whole days it measures, as long as a profile may be.
-    pub(crate) fn check(profile: &Profile) -> Result<(), String> {
-        match Stream::seconds(profile).0 {
-            warmup_s if warmup_s > LONGEST_WARM_UP_S => Err(format!(
-                "with a workload of kind \"stream\" a warm-up is at most {LONGEST_WARM_UP_S} s: iperf3 before 3.18 omits no more (-O)"
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    pub(crate) fn job(&self, network: &Network, profile: &Profile) -> Job {
-        let (warmup_s, runtime_s) = Stream::seconds(profile);
+    fn job(&self, network: &Network, profile: &Profile) -> Job {
+        let (warmup_s, runtime_s) = self.seconds(profile);
         let (port, client_port) = (self.port.to_string(), (self.port + CLIENT_PORT).to_string());
         let (seconds, omitted) = (runtime_s.to_string(), warmup_s.to_string());
         let mut argv: Vec<String> = [
@@ -99,16 +83,67 @@ impl Stream {
         }
         network_job(argv, Some(warmup_s + runtime_s))
     }
+}
 
-    pub(crate) fn measure(&self, output: &JobOutput) -> Result<Measured, String> {
+impl Kind for Stream {
+    fn needs_network(&self) -> bool {
+        true
+    }
+
+    fn needs_pace(&self) -> bool {
+        self.paced && self.bytes_per_s.is_none()
+    }
+
+    fn set_pace(&mut self, rate_per_s: Option<f64>) {
+        (self.paced, self.bytes_per_s) = (rate_per_s.is_some(), rate_per_s);
+    }
+
+    /// iperf3 counts in whole seconds; its warm-up is the slow start that it omits.
+    fn seconds(&self, profile: &Profile) -> (f64, f64) {
+        (profile.warmup_s.ceil(), profile.runtime_s.ceil())
+    }
+
+    /// Refuse what iperf3 would refuse in every trial. Whole days it measures, as long as a profile may be.
+    fn check(&self, profile: &Profile) -> Result<(), String> {
+        match self.seconds(profile).0 {
+            warmup_s if warmup_s > LONGEST_WARM_UP_S => Err(format!(
+                "with a workload of kind \"stream\" a warm-up is at most {LONGEST_WARM_UP_S} s: iperf3 before 3.18 omits no more (-O)"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn parameters(&self) -> BTreeMap<String, String> {
+        let direction = if self.receives { "receive" } else { "transmit" };
+        let mut parameters = BTreeMap::from([
+            ("direction".to_owned(), direction.to_owned()),
+            ("streams".to_owned(), "1".to_owned()),
+            ("engine".to_owned(), "iperf3".to_owned()),
+            ("temporary_files".to_owned(), "in memory".to_owned()),
+        ]);
+        parameters.extend(self.bytes_per_s.map(|rate| ("bytes_per_s".to_owned(), rate.to_string())));
+        parameters
+    }
+
+    fn yields(&self) -> Vec<&'static str> {
+        vec!["bandwidth_bytes_per_s", "cpu_ns_per_byte", "machine_cpu_ns_per_byte"]
+    }
+
+    fn trial(&self, place: &Place, profile: &Profile, _seed: u64) -> Result<TrialJobs, String> {
+        let network = place.network()?;
+        Ok(TrialJobs { server: Some(self.server(network)), measured: self.job(network, profile) })
+    }
+
+    fn measure(&self, output: &JobOutput, _deciding: &str) -> Result<Measured, String> {
+        let text = printed(output)?;
         let status = exit_status(output).map_err(|why| format!("iperf3: {why}"))?;
-        let report = parse(&output.stdout.0);
+        let report = parse(text);
         if let Some(error) = report.as_ref().and_then(|report| report.error.as_ref()) {
             let error = if error.trim().is_empty() { "an error that it does not name" } else { error };
             return Err(format!("iperf3: {}", printable(error, 2000)));
         }
         let Some(report) = report.filter(|_| status == 0) else {
-            let iperf3 = version(&output.stdout.0).map_or("iperf3".to_owned(), |version| printable(&version, 64));
+            let iperf3 = version(text).map_or("iperf3".to_owned(), |version| printable(&version, 64));
             return Err(format!("{iperf3} exited with status {status} and printed no result: {}", last_words(output)));
         };
         let received = report.end.received().and_then(|sum| Some((sum, sum.bytes_per_s()?)));
@@ -121,7 +156,7 @@ impl Stream {
             work: Some(Work::PerSecond { unit: "byte", per_s: received }),
             rate_per_s: Some(received),
             seconds: (report.omitted_s(), seconds),
-            raw: vec![("iperf3.json".to_owned(), output.stdout.0.clone())],
+            raw: vec![("iperf3.json".to_owned(), text.to_vec())],
             ..Measured::default()
         };
         measured.put("bandwidth_bytes_per_s", received);

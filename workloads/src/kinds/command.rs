@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use bench_agent::{Job, JobOutput};
+use bench_results::record::Profile;
+use serde::{Deserialize, Deserializer, de};
 
-use crate::workload::{Measured, Place, exit_status, last_words};
+use super::Kind;
+use crate::workload::{Measured, Place, TrialJobs, exit_status, last_words};
 
 /// The file system that commands work in, wherever they are executed: their temporary files lie on it, and so does their folder.
 pub const WORK_FILE_SYSTEM: &str = "/tmp";
@@ -12,11 +15,22 @@ pub const WORK_FILE_SYSTEM: &str = "/tmp";
 pub const WORK_FOLDER: &str = "/tmp/work";
 
 /// A command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Command {
-    pub(crate) argv: Vec<String>,
+    #[serde(deserialize_with = "program_first")]
+    argv: Vec<String>,
     /// Path of the program inside; what `argv` says where it is not known yet.
-    pub(crate) program: Option<String>,
+    #[serde(skip)]
+    program: Option<String>,
+}
+
+fn program_first<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let argv = Vec::<String>::deserialize(from)?;
+    match argv.first() {
+        Some(program) if !program.is_empty() => Ok(argv),
+        _ => Err(de::Error::custom("argv needs at least the program")),
+    }
 }
 
 impl Command {
@@ -33,11 +47,12 @@ impl Command {
         if name.is_empty() { "command".to_owned() } else { name.to_owned() }
     }
 
-    pub(crate) fn parameters(&self) -> BTreeMap<String, String> {
-        [("argv".to_owned(), self.argv.join(" "))].into()
+    /// For people: what was typed.
+    pub(crate) fn title(&self) -> String {
+        self.argv.join(" ")
     }
 
-    pub(crate) fn job(&self, place: &Place) -> Job {
+    fn job(&self, place: &Place) -> Job {
         let env = [
             ("PATH", place.path_env.as_str()),
             ("LC_ALL", "C"),
@@ -68,8 +83,30 @@ impl Command {
             false => "",
         }
     }
+}
 
-    pub(crate) fn measure(&self, output: &JobOutput) -> Result<Measured, String> {
+impl Kind for Command {
+    fn argv(&self) -> Option<&[String]> {
+        Some(&self.argv)
+    }
+
+    fn set_program(&mut self, path: String) {
+        self.program = Some(path);
+    }
+
+    fn parameters(&self) -> BTreeMap<String, String> {
+        [("argv".to_owned(), self.title())].into()
+    }
+
+    fn yields(&self) -> Vec<&'static str> {
+        vec!["wall_time_ns", "cpu_time_ns", "memory_peak_bytes"]
+    }
+
+    fn trial(&self, place: &Place, _profile: &Profile, _seed: u64) -> Result<TrialJobs, String> {
+        Ok(TrialJobs { server: None, measured: self.job(place) })
+    }
+
+    fn measure(&self, output: &JobOutput, _deciding: &str) -> Result<Measured, String> {
         let status = exit_status(output).map_err(|why| format!("{why}{}", self.hint(output)))?;
         if status != 0 {
             return Err(format!("it exited with status {status}: {}{}", last_words(output), self.hint(output)));
@@ -117,10 +154,10 @@ mod tests {
     #[test]
     fn a_command_that_fails_is_a_failed_trial() {
         let command = Command::new(vec!["false".into()]);
-        let measured = command.measure(&output(JobStatus::Exited(0))).unwrap();
+        let measured = command.measure(&output(JobStatus::Exited(0)), "").unwrap();
         assert_eq!(measured.measurements.iter().map(|m| m.value).collect::<Vec<_>>(), [4_000.0, 11.0, 7.0]);
-        assert!(command.measure(&output(JobStatus::Exited(3))).unwrap_err().contains("last words"));
-        assert!(command.measure(&output(JobStatus::Signaled(9))).unwrap_err().contains("signal 9"));
+        assert!(command.measure(&output(JobStatus::Exited(3)), "").unwrap_err().contains("last words"));
+        assert!(command.measure(&output(JobStatus::Signaled(9)), "").unwrap_err().contains("signal 9"));
     }
 
     #[test]
@@ -128,8 +165,8 @@ mod tests {
         let command = Command::new(vec!["cat".into()]);
         let missing =
             JobOutput { stderr: "cat: x: No such file or directory\n".into(), ..output(JobStatus::Exited(1)) };
-        assert!(command.measure(&missing).unwrap_err().contains("--with"));
-        assert!(!command.measure(&output(JobStatus::Exited(1))).unwrap_err().contains("--with"));
+        assert!(command.measure(&missing, "").unwrap_err().contains("--with"));
+        assert!(!command.measure(&output(JobStatus::Exited(1)), "").unwrap_err().contains("--with"));
     }
 
     #[test]
