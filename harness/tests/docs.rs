@@ -50,6 +50,7 @@ const COMMANDS: &[(&str, How)] = &[
     ("bench run --env container,runc=oci:runtime=/usr/sbin/runc", Plan(&["/usr/sbin/runc"])),
     ("bench run --env native,container --with $PWD/old/app --out base -- $PWD/old/app --work", Plan(&[])),
     ("bench run --env native,container --with $PWD/new/app --out new -- $PWD/new/app --work", Plan(&[])),
+    ("bench run --fio-job wal.fio", Plan(&[])),
     ("bench run --profile standard --until-decided", Plan(&[])),
     ("bench run --dry-run", Real(&[])),
     ("bench run -- sort /etc/passwd", Real(&[QUICK])),
@@ -132,6 +133,7 @@ fn every_command_of_the_docs_works() {
         fs::copy("/bin/true", stage.path().join(side).join("app")).unwrap();
     }
     fs::write(stage.path().join("gate.toml"), "confirm = 1\n").unwrap();
+    fs::write(stage.path().join("wal.fio"), "[wal]\nrw=write\nfdatasync=1\nsize=4m\n").unwrap();
     for (command, how) in COMMANDS {
         let (status, out, err) = match how {
             Skip(why) => {

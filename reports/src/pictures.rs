@@ -385,7 +385,7 @@ fn percentiles(source: &Source<'_>) -> Option<Figure> {
     let looks = looks(source);
     let mut rows = Vec::new();
     for workload in &source.run().plan.workloads {
-        for direction in ["read", "write", "round_trip"] {
+        for direction in ["read", "write", "trim", "sync", "round_trip"] {
             let span = |(name, _): &(String, Series)| {
                 let mut of = distributions_of(&source.analysis.distributions, &workload.name, name).iter();
                 let distribution = of.find(|distribution| distribution.direction == direction)?;

@@ -56,7 +56,8 @@ const fn metric(name: &'static str, title: &'static str, unit: Unit, better: Dir
 
 use Direction::{Higher, Lower};
 
-/// Every metric that a trial may have. Latencies are completion latencies (fio's `clat`) or round trips. CPU of the machine is
+/// Every metric that a trial may have. Latencies are completion latencies (fio's `clat`), those of syncs, or round
+/// trips. CPU of the machine is
 /// that of all its CPUs, for workloads over the network both ends together.
 pub const METRICS: &[Metric] = &[
     metric("iops", "IOPS", Unit::Iops, Higher),
@@ -73,6 +74,17 @@ pub const METRICS: &[Metric] = &[
     metric("write_latency_p99_ns", "write latency p99", Unit::Ns, Lower),
     metric("write_latency_p999_ns", "write latency p99.9", Unit::Ns, Lower),
     metric("write_latency_max_ns", "largest write latency", Unit::Ns, Lower),
+    metric("trim_iops", "trims", Unit::Iops, Higher),
+    metric("trim_latency_mean_ns", "mean trim latency", Unit::Ns, Lower),
+    metric("trim_latency_p50_ns", "median trim latency", Unit::Ns, Lower),
+    metric("trim_latency_p99_ns", "trim latency p99", Unit::Ns, Lower),
+    metric("trim_latency_p999_ns", "trim latency p99.9", Unit::Ns, Lower),
+    metric("trim_latency_max_ns", "largest trim latency", Unit::Ns, Lower),
+    metric("sync_latency_mean_ns", "mean sync latency", Unit::Ns, Lower),
+    metric("sync_latency_p50_ns", "median sync latency", Unit::Ns, Lower),
+    metric("sync_latency_p99_ns", "sync latency p99", Unit::Ns, Lower),
+    metric("sync_latency_p999_ns", "sync latency p99.9", Unit::Ns, Lower),
+    metric("sync_latency_max_ns", "largest sync latency", Unit::Ns, Lower),
     metric("cpu_ns_per_io", "CPU per I/O (cgroup)", Unit::NsPerIo, Lower),
     metric("machine_cpu_ns_per_io", "machine CPU per I/O", Unit::NsPerIo, Lower),
     metric("transactions_per_s", "transactions", Unit::PerS, Higher),

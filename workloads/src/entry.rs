@@ -1,6 +1,7 @@
 //! An entry of a suite, as its kind reads it: values as they are written, and errors with their places.
 
 use std::ops::Range;
+use std::path::Path;
 
 use bench_results::quantity::{Written, parse_count};
 use serde::de::{DeserializeOwned, IntoDeserializer};
@@ -43,15 +44,22 @@ pub(crate) struct Head {
 /// The keys that a workload has for its kind.
 pub(crate) struct Entry<'a> {
     name: &'a Spanned<String>,
+    /// Where the suite is.
+    folder: &'a Path,
     keys: Spanned<DeValue<'a>>,
 }
 
 impl<'a> Entry<'a> {
-    /// Of the workload with this head, from its whole table.
-    pub(crate) fn new(head: &'a Head, table: &Spanned<DeValue<'a>>) -> Entry<'a> {
+    /// Of the workload with this head, from its whole table, in a suite in this folder.
+    pub(crate) fn new(head: &'a Head, table: &Spanned<DeValue<'a>>, folder: &'a Path) -> Entry<'a> {
         let mut keys = table.get_ref().as_table().cloned().unwrap_or_else(DeTable::new);
         ["name", "title", "deciding", "kind"].iter().for_each(|key| drop(keys.remove(*key)));
-        Entry { name: &head.name, keys: Spanned::new(table.span(), DeValue::Table(keys)) }
+        Entry { name: &head.name, folder, keys: Spanned::new(table.span(), DeValue::Table(keys)) }
+    }
+
+    /// From where paths lead.
+    pub(crate) fn folder(&self) -> &'a Path {
+        self.folder
     }
 
     /// The keys, all that there are.

@@ -134,7 +134,8 @@ impl Suite {
 
     /// From the text of a suite file, with environments of these kinds; `file` is its name for errors.
     pub fn parse(text: &str, file: &str, kinds: &dyn Kinds) -> Result<Suite, SuiteError> {
-        parse(text, kinds).map_err(|(span, message)| {
+        let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+        parse(text, folder, kinds).map_err(|(span, message)| {
             let (line, column) = position(text, span.start);
             SuiteError::Definition { file: file.to_owned(), line, column, message }
         })
@@ -150,15 +151,15 @@ impl Suite {
     }
 }
 
-fn parse(text: &str, kinds: &dyn Kinds) -> Result<Suite, Wrong> {
+fn parse(text: &str, folder: &Path, kinds: &dyn Kinds) -> Result<Suite, Wrong> {
     let document = DeTable::parse(text).map_err(|e| refused(&e))?;
     let tables = document.get_ref().get("workload").and_then(|list| list.get_ref().as_array()).cloned();
     let file = SuiteFile::deserialize(Deserializer::from(document)).map_err(|e| refused(&e))?;
-    build(&file, tables.as_deref().unwrap_or_default(), kinds)
+    build(&file, tables.as_deref().unwrap_or_default(), folder, kinds)
 }
 
 /// From the file, with the whole tables of its workloads.
-fn build(file: &SuiteFile, tables: &[Spanned<DeValue<'_>>], kinds: &dyn Kinds) -> Result<Suite, Wrong> {
+fn build(file: &SuiteFile, tables: &[Spanned<DeValue<'_>>], folder: &Path, kinds: &dyn Kinds) -> Result<Suite, Wrong> {
     check_name(&file.name)?;
     unique(file.workloads.iter().map(|workload| &workload.name), "workload")?;
     unique(file.profiles.iter().map(|profile| &profile.name), "profile")?;
@@ -185,7 +186,7 @@ fn build(file: &SuiteFile, tables: &[Spanned<DeValue<'_>>], kinds: &dyn Kinds) -
             ));
         }
     }
-    let workloads = file.workloads.iter().zip(tables).map(|(head, table)| workload(head, table));
+    let workloads = file.workloads.iter().zip(tables).map(|(head, table)| workload(head, table, folder));
     let workloads = workloads.collect::<Result<Vec<Workload>, _>>()?;
     let profiles: Vec<Profile> = file.profiles.iter().map(profile).collect::<Result<_, _>>()?;
     for (entry, profile) in file.profiles.iter().zip(&profiles) {
@@ -214,10 +215,10 @@ fn unique<'a>(names: impl Iterator<Item = &'a Spanned<String>>, what: &str) -> R
     Ok(())
 }
 
-fn workload(head: &Head, table: &Spanned<DeValue<'_>>) -> Result<Workload, Wrong> {
+fn workload(head: &Head, table: &Spanned<DeValue<'_>>, folder: &Path) -> Result<Workload, Wrong> {
     let kind = head.kind.as_ref().map_or(kinds::USUAL, |kind| kind.get_ref().as_str());
     let read = kinds::find(kind).map_err(|e| wrong(head.kind.as_ref().unwrap_or(&head.name), e))?;
-    let kind = read(Entry::new(head, table))?;
+    let kind = read(Entry::new(head, table, folder))?;
     let mut workload = Workload::new(head.name.get_ref().clone(), head.title.clone(), kind);
     if let Some(deciding) = head.deciding.as_ref().filter(|deciding| !workload.decide_by(deciding.get_ref())) {
         let known = workload.yields().join(", ");

@@ -169,6 +169,11 @@ impl Workload {
         self.kind.needs_target()
     }
 
+    /// Bytes that the target needs at least, where the workload says so itself; it is driven as far as it reaches then.
+    pub fn target_bytes(&self) -> Option<u64> {
+        self.kind.target_bytes()
+    }
+
     /// Program and arguments, of a command.
     pub fn argv(&self) -> Option<&[String]> {
         self.kind.argv()
@@ -202,7 +207,13 @@ impl Workload {
         self.kind.set_pace(Some(rate_per_s));
     }
 
-    /// Seconds of warm-up and of measuring, as this workload's tool can count them.
+    /// Let this time end it, and not what it says itself; false, and nothing changes, where the profile's does.
+    pub fn set_runtime(&mut self, seconds: f64) -> bool {
+        self.kind.set_runtime(seconds)
+    }
+
+    /// Seconds of warm-up and of measuring, as this workload's tool can count them; 0 where something else than a time
+    /// ends it.
     pub fn seconds(&self, profile: &Profile) -> (f64, f64) {
         self.kind.seconds(profile)
     }

@@ -240,6 +240,7 @@ fn fill(
     trial.facts.insert("job.major_faults".into(), json!(executed.output.rusage.major_faults));
     trial.facts.extend(evidence::clock_facts(executed.clocks, executed.elapsed_ns));
     let (warmup_s, runtime_s) = subject.workload.seconds(subject.profile);
+    let took_s = if runtime_s > 0.0 { runtime_s } else { measured.seconds.1.unwrap_or(0.0) };
     trial.facts.extend(evidence::time_facts("warmup", warmup_s, measured.seconds.0, evidence::WARM_UP_GRAIN_S));
     trial.facts.extend(evidence::time_facts("runtime", runtime_s, measured.seconds.1, 0.0));
     let idle = subject.baseline.and_then(|baseline| baseline.disk_bytes_per_s).unwrap_or(0.0);
@@ -254,8 +255,7 @@ fn fill(
     }
     if let Some(work) = measured.work {
         let ended_ns = executed.clocks[1].ours_ns(executed.output.ended_ns);
-        if let Some(window) = sampler(&instance.ground.cgroup, setting)?.window(&executed.samples, ended_ns, runtime_s)
-        {
+        if let Some(window) = sampler(&instance.ground.cgroup, setting)?.window(&executed.samples, ended_ns, took_s) {
             cost(trial, work, &window);
         }
     }

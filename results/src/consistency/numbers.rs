@@ -22,7 +22,7 @@ const CLOCKS: f64 = 0.05;
 /// All of them.
 pub(super) const CHECKS: &[Check<OfTrial>] = &[
     Check { what: "`iops` that `fio.ios` and `fio.runtime_s` deny", find: iops },
-    Check { what: "`iops` that is not the sum of `read_iops` and `write_iops`", find: directions },
+    Check { what: "`iops` that is not the sum of `read_iops`, `write_iops` and `trim_iops`", find: directions },
     Check { what: "a bandwidth that `fio.bytes` and `fio.runtime_s` deny", find: bandwidth },
     Check { what: "a bandwidth that is not `iops` × the block size", find: block_size },
     Check { what: "`fio.bytes` that is not `fio.ios` × the block size, or more than all jobs moved", find: bytes },
@@ -40,7 +40,7 @@ pub(super) const CHECKS: &[Check<OfTrial>] = &[
 ];
 
 /// Directions of latencies.
-const DIRECTIONS: [&str; 3] = ["read", "write", "round_trip"];
+const DIRECTIONS: [&str; 5] = ["read", "write", "trim", "sync", "round_trip"];
 
 fn fact(trial: &Trial, name: &str) -> Option<f64> {
     trial.facts.get(name).and_then(Value::as_f64)
@@ -79,9 +79,13 @@ fn bandwidth(_: &Run, trial: &Trial) -> Option<String> {
 }
 
 fn directions(_: &Run, trial: &Trial) -> Option<String> {
-    let (all, read, written) = (value(trial, "iops")?, value(trial, "read_iops")?, value(trial, "write_iops")?);
-    (!is_near(all, read + written, RATE, 1.0)).then(|| {
-        format!("iops is {all:.1}, and read_iops {read:.1} and write_iops {written:.1} are {:.1}", read + written)
+    let all = value(trial, "iops")?;
+    let apart = ["read_iops", "write_iops", "trim_iops"].map(|name| Some((name, value(trial, name)?)));
+    let apart: Vec<_> = apart.into_iter().flatten().collect();
+    let sum: f64 = apart.iter().map(|(_, iops)| iops).sum();
+    (apart.len() > 1 && !is_near(all, sum, RATE, 1.0)).then(|| {
+        let said: Vec<_> = apart.iter().map(|(name, iops)| format!("{name} {iops:.1}")).collect();
+        format!("iops is {all:.1}, and {} are {sum:.1}", said.join(" and "))
     })
 }
 
@@ -112,8 +116,12 @@ fn entries(_: &Run, trial: &Trial) -> Option<String> {
     let missing = fact(trial, "histogram.missing").unwrap_or(0.0);
     let expected = fact(trial, "histogram.expected").filter(|expected| !is_near(found + missing, *expected, RATE, 2.0));
     let denied = expected.map(|expected| ("histogram.expected", expected));
-    // fio can tell of one direction's I/Os only how many there were.
-    let ios = fact(trial, "fio.ios").filter(|ios| found > ios * (1.0 + RATE) + 2.0).map(|ios| ("fio.ios", ios));
+    // fio can tell of one direction's I/Os only how many there were, and counts no syncs.
+    let syncs = trial.histograms.get("sync").map_or(0, |one| one.count()) as f64;
+    let ios = fact(trial, "fio.ios")
+        .map(|ios| ios + syncs)
+        .filter(|ios| found > ios * (1.0 + RATE) + 2.0)
+        .map(|ios| ("fio.ios", ios));
     let (name, count) = denied.or(ios)?;
     Some(format!("its histograms hold {found} entries, and {name} is {count}"))
 }
@@ -187,7 +195,7 @@ fn in_flight(run: &Run, trial: &Trial) -> Option<String> {
         let mean = value(trial, &format!("{direction}_latency_mean_ns"))?;
         Some(value(trial, &format!("{direction}_iops")).unwrap_or(iops) * mean / 1e9)
     };
-    let found: f64 = ["read", "write"].into_iter().filter_map(of).sum();
+    let found: f64 = ["read", "write", "trim"].into_iter().filter_map(of).sum();
     (found > most * (1.0 + DEPTH))
         .then(|| format!("iops {iops:.1} × mean latency are {found:.1} I/Os in flight, and at most {most} can be"))
 }

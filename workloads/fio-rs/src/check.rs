@@ -72,28 +72,28 @@ impl Output {
         if self.version.is_empty() { "fio of an unknown version" } else { &self.version }
     }
 
+    /// All jobs, when exit status, errors and I/O say that they can be believed.
+    pub fn all(&self, exit_status: i32) -> Result<&[JobOutput], Failure> {
+        self.ended_well(exit_status)?;
+        self.none_is_odd()?;
+        let names: Vec<_> = self.jobs.iter().map(|job| job.name.as_str()).collect();
+        match self.jobs.iter().any(|job| job.total_ios() > 0) {
+            true => Ok(&self.jobs),
+            false => Err(Failure::Nothing { job: names.join("`, `") }),
+        }
+    }
+
     /// The job of this name, when exit status, errors of all jobs and its own I/O say that it can be believed.
     pub fn check(&self, exit_status: i32, name: &str) -> Result<&JobOutput, Failure> {
-        if let Some((job, errno)) = self.jobs.iter().find_map(|job| Some((job, job.errno()?))) {
-            let reason = self.complaint(Some(errno)).unwrap_or_else(|| words(errno));
-            return Err(Failure::Job { job: job.name.clone(), reason });
-        }
-        if exit_status != 0 {
-            return Err(Failure::Exit { status: exit_status, reason: self.complaint(None) });
-        }
+        self.ended_well(exit_status)?;
         let (fio, job_name) = (self.fio().to_owned(), name.to_owned());
-        if self.major().is_some_and(|major| major < 3) {
-            return Err(Failure::TooOld { fio });
-        }
         let job = self.job(name).ok_or_else(|| Failure::Absent { job: job_name.clone() })?;
         match self.jobs.iter().filter(|job| job.name == name).count() {
             1 => {}
             count => return Err(Failure::Several { fio, job: job_name, count }),
         }
         // Of another job, too: it may have failed.
-        if let Some(odd) = self.jobs.iter().find(|job| job.is_odd) {
-            return Err(Failure::Unread { fio, job: odd.name.clone(), field: "error".to_owned() });
-        }
+        self.none_is_odd()?;
         if job.total_ios() > 0 {
             return Ok(job);
         }
@@ -101,6 +101,32 @@ impl Output {
         match kinds.into_iter().find(|(_, traffic)| traffic.unread.contains(&"total_ios")) {
             Some((kind, _)) => Err(Failure::Unread { fio, job: job_name, field: format!("{kind}.total_ios") }),
             None => Err(Failure::Nothing { job: job_name }),
+        }
+    }
+
+    /// Refuse a job that failed, another exit status than 0, and a fio that is too old.
+    fn ended_well(&self, exit_status: i32) -> Result<(), Failure> {
+        if let Some((job, errno)) = self.jobs.iter().find_map(|job| Some((job, job.errno()?))) {
+            let reason = self.complaint(Some(errno)).unwrap_or_else(|| words(errno));
+            return Err(Failure::Job { job: job.name.clone(), reason });
+        }
+        if exit_status != 0 {
+            return Err(Failure::Exit { status: exit_status, reason: self.complaint(None) });
+        }
+        match self.major().is_some_and(|major| major < 3) {
+            true => Err(Failure::TooOld { fio: self.fio().to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuse a job of which cannot be read whether it failed.
+    fn none_is_odd(&self) -> Result<(), Failure> {
+        match self.jobs.iter().find(|job| job.is_odd) {
+            Some(odd) => {
+                let (fio, job) = (self.fio().to_owned(), odd.name.clone());
+                Err(Failure::Unread { fio, job, field: "error".to_owned() })
+            }
+            None => Ok(()),
         }
     }
 

@@ -37,6 +37,8 @@ pub struct JobOutput {
     pub write: Traffic,
     /// Discards.
     pub trim: Traffic,
+    /// How long it waited for data to be on the disk (fsync(2) and the like).
+    pub sync_lat_ns: Latency,
     /// All of them together (`unified_rw_reporting`).
     pub mixed: Traffic,
     /// User CPU time in percent of the runtime, as fio sees it (tick-sampled).
@@ -140,6 +142,7 @@ impl Record for RawJob {
             "read" => job.read = traffic(from)?,
             "write" => job.write = traffic(from)?,
             "trim" => job.trim = traffic(from)?,
+            "sync" => job.sync_lat_ns = from.next_value::<Loose<RawSync>>()?.0.unwrap_or_default().0,
             "mixed" => job.mixed = traffic(from)?,
             "usr_cpu" => job.usr_cpu = number(from)?,
             "sys_cpu" => job.sys_cpu = number(from)?,
@@ -196,6 +199,19 @@ impl JobOutput {
         let apart = kinds.iter().fold(0_u64, |sum, traffic| sum.saturating_add(traffic.total_ios));
         // With `unified_rw_reporting=both` they are told twice.
         apart.max(self.mixed.total_ios)
+    }
+}
+
+/// Syncs as fio says them.
+#[derive(Default)]
+struct RawSync(Latency);
+
+impl Record for RawSync {
+    fn field<'de, A: MapAccess<'de>>(&mut self, name: &str, from: &mut A) -> Result<bool, A::Error> {
+        if name == "lat_ns" {
+            self.0 = from.next_value::<Loose<Latency>>()?.0.unwrap_or_default();
+        }
+        Ok(name == "lat_ns")
     }
 }
 

@@ -140,29 +140,6 @@ impl Fio {
         }
     }
 
-    fn facts(&self, measured: &mut Measured, parsed: &fio_rs::Output, job: &fio_rs::JobOutput) {
-        let of = |part: &Traffic| (!part.unread.contains(&"io_bytes")).then_some(part.io_bytes);
-        let bytes = of(&job.read).zip(of(&job.write)).map(|(read, written)| read.saturating_add(written));
-        let mut put = |name: &str, value: serde_json::Value| drop(measured.facts.insert(format!("fio.{name}"), value));
-        put("ios", json!(job.total_ios()));
-        if let Some(bytes) = bytes {
-            put("bytes", json!(bytes.max(job.mixed.io_bytes)));
-        }
-        if let Some(seconds) = seconds(job) {
-            put("runtime_s", json!(seconds));
-        }
-        if let Some(faults) = job.majf {
-            put("major_faults", json!(faults));
-        }
-        if !job.iodepth_level.is_empty() {
-            put("depth_reached_percent", json!(self.depth_reached(&job.iodepth_level)));
-        }
-        if !parsed.diagnostics.is_empty() {
-            let lines: Vec<_> = parsed.diagnostics.iter().take(20).map(|line| printable(line, 400)).collect();
-            put("diagnostics", json!(lines));
-        }
-    }
-
     /// Percent of I/Os that were submitted with at least the largest power of two below the asked depth in flight.
     fn depth_reached(&self, levels: &BTreeMap<String, f64>) -> f64 {
         let level = |key: &str| key.trim_start_matches(">=").parse::<u32>().ok();
@@ -239,7 +216,11 @@ impl Kind for Fio {
         }
         measured.seconds = (parsed.job(WARM_UP).and_then(seconds), seconds(job));
         measured.moved_bytes = moved_bytes(&parsed);
-        self.facts(&mut measured, &parsed, job);
+        facts(&mut measured, &parsed, std::slice::from_ref(job));
+        if !job.iodepth_level.is_empty() {
+            let reached = self.depth_reached(&job.iodepth_level);
+            measured.facts.insert("fio.depth_reached_percent".to_owned(), json!(reached));
+        }
         Ok(measured)
     }
 }
@@ -266,6 +247,30 @@ pub(crate) fn active(job: &fio_rs::JobOutput) -> Vec<(&'static str, &Traffic)> {
         vec![("read", &job.read), ("write", &job.write)]
     };
     parts.into_iter().filter(|(_, part)| part.total_ios > 0).collect()
+}
+
+/// What these jobs did together, and what fio said besides.
+pub(super) fn facts(measured: &mut Measured, parsed: &fio_rs::Output, jobs: &[fio_rs::JobOutput]) {
+    let of = |part: &Traffic| (!part.unread.contains(&"io_bytes")).then_some(part.io_bytes);
+    let bytes = |job: &fio_rs::JobOutput| {
+        let bytes = of(&job.read)?.saturating_add(of(&job.write)?).saturating_add(job.trim.io_bytes);
+        Some(bytes.max(job.mixed.io_bytes))
+    };
+    let mut put = |name: &str, value: serde_json::Value| drop(measured.facts.insert(format!("fio.{name}"), value));
+    put("ios", json!(jobs.iter().map(fio_rs::JobOutput::total_ios).fold(0, u64::saturating_add)));
+    if let Some(bytes) = jobs.iter().map(bytes).try_fold(0, |sum: u64, bytes| Some(sum.saturating_add(bytes?))) {
+        put("bytes", json!(bytes));
+    }
+    if let Some(seconds) = jobs.iter().filter_map(seconds).reduce(f64::max) {
+        put("runtime_s", json!(seconds));
+    }
+    if let Some(faults) = jobs.iter().filter_map(|job| job.majf).reduce(u64::saturating_add) {
+        put("major_faults", json!(faults));
+    }
+    if !parsed.diagnostics.is_empty() {
+        let lines: Vec<_> = parsed.diagnostics.iter().take(20).map(|line| printable(line, 400)).collect();
+        put("diagnostics", json!(lines));
+    }
 }
 
 /// Rates and latencies of some parts of a job; `apart`: each direction has a rate of its own as well.
@@ -307,6 +312,11 @@ fn mean_and_max(name: &str, traffic: &Traffic) -> impl Iterator<Item = (String, 
 pub(crate) fn fio_job(place: &Place, sections: &[fio_rs::Job], deadline_s: f64) -> Job {
     // What cannot be written down is refused by fio itself, in a failed trial.
     let text = fio_rs::job_file(sections).unwrap_or_else(|e| format!("# {e}\n"));
+    fio_text_job(place, &text, deadline_s)
+}
+
+/// fio on the text of a job file, in the agent's scratch folder.
+pub(super) fn fio_text_job(place: &Place, text: &str, deadline_s: f64) -> Job {
     let mut env = tool_env();
     for (name, value) in [("PATH", place.path_env.as_str()), fio_rs::HUGE_BUFFERS] {
         env.push((name.to_owned(), value.to_owned()));
@@ -314,7 +324,7 @@ pub(crate) fn fio_job(place: &Place, sections: &[fio_rs::Job], deadline_s: f64) 
     Job {
         argv: [&place.fio, "--output-format=json+", "--eta=never", JOB_FILE].map(str::to_owned).to_vec(),
         env,
-        files: vec![JobFile { name: JOB_FILE.to_owned(), content: text.as_str().into() }],
+        files: vec![JobFile { name: JOB_FILE.to_owned(), content: text.into() }],
         deadline_ns: (deadline_s * 1e9) as u64,
         ..Job::default()
     }
@@ -351,14 +361,14 @@ pub(crate) fn unread(parsed: &fio_rs::Output, job: &str, what: &str) -> String {
 }
 
 /// The time that a job took; absent where it is not told.
-fn seconds(job: &fio_rs::JobOutput) -> Option<f64> {
-    let parts = [&job.read, &job.write, &job.mixed].into_iter();
+pub(super) fn seconds(job: &fio_rs::JobOutput) -> Option<f64> {
+    let parts = [&job.read, &job.write, &job.trim, &job.mixed].into_iter();
     let parts = parts.filter(|part| part.total_ios > 0 && part.has("runtime"));
     parts.map(|part| part.runtime_ms as f64 / 1e3).reduce(f64::max)
 }
 
 /// Bytes that all jobs read and wrote; absent where one of them does not tell, or tells them together.
-fn moved_bytes(parsed: &fio_rs::Output) -> Option<(u64, u64)> {
+pub(super) fn moved_bytes(parsed: &fio_rs::Output) -> Option<(u64, u64)> {
     let is_unread = |part: &Traffic| part.unread.contains(&"io_bytes");
     let unread = |job: &fio_rs::JobOutput| is_unread(&job.read) || is_unread(&job.write) || job.mixed.io_bytes > 0;
     if parsed.jobs.iter().any(unread) {

@@ -6,6 +6,7 @@
 pub(crate) mod command;
 mod exchange;
 pub(crate) mod fio;
+pub(crate) mod fio_job;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -26,8 +27,13 @@ use stream::Stream;
 type Read = fn(Entry<'_>) -> Result<Box<dyn Kind>, Wrong>;
 
 /// All kinds, by their names in suites.
-const KINDS: [(&str, Read); 4] =
-    [("fio", fio::read), ("command", read::<Command>), ("stream", read::<Stream>), ("exchange", read::<Exchange>)];
+const KINDS: [(&str, Read); 5] = [
+    ("fio", fio::read),
+    ("command", read::<Command>),
+    ("stream", read::<Stream>),
+    ("exchange", read::<Exchange>),
+    ("fio-job", fio_job::read),
+];
 
 /// The kind of a workload that names none.
 pub(crate) const USUAL: &str = "fio";
@@ -54,6 +60,11 @@ pub(crate) trait Kind: Debug + DynClone + Send + Sync {
         false
     }
 
+    /// See [`crate::Workload::target_bytes`].
+    fn target_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// True when it needs a peer, and iperf3 or the probe at both ends.
     fn needs_network(&self) -> bool {
         false
@@ -74,6 +85,11 @@ pub(crate) trait Kind: Debug + DynClone + Send + Sync {
 
     /// See [`crate::Workload::set_pace`]; absent: as fast as it goes.
     fn set_pace(&mut self, _rate_per_s: Option<f64>) {}
+
+    /// See [`crate::Workload::set_runtime`].
+    fn set_runtime(&mut self, _seconds: f64) -> bool {
+        false
+    }
 
     /// See [`crate::Workload::seconds`].
     fn seconds(&self, profile: &Profile) -> (f64, f64) {

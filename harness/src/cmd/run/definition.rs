@@ -10,6 +10,7 @@ use bench_workloads::{EnvironmentDefinition, Suite, Workload};
 
 use super::RunArgs;
 use super::along::Along;
+use super::jobs;
 use crate::conductor::plan::{self, Planned};
 use crate::conductor::work;
 use crate::environments;
@@ -17,7 +18,7 @@ use crate::host;
 
 /// What is to be measured.
 pub struct Definition {
-    /// Names of the suites, joined by `,`; `command` for the user's own.
+    /// Names of the suites, joined by `,`; `command` for the user's own, `fio-job` for job files.
     pub suite: String,
     /// What is measured, and where.
     pub workloads: Vec<Planned>,
@@ -39,7 +40,7 @@ impl Definition {
     /// From the arguments; nothing on the machine is looked at but suite files, and what commands need.
     pub fn resolve(args: &RunArgs) -> Result<Definition> {
         let suites = args.suite.iter().map(|name| suite(name)).collect::<Result<Vec<_>>>()?;
-        let profile = profile(&suites, args)?;
+        let mut profile = profile(&suites, args)?;
         ensure!(
             profile.verdicts || !args.until_decided,
             "--until-decided: the profile `{}` gives no verdicts, so that nothing would ever be decided; use another --profile",
@@ -53,6 +54,13 @@ impl Definition {
             ensure!(with.exists(), "--with {}: there is no such file", with.display());
         }
         let mut workloads = workloads(&suites, args, &environments, control.as_deref())?;
+        if let Some(seconds) = args.runtime {
+            jobs::set_runtime(seconds, &mut workloads)?;
+        }
+        jobs::fit(&mut profile, args.size, &workloads)?;
+        if !args.fio_job.is_empty() {
+            jobs::own_times(&mut profile, &workloads);
+        }
         if let Some(metric) = &args.primary {
             decide_by(metric, &mut workloads)?;
         }
@@ -60,7 +68,11 @@ impl Definition {
         let along = Along::of(&mut workloads, &args.with, only_native)?;
         let names: Vec<_> = suites.iter().map(|suite| suite.name.as_str()).collect();
         let definition = Definition {
-            suite: if args.command.is_empty() { names.join(",") } else { "command".to_owned() },
+            suite: match (args.command.is_empty(), args.fio_job.is_empty()) {
+                (false, _) => "command".to_owned(),
+                (true, false) => "fio-job".to_owned(),
+                (true, true) => names.join(","),
+            },
             needs_target: workloads.iter().any(|planned| planned.workload.needs_target()),
             workloads,
             along,
@@ -196,8 +208,9 @@ fn workloads(
     if !args.command.is_empty() {
         return Ok(vec![Planned::new(Workload::command(args.command.clone()), all().collect())]);
     }
-    let mut planned: Vec<Planned> = Vec::new();
-    for suite in suites {
+    let of_files = jobs::workloads(&args.fio_job)?.into_iter();
+    let mut planned: Vec<Planned> = of_files.map(|workload| Planned::new(workload, all().collect())).collect();
+    for suite in suites.iter().filter(|_| args.fio_job.is_empty()) {
         let of_suite = |name: &String| suite.environments.iter().any(|environment| environment.name == *name);
         let wanted = |name: &String| !args.env.is_empty() || of_suite(name) || control == Some(name.as_str());
         for workload in &suite.workloads {
@@ -212,7 +225,8 @@ fn workloads(
     for name in &args.only {
         if !planned.iter().any(|planned| planned.workload.name() == name) {
             let names: Vec<_> = planned.iter().map(|planned| planned.workload.name()).collect();
-            bail!("there is no workload `{name}` in {}; there are {}", args.suite.join(","), names.join(", "));
+            let of = if args.fio_job.is_empty() { args.suite.join(",") } else { "the job files".to_owned() };
+            bail!("there is no workload `{name}` in {of}; there are {}", names.join(", "));
         }
     }
     planned.retain(|planned| args.only.is_empty() || args.only.iter().any(|name| name == planned.workload.name()));

@@ -5,6 +5,7 @@ mod calibration;
 mod definition;
 mod dry;
 mod execution;
+mod jobs;
 mod resume;
 
 use std::path::PathBuf;
@@ -28,6 +29,12 @@ pub struct RunArgs {
     /// Built-in suites, or suite files of your own (`mine.toml`), executed in one run
     #[arg(long, default_value = "io", value_delimiter = ',')]
     suite: Vec<String>,
+    /// fio job files, executed as they are in place of a suite's workloads; the profile gives blocks and margin
+    #[arg(long = "fio-job", value_name = "FILE", num_args = 1.., conflicts_with_all = ["suite", "command"])]
+    fio_job: Vec<PathBuf>,
+    /// The time that ends fio job files, instead of what they say themselves
+    #[arg(long, value_name = "TIME", value_parser = jobs::runtime, allow_hyphen_values = true)]
+    runtime: Option<f64>,
     /// Only these workloads of the suite
     #[arg(long, value_name = "WORKLOAD", value_delimiter = ',')]
     only: Vec<String>,
