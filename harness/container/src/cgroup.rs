@@ -199,6 +199,11 @@ impl Cgroup {
         Ok(PlannedCgroup(Place::find(name)?))
     }
 
+    /// The same at the top of every hierarchy: one path leads to it in all of them, which is what a container engine can be told.
+    pub fn plan_at_top(name: &str) -> Result<PlannedCgroup, CgroupError> {
+        Ok(PlannedCgroup(Place::at_top(name)?))
+    }
+
     /// The controllers that are not at hand here, by their cgroup2 names.
     pub fn missing_controllers() -> Result<Vec<&'static str>, CgroupError> {
         Ok(Place::find("bench-any")?.missing())
@@ -376,12 +381,10 @@ impl Cgroup {
     /// Processes that were killed because its memory limit was met, or that of a group below it: v1 counts each group's own only.
     pub fn oom_kills(&self) -> Result<u64, CgroupError> {
         let (events, v2) = self.read("memory", "memory.oom_control", "memory.events")?;
-        let mut all = vec![events];
-        if !v2 {
-            let entries = fs::read_dir(&self.place.at("memory")?.path).into_iter().flatten().flatten();
-            all.extend(entries.filter_map(|entry| fs::read_to_string(entry.path().join("memory.oom_control")).ok()));
-        }
-        Ok(all.iter().filter_map(|events| field(events, "oom_kill")).sum())
+        let kills = field(&events, "oom_kill").unwrap_or(0);
+        // v1 counts a kill in the group of who was killed alone.
+        let below = if v2 { 0 } else { self.count_below("memory", "memory.oom_control", "oom_kill") };
+        Ok(kills + below)
     }
 
     /// Begin to watch its largest memory use; absent where the kernel cannot forget the peak of before (v2 before 6.12).
@@ -413,7 +416,7 @@ fn set_error(what: &'static str, value: &str, group: &Path, reason: String) -> C
 }
 
 /// The value of a `key value` line.
-fn field(text: &str, key: &str) -> Option<u64> {
+pub(crate) fn field(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
 }
 

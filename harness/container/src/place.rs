@@ -62,12 +62,23 @@ pub(crate) struct Place {
 impl Place {
     /// The place of a group of this name below our own, or below the nearest above it that can have it.
     pub fn find(name: &str) -> Result<Place, CgroupError> {
-        let read = |path: &str| fs::read_to_string(path).map_err(io("reading", Path::new(path)));
-        Place::of(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?, name)
+        let [cgroup, mountinfo] = texts()?;
+        Place::of(&cgroup, &mountinfo, name)
+    }
+
+    /// The place of a group of this name at the top of every hierarchy, as far as its mount shows it.
+    pub fn at_top(name: &str) -> Result<Place, CgroupError> {
+        let [cgroup, mountinfo] = texts()?;
+        let hierarchies = layout(&cgroup, &mountinfo).ok_or(CgroupError::NotMounted)?;
+        let at_top = |hierarchy: Hierarchy| Hierarchy { own: hierarchy.mount.clone(), ..hierarchy };
+        Place::among(hierarchies.into_iter().map(at_top).collect(), name)
     }
 
     fn of(cgroup: &str, mountinfo: &str, name: &str) -> Result<Place, CgroupError> {
-        let hierarchies = layout(cgroup, mountinfo).ok_or(CgroupError::NotMounted)?;
+        Place::among(layout(cgroup, mountinfo).ok_or(CgroupError::NotMounted)?, name)
+    }
+
+    fn among(hierarchies: Vec<Hierarchy>, name: &str) -> Result<Place, CgroupError> {
         let on_v1: Vec<String> = hierarchies.iter().flat_map(|hierarchy| hierarchy.controllers.clone()).collect();
         let left = CONTROLLERS.iter().filter(|(v1, _)| !on_v1.iter().any(|name| name == v1));
         let left: Vec<&str> = left.filter_map(|(_, v2)| *v2).collect();
@@ -129,6 +140,12 @@ impl Place {
             }
         }
     }
+}
+
+/// Where this process is, and what is mounted.
+fn texts() -> Result<[String; 2], CgroupError> {
+    let read = |path: &str| fs::read_to_string(path).map_err(io("reading", Path::new(path)));
+    Ok([read("/proc/self/cgroup")?, read("/proc/self/mountinfo")?])
 }
 
 /// Our own place, or what is left above it.
