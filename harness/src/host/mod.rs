@@ -5,6 +5,7 @@ pub mod disk;
 pub mod doctor;
 pub mod fingerprint;
 pub mod machine;
+mod others;
 pub mod packages;
 pub mod sampler;
 pub mod target;
