@@ -9,7 +9,7 @@ use crate::metric;
 use crate::order::Places;
 use crate::paper::{Claim, Predicate, paper};
 use crate::patterns::{Mode, PairModes, Pattern};
-use crate::record::{Class, Environment, Trial};
+use crate::record::{Capability, Class, Environment, Trial};
 use crate::statistics::Interval;
 use crate::store::Record;
 use crate::values::Values;
@@ -56,6 +56,11 @@ pub struct ClaimResult {
 
 /// Something that every claim about Docker must add: which container it was.
 fn which_container(environment: &Environment) -> String {
+    if Class::of_kind(&environment.kind) != Some(Class::Container) {
+        let isolation = environment.sameness.get("isolation").map_or("not said how", String::as_str);
+        let what = if environment.has(Capability::Docker) { "Docker itself" } else { "a container of another runtime" };
+        return format!("tested with {what}, as `{}`: {isolation}", environment.name);
+    }
     let has = |asked: &str| environment.definition.split(':').any(|option| option == asked);
     let filter = if has("seccomp=docker") { "Docker's seccomp profile" } else { "no seccomp" };
     let root = if has("root=overlay") { "an overlay in memory" } else { "no overlay" };
@@ -117,8 +122,16 @@ struct Ratio<'a> {
     band: Interval,
 }
 
-/// The environment that a claim names; where no environment has that name, the first of the class of such a kind.
+/// The environment that a claim names; where no environment has that name, the first of the class of such a kind. The claims' container is
+/// Docker's, so that an environment of Docker's goes first.
 fn named<'a>(record: &'a Record, name: &str) -> Option<&'a Environment> {
+    let control = record.run.plan.control.as_ref();
+    let is_dockers = |one: &&Environment| one.has(Capability::Docker) && Some(&one.name) != control;
+    if let (Some(Class::Container), Some(dockers)) =
+        (Class::of_kind(name), record.run.environments.iter().find(is_dockers))
+    {
+        return Some(dockers);
+    }
     let by_name = record.run.environments.iter().find(|environment| environment.name == name);
     by_name.or_else(|| first(record, Class::of_kind(name)?))
 }

@@ -59,6 +59,8 @@ pub enum Capability {
     OwnKernel,
     /// A process of the host that is its machine, with an accelerator.
     Vmm,
+    /// Docker's engine starts it: what is claimed of Docker is claimed of it.
+    Docker,
 }
 
 impl Environment {

@@ -8,7 +8,7 @@ use bench_results::Histogram;
 use bench_results::analysis::{Comparison, analyse};
 use bench_results::claims::Outcome;
 use bench_results::percentiles::Recorded;
-use bench_results::record::{PlannedTrial, State, Trial};
+use bench_results::record::{Capability, Class, PlannedTrial, State, Trial};
 use bench_results::store::{Record, RunFolder, StoreError, find_run, list_runs};
 use bench_results::testing;
 use bench_results::validity;
@@ -193,6 +193,30 @@ fn a_claim_about_both_kinds_needs_both() {
         let claim = claims.iter().find(|claim| claim.id == "whose-kernel").unwrap();
         assert_eq!(claim.outcome, Outcome::NotTested(why.into()));
     }
+}
+
+#[test]
+fn claims_about_docker_are_judged_with_docker_where_it_takes_part() {
+    let claim = |record: &Record| {
+        let claims = analyse(record).claims;
+        claims.into_iter().find(|claim| claim.id == "random-io-container").unwrap()
+    };
+    let mut record = testing::record(1, 8, false);
+    let own = claim(&record);
+    assert!(own.evidence.contains("tested with bench's own container"), "{}", own.evidence);
+    // The slow one is Docker's now, beside bench's own, which is not.
+    let mut slow = record.run.environments.remove(3);
+    assert_eq!(slow.name, "vm");
+    (slow.kind, slow.accelerator) = ("docker".into(), None);
+    slow.sameness.insert("isolation".into(), "Docker 20.10, overlay2".into());
+    record.run.environments.push(slow.of_class(Class::Container, &[Capability::Docker]));
+    let dockers = claim(&record);
+    assert_eq!((&own.outcome, &dockers.outcome), (&Outcome::Holds, &Outcome::DoesNotHold));
+    assert!(
+        dockers.evidence.ends_with("tested with Docker itself, as `vm`: Docker 20.10, overlay2"),
+        "{}",
+        dockers.evidence
+    );
 }
 
 #[test]
