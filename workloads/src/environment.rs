@@ -8,7 +8,7 @@ use std::fmt;
 pub struct EnvironmentDefinition {
     /// Name within the run.
     pub name: String,
-    /// Name of its kind: `native`, `container`, `vm`.
+    /// Name of its kind: `native`, `container`, `docker`, `vm`.
     pub kind: String,
     /// Options of the kind.
     pub options: BTreeMap<String, String>,

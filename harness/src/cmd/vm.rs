@@ -14,7 +14,7 @@ use crate::caller::Hands;
 use crate::conductor::environment::Environment;
 use crate::conductor::instance::{Instance, Setting};
 use crate::conductor::interrupt::Interrupts;
-use crate::environments;
+use crate::environments::{self, Shared};
 use crate::failure::{self, need_root};
 use crate::host::cpus;
 use crate::ledger::Ledger;
@@ -70,6 +70,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
         ledger: Ledger::open(&paths::state_dir()?)?,
         hands: Hands::of(None),
         started: Cell::new(0),
+        shared: Shared::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     let done = tokio::task::LocalSet::new().block_on(&runtime, async {

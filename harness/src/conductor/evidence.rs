@@ -67,7 +67,8 @@ impl Look {
 }
 
 fn look_at_host(instance: &Instance<'_>, setting: &Setting) -> Witness {
-    Witness::look(Some(&instance.ground.cgroup), setting.target.as_ref().and_then(|target| target.disk.as_ref()))
+    let disk = setting.target.as_ref().and_then(|target| target.disk.as_ref());
+    Witness::look_for(instance.running.helpers(), Some(&instance.ground.cgroup), disk)
 }
 
 impl GuestLook {

@@ -1,6 +1,6 @@
 //! An instance: one fresh start of an environment. The unit of replication.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bench_agent::{Greeting, Job, JobStatus, clock_ns};
-use bench_container::{Cgroup, Limits, Spec};
+use bench_container::{Cgroup, CgroupError, Limits, PlannedCgroup, Spec};
 use bench_results::record;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -19,7 +19,7 @@ use super::peer::Peer;
 use super::process::Process;
 use super::work::{Work, WorkPlan};
 use crate::caller::Hands;
-use crate::environments::{Parts, Running};
+use crate::environments::{Parts, Running, Shared};
 use crate::host::target::Checked;
 use crate::ledger::{Change, ChangeId, Ledger};
 use crate::netlab::{Lab, User};
@@ -55,6 +55,8 @@ pub struct Setting {
     pub hands: Hands,
     /// Counts instances, for their names.
     pub started: Cell<u32>,
+    /// What environments of a kind have in common.
+    pub shared: Shared,
 }
 
 impl Setting {
@@ -69,7 +71,7 @@ impl Setting {
 /// The ground an instance stands on: its cgroup and its folder in memory. Dropping it kills what is in the cgroup.
 pub struct Ground<'a> {
     ledger: &'a Ledger,
-    changes: Vec<ChangeId>,
+    changes: RefCell<Vec<ChangeId>>,
     /// Its cgroup, which every process of it is in.
     pub cgroup: Cgroup,
     /// Scratch and sockets, only for root.
@@ -80,24 +82,44 @@ pub struct Ground<'a> {
     pub work: Option<Work<'a>>,
 }
 
+/// Finds the place of a group of a name.
+pub type PlanGroup = fn(&str) -> Result<PlannedCgroup, CgroupError>;
+
 impl<'a> Ground<'a> {
     /// Make cgroup and folder, each written down before it is made.
     pub fn prepare(ledger: &'a Ledger, name: &str, limits: &Limits) -> Result<Ground<'a>> {
+        Ground::prepare_at(Cgroup::plan, ledger, name, limits)
+    }
+
+    /// The same with the cgroup at another place.
+    pub fn prepare_at(plan: PlanGroup, ledger: &'a Ledger, name: &str, limits: &Limits) -> Result<Ground<'a>> {
         let name = &format!("bench-{name}");
         let folder = paths::volatile_dir(name.trim_start_matches("bench-"))?;
-        let planned = Cgroup::plan(name).with_context(|| format!("finding a place for the cgroup {name}"))?;
+        let planned = plan(name).with_context(|| format!("finding a place for the cgroup {name}"))?;
         let group = ledger.record(Change::Cgroup { paths: planned.paths() })?;
         let made = planned.create(limits).with_context(|| format!("creating the cgroup {name}"));
         let made = made.and_then(|cgroup| Ok((cgroup, ledger.create_folder(&folder)?)));
         match made {
             Ok((cgroup, id)) => {
-                Ok(Ground { ledger, changes: vec![group, id], cgroup, folder, network: None, work: None })
+                let changes = RefCell::new(vec![group, id]);
+                Ok(Ground { ledger, changes, cgroup, folder, network: None, work: None })
             }
             Err(e) => {
                 ledger.undo(group)?;
                 Err(e)
             }
         }
+    }
+
+    /// Undo this change as well when it is dropped, before the processes in the cgroup are killed.
+    pub fn undo_first(&self, change: ChangeId) {
+        self.changes.borrow_mut().push(change);
+    }
+
+    /// The name of its cgroup.
+    pub fn name(&self) -> &str {
+        let path = self.cgroup.paths().first();
+        path.and_then(|path| path.file_name()).and_then(|name| name.to_str()).unwrap_or_default()
     }
 
     /// The command of a spec, in this cgroup and in a process group of its own: a Ctrl-C on the terminal is for us.
@@ -119,8 +141,8 @@ impl<'a> Ground<'a> {
 
 impl Drop for Ground<'_> {
     fn drop(&mut self) {
-        for id in self.changes.iter().rev() {
-            if let Err(e) = self.ledger.undo(*id) {
+        for id in self.changes.take().into_iter().rev() {
+            if let Err(e) = self.ledger.undo(id) {
                 output::tell(&format!("bench: {e:#}"));
             }
         }
@@ -161,7 +183,8 @@ impl<'a> Instance<'a> {
         let is_disk = environment.prepared.work_disk.is_some();
         let work = setting.work.as_ref().map(|plan| plan.make(&setting.ledger, &name, is_disk));
         let work = work.transpose().with_context(|| format!("making the work folder of `{}`", environment.name))?;
-        let mut ground = Ground::prepare(&setting.ledger, &name, &environment.prepared.limits)?;
+        let prepared = &environment.prepared;
+        let mut ground = Ground::prepare_at(prepared.plan_group, &setting.ledger, &name, &prepared.limits)?;
         ground.work = work;
         let network = match environment.route {
             Some(route) => {
@@ -223,7 +246,8 @@ impl<'a> Instance<'a> {
     pub async fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
         match tokio::time::timeout(LAST_WORDS, self.child.wait()).await {
             Ok(Ok(ended)) => self.running.diagnose(error, ended),
-            Ok(Err(_)) | Err(_) => error,
+            Ok(Err(why)) => error.context(why),
+            Err(_) => error,
         }
     }
 
@@ -253,7 +277,7 @@ impl<'a> Instance<'a> {
         running.end(&ground, &mut child).await?;
         drop(running);
         drop(ground);
-        child.wait().await.context("waiting for the end of an instance")?;
+        child.end().await.context("waiting for the end of an instance")?;
         match network {
             Some(network) => network.peer.stop().await,
             None => Ok(()),

@@ -1,6 +1,7 @@
 //! The first process of an instance, and what it says on its standard output where that is kept.
 
 use std::fs::File;
+use std::future::Future;
 use std::io::{self, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -28,9 +29,14 @@ pub struct Process {
     console: Option<JoinHandle<()>>,
 }
 
+/// Whose child it is.
 enum Who {
+    /// Ours.
     Child(Child),
+    /// Ours by now.
     Adopted(Adopted),
+    /// Somebody else's, who tells its end.
+    Others { pid: u32, end: JoinHandle<io::Result<ExitStatus>>, told: Option<Result<ExitStatus, String>> },
 }
 
 impl From<Child> for Process {
@@ -54,11 +60,17 @@ impl Process {
         Ok(Process { who: Who::Child(child), console: Some(console) })
     }
 
+    /// A process that somebody else has started, who tells how it ends.
+    pub fn of_others(pid: u32, end: impl Future<Output = io::Result<ExitStatus>> + 'static) -> Process {
+        Process { who: Who::Others { pid, end: tokio::task::spawn_local(end), told: None }, console: None }
+    }
+
     /// Its id, until it was waited for.
     pub fn id(&self) -> Option<u32> {
         match &self.who {
             Who::Child(child) => child.id(),
             Who::Adopted(adopted) => adopted.id(),
+            Who::Others { pid, told, .. } => told.is_none().then_some(*pid),
         }
     }
 
@@ -67,11 +79,24 @@ impl Process {
         let status = match &mut self.who {
             Who::Child(child) => child.wait().await,
             Who::Adopted(adopted) => adopted.wait().await,
+            Who::Others { told: Some(told), .. } => told.clone().map_err(io::Error::other),
+            Who::Others { end, told, .. } => {
+                let ended = end.await.map_err(io::Error::other).and_then(|ended| ended);
+                told.insert(ended.map_err(|e| e.to_string())).clone().map_err(io::Error::other)
+            }
         };
         if let Some(console) = self.console.take() {
             drop(timeout(LAST_WORDS, console).await);
         }
         status
+    }
+
+    /// Wait for its end, which was brought about. When who started it cannot tell any more, that is an end as well.
+    pub async fn end(&mut self) -> io::Result<()> {
+        match (self.wait().await, &self.who) {
+            (Ok(_), _) | (Err(_), Who::Others { .. }) => Ok(()),
+            (Err(e), _) => Err(e),
+        }
     }
 }
 
@@ -190,6 +215,26 @@ mod tests {
         assert_eq!(killed.wait().await.unwrap().signal(), Some(9));
         assert!(Adopted::take(std::process::id() as i32).is_err(), "it is no child");
         assert!(Adopted::take(0).is_err());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_end_of_somebody_elses_child_is_told_as_often_as_it_is_asked_for() {
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let mut ended = Process::of_others(7, async { Ok(ExitStatus::from_raw(3 << 8)) });
+                assert_eq!(ended.id(), Some(7));
+                for _ in 0..2 {
+                    assert_eq!(ended.wait().await.unwrap().code(), Some(3));
+                }
+                assert_eq!(ended.id(), None);
+                let mut silent = Process::of_others(7, async { Err(io::Error::other("nobody is there")) });
+                for _ in 0..2 {
+                    assert_eq!(silent.wait().await.unwrap_err().to_string(), "nobody is there");
+                }
+                silent.end().await.unwrap();
+            })
+            .await;
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use bench_container::{IoLimit, Limits, Namespace, Root, Spec, UserMap};
+use bench_container::{Cgroup, IoLimit, Limits, Namespace, Root, Spec, UserMap};
 use bench_results::record::Class;
 use bench_workloads::{EnvironmentDefinition, EnvironmentError};
 use schemars::JsonSchema;
@@ -97,6 +97,7 @@ fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setting: &S
         target: setting.target.as_ref().map(|_| TARGET.to_owned()),
         bench: BENCH.to_owned(),
         user: if shell.walls.host_network { User::Process } else { User::Container },
+        plan_group: Cgroup::plan,
         limits: Limits {
             memory_bytes: Some(setting.memory_bytes),
             io: shell.io.into_iter().collect(),

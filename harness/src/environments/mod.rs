@@ -6,6 +6,7 @@
 
 mod contained;
 mod container;
+mod docker;
 mod native;
 mod oci;
 mod options;
@@ -29,15 +30,18 @@ use bench_workloads::{EnvironmentDefinition, EnvironmentError, Kinds};
 use self::options::Described;
 use crate::conductor::agent_client::AgentClient;
 use crate::conductor::evidence::GuestLook;
-use crate::conductor::instance::{Ground, Setting};
+use crate::conductor::instance::{Ground, PlanGroup, Setting};
 use crate::conductor::process::Process;
 use crate::host::cpus;
 use crate::host::fingerprint::Fingerprint;
 use crate::host::target::Checked;
 use crate::netlab::{Route, User};
 
+pub use docker::{EngineObject, SayEngine, remove_of_engine, say_engine};
+
 /// All kinds, in the order in which they are listed.
-static KINDS: [&dyn Kind; 4] = [&native::Native, &container::Container, &oci::Oci, &qemu::Qemu];
+static KINDS: [&dyn Kind; 5] =
+    [&native::Native, &container::Container, &docker::Docker, &oci::Oci, &qemu::Qemu];
 
 /// Where `bench` is in a root that is made of the tools tree: a container's, a guest's, the peer's.
 pub const BENCH: &str = "/bench";
@@ -109,6 +113,8 @@ pub struct Prepared {
     pub bench: String,
     /// Who uses its lab, if it has one.
     pub user: User,
+    /// Finds the place of its cgroup.
+    pub plan_group: PlanGroup,
     /// Limits of its cgroup.
     pub limits: Limits,
     /// Programs of the host that it consists of, apart from measured ones.
@@ -139,6 +145,12 @@ pub struct Prepared {
     pub moved_by: &'static str,
     /// Starts its instances.
     pub start: Box<dyn Start>,
+}
+
+/// What environments of a kind have in common in a run: it is made for the first, and goes with the ledger.
+#[derive(Default)]
+pub struct Shared {
+    engines: docker::Engines,
 }
 
 /// Starts the instances of a prepared environment.
@@ -196,6 +208,11 @@ pub trait Running {
     /// End it in its own way, before all that is left on its ground is killed.
     fn end<'a>(&'a mut self, _ground: &'a Ground<'_>, _child: &'a mut Process) -> Doing<'a, ()> {
         Box::pin(async { Ok(()) })
+    }
+
+    /// Names of the host's processes that work for it without being in its cgroup: their CPU time is told beside its own.
+    fn helpers(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// What there is to keep when it ends.

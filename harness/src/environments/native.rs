@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
-use bench_container::{Bind, Limits, Spec};
+use bench_container::{Bind, Cgroup, Limits, Spec};
 use bench_results::record::Class;
 use bench_workloads::{EnvironmentDefinition, EnvironmentError};
 use schemars::JsonSchema;
@@ -81,6 +81,7 @@ fn prepare(definition: &EnvironmentDefinition, setting: &Setting) -> Result<Prep
         target: setting.target.as_ref().map(|checked| checked.path().display().to_string()),
         bench: setting.executable.display().to_string(),
         user: User::Process,
+        plan_group: Cgroup::plan,
         limits: Limits { memory_bytes: Some(setting.memory_bytes), ..super::limits(setting) },
         programs: Vec::new(),
         files: Vec::new(),

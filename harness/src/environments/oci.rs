@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use bench_container::Limits;
+use bench_container::{Cgroup, Limits};
 use bench_results::record::Class;
 use bench_workloads::{EnvironmentDefinition, EnvironmentError};
 use schemars::JsonSchema;
@@ -124,6 +124,7 @@ async fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setti
         target: setting.target.as_ref().map(|_| TARGET.to_owned()),
         bench: BENCH.to_owned(),
         user: if walls.host_network { User::Process } else { User::Container },
+        plan_group: Cgroup::plan,
         limits: Limits { memory_bytes: Some(setting.memory_bytes), ..super::limits(setting) },
         programs: vec![runtime.program.clone()],
         files: Vec::new(),

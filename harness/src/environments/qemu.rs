@@ -7,6 +7,7 @@ mod machine;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use bench_container::Cgroup;
 use bench_results::record::{self, Capability, Class};
 use bench_vm::{Config, Disk, KvmVerdict, Tap};
 use bench_workloads::{EnvironmentDefinition, EnvironmentError};
@@ -240,6 +241,7 @@ async fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setti
         target: setting.target.as_ref().map(|_| bench_vm::TARGET_IN_GUEST.to_owned()),
         bench: BENCH.to_owned(),
         user: User::Guest,
+        plan_group: Cgroup::plan,
         // QEMU's memory is accounted, not limited: the guest's RAM is the limit.
         limits: super::limits(setting),
         programs: vec![config.qemu.clone()],

@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::caller::{Caller, Hands};
+use crate::environments::{EngineObject, remove_of_engine};
 use crate::trusted;
 
 /// One change to the machine.
@@ -44,6 +45,19 @@ pub enum Change {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Caller>,
     },
+    /// A container or an image of a Docker engine. Undone: removed with all that belongs to it, if it still carries our label.
+    Engine {
+        /// Where the engine listens.
+        socket: PathBuf,
+        /// Which of the two.
+        object: EngineObject,
+        /// Its name.
+        name: String,
+        /// The label: the ledger's name.
+        run: String,
+        /// True where the engine is listed as well, as a group and folders: nothing outlives it.
+        goes_along: bool,
+    },
 }
 
 /// Which file has a path: file systems give the number of a removed one to the next.
@@ -71,6 +85,9 @@ impl std::fmt::Display for Change {
             Change::File { path, .. } => write!(f, "file {}", path.display()),
             Change::Folder { path, .. } => write!(f, "folder {}", path.display()),
             Change::LoopDevice { image, .. } => write!(f, "loop device on {}", image.display()),
+            Change::Engine { socket, object, name, .. } => {
+                write!(f, "{object} {name} of the Docker engine at {}", socket.display())
+            }
         }
     }
 }
@@ -78,7 +95,7 @@ impl std::fmt::Display for Change {
 impl Change {
     /// True for what may still be there after a power cut. Groups and loop devices are the kernel's.
     pub(super) fn outlives_power(&self) -> bool {
-        matches!(self, Change::File { .. } | Change::Folder { .. })
+        matches!(self, Change::File { .. } | Change::Folder { .. } | Change::Engine { goes_along: false, .. })
     }
 
     pub(super) fn undo(&self) -> Result<()> {
@@ -93,6 +110,13 @@ impl Change {
             .with_context(|| format!("removing {}", path.display())),
             Change::LoopDevice { image, device, inode } => {
                 bench_container::detach(image, (*device, *inode)).with_context(|| format!("detaching the {self}"))
+            }
+            Change::Engine { socket, object, name, run, goes_along } => {
+                let removed = remove_of_engine(socket, *object, name, run);
+                // Whatever an engine of our own did not do, its group and folders are undone next.
+                let is_done = *goes_along || removed?;
+                ensure!(is_done, "removing the {self}: it does not answer; start it, and call `bench clean`");
+                Ok(())
             }
             Change::Folder { path, by } => Hands::of(*by).act(|| {
                 trusted::remove(path, std::fs::Metadata::is_dir).with_context(|| format!("removing {}", path.display()))

@@ -26,7 +26,7 @@ use crate::conductor::plan::Planned;
 use crate::conductor::progress::Progress;
 use crate::conductor::work::WorkPlan;
 use crate::conductor::{Conductor, now};
-use crate::environments;
+use crate::environments::{self, Shared};
 use crate::failure::{self, NotInside, Unavailable};
 use crate::host::target::{self, Checked, Wish};
 use crate::host::{cpus, fingerprint, versions};
@@ -124,6 +124,7 @@ fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> R
         ledger,
         hands,
         started: Cell::new(0),
+        shared: Shared::default(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! What this machine has and lacks for measuring, and what makes its numbers noisy: one line each.
 
+mod engine;
 mod files;
 mod guests;
 mod probe;
@@ -63,6 +64,7 @@ pub fn examine() -> Vec<Finding> {
     findings.extend(system::cgroups());
     findings.extend(system::limits());
     findings.extend(guests::all());
+    findings.push(engine::docker());
     findings.push(system::machine());
     findings.extend(files::all());
     findings.extend(system::noise());
