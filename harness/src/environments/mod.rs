@@ -40,8 +40,7 @@ use crate::netlab::{Route, User};
 pub use docker::{EngineObject, SayEngine, remove_of_engine, say_engine};
 
 /// All kinds, in the order in which they are listed.
-static KINDS: [&dyn Kind; 5] =
-    [&native::Native, &container::Container, &docker::Docker, &oci::Oci, &qemu::Qemu];
+static KINDS: [&dyn Kind; 5] = [&native::Native, &container::Container, &docker::Docker, &oci::Oci, &qemu::Qemu];
 
 /// Where `bench` is in a root that is made of the tools tree: a container's, a guest's, the peer's.
 pub const BENCH: &str = "/bench";
