@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use bench_results::limits;
 use serde_json::{Value, json};
 
 const CAVEAT: &str = "imported: comparability unknown";
@@ -55,9 +56,10 @@ fn trials(path: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// fio's result as it would be with rates and times of another machine.
+/// fio's result as it would be with rates and times of another machine, on another day.
 fn faster(text: &str, factor: f64) -> String {
     let mut all: Value = serde_json::from_str(&text[text.find('{').unwrap()..]).unwrap();
+    all["timestamp_ms"] = json!(all["timestamp_ms"].as_u64().unwrap() + (86_400_000.0 * factor) as u64);
     for job in all["jobs"].as_array_mut().unwrap() {
         for part in ["read", "write"] {
             let part = job[part].as_object_mut().unwrap();
@@ -205,7 +207,7 @@ fn other_options_are_told() {
     let path = imported(folder.path(), "a=a.json b=b.json");
     let record = run(&path);
     let warnings = record["warnings"].to_string();
-    assert!(warnings.contains("bs of measured is 4096 in a and 64k in b"), "{warnings}");
+    assert!(warnings.contains("bs of measured is 4096 in a and 65536 in b"), "{warnings}");
     assert_eq!(record["plan"]["workloads"].as_array().unwrap().len(), 2);
     assert!(record["plan"]["workloads"][0]["parameters"]["bs"].is_null());
     let record = run(&imported(folder.path(), "a.json b.json old.json"));
@@ -261,4 +263,132 @@ fn what_cannot_be_imported_leaves_nothing_behind() {
         assert!(status == 2 && out.is_empty() && err.contains(said), "{arguments}: {status} {out}{err}");
         assert!(!folder.path().join("bench-runs").exists(), "{arguments}");
     }
+}
+
+/// fio's result with another text of these in the place of the first.
+fn replaced(text: &str, changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(text.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    })
+}
+
+#[test]
+fn every_trial_has_an_id_of_its_own() {
+    let two = replaced(FIO, &[("\"warm-up\"", "\"randread\""), ("\"measured\"", "\"randread-4k\"")]);
+    let folder = place(&[("a.json", &two)]);
+    symlink("a.json", folder.path().join("b.json")).unwrap();
+    let path = imported(folder.path(), "vm=a.json 4k-vm=b.json");
+    let ids: std::collections::BTreeSet<String> = trials(&path).iter().map(|trial| trial["id"].to_string()).collect();
+    assert_eq!(ids.len(), 4, "{ids:?}");
+    assert!(shown(folder.path(), "report last").contains(CAVEAT));
+}
+
+#[test]
+fn a_record_that_could_not_be_read_again_is_none() {
+    let one = |name: &str, count: usize| json!({"command": name, "times": vec![0.1; count]});
+    let many = |names: usize| (1..=names).map(|at| one(&format!("c{at}"), 1)).collect::<Vec<_>>();
+    // One of many has so many times that all of them together, planned in as many blocks, are too many.
+    let with_long = |names: usize, values: usize| {
+        let results = [many(names - 1), vec![one("long", values / names + 1)]].concat();
+        json!({"results": results}).to_string()
+    };
+    let (wide, deep) = (with_long(100, limits::TRIALS), with_long(40, limits::RUN_VALUES as usize / 8));
+    let names = json!({"results": many(limits::WORKLOADS + 1)}).to_string();
+    let folder = place(&[("wide.json", &wide), ("deep.json", &deep), ("names.json", &names)]);
+    for (file, said) in [
+        ("wide.json", "a record has at most 1000000 trials"),
+        ("deep.json", "its run.json, with "),
+        ("names.json", "importing more than 1000 workloads"),
+    ] {
+        let (status, out, err) = bench(folder.path(), &format!("import {file}"));
+        assert!(status == 2 && out.is_empty() && err.contains(said), "{file}: {status} {out}{err}");
+        let left = fs::read_dir(folder.path().join("bench-runs")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "{file}");
+    }
+}
+
+#[test]
+fn percentiles_are_borne_by_what_the_deepest_had_in_flight() {
+    let deep = replaced(&faster(FIO, 1.0), &[("\"iodepth\":\"4\"", "\"iodepth\":\"1024\"")]);
+    let folder = place(&[("a.json", FIO), ("b.json", &deep)]);
+    for order in ["a=a.json b=b.json", "b=b.json a=a.json"] {
+        let path = imported(folder.path(), order);
+        let parameters = &run(&path)["plan"]["workloads"][1]["parameters"];
+        assert_eq!((&parameters["iodepth"], &parameters["jobs"]), (&json!("1024"), &json!("2")), "{order}");
+        let warnings = run(&path)["warnings"].to_string();
+        assert!(warnings.contains("iodepth of measured is "), "{warnings}");
+    }
+}
+
+#[test]
+fn blocks_of_a_workload_have_the_same_options() {
+    let limited = IPERF3.replace("\"target_bitrate\":\t0", "\"target_bitrate\":\t80000000");
+    assert_ne!(limited, IPERF3);
+    let synced = replaced(FIO, &[("\"runtime\" : \"100ms\"", "\"runtime\" : \"100ms\", \"fsync\" : \"1\"")]);
+    let folder = place(&[("a.json", IPERF3), ("b.json", &limited), ("c.json", FIO), ("d.json", &synced)]);
+    let told = |arguments: &str| {
+        let record = run(&imported(folder.path(), arguments));
+        let names = record["plan"]["workloads"].as_array().unwrap().iter().map(|one| one["name"].to_string());
+        (names.collect::<Vec<_>>().join(" "), record["warnings"].to_string())
+    };
+    let (names, warnings) = told("a.json b.json a.json");
+    assert_eq!(names, "\"tcp-transmit\" \"tcp-transmit-2\"");
+    let said = "tcp-transmit-2 is tcp-transmit with other options: target_bitrate is 80000000 (there: not given)";
+    assert!(warnings.contains(said), "{warnings}");
+    let (names, warnings) = told("c.json d.json");
+    assert_eq!(names, "\"warm-up\" \"measured\" \"measured-2\"");
+    assert!(
+        warnings.contains("measured-2 is measured with other options: fsync is 1 (there: not given)"),
+        "{warnings}"
+    );
+}
+
+#[test]
+fn a_name_is_no_path_and_names_take_little_room() {
+    let long = "x".repeat(10_000);
+    let other = replaced(FIO, &[("\"measured\"", &format!("\"{long}\""))]);
+    let folder =
+        place(&[("a.json", &other), ("b.json", &faster(&other, 0.5).replace("\"bs\":\"4096\"", "\"bs\":\"8k\""))]);
+    for (argument, said) in [
+        ("Native=a.json", "`Native` cannot name an environment: a name has 1 to 32 of a-z, 0-9 and -"),
+        ("VM_1=a.json", "`VM_1` cannot name an environment"),
+    ] {
+        let (status, _, err) = bench(folder.path(), &format!("import {argument}"));
+        assert!(status == 2 && err.contains(said), "{argument}: {err}");
+    }
+    let record = run(&imported(folder.path(), "a=a.json b=b.json"));
+    let warnings = record["warnings"].as_array().unwrap();
+    assert!(!warnings.is_empty() && warnings.iter().all(|one| one.to_string().len() < 300), "{warnings:?}");
+}
+
+#[test]
+fn imports_with_other_references_are_told_what_to_do() {
+    let folder = place(&[("a.json", FIO), ("b.json", &faster(FIO, 0.5))]);
+    let [a, b] = ["bare=a.json", "vm=b.json"].map(|word| imported(folder.path(), word).display().to_string());
+    let (status, _, err) = bench(folder.path(), &format!("compare {a} {b}"));
+    assert!(status == 2 && err.contains("bench import bare=... vm=...") && err.contains("--env bare,vm"), "{err}");
+    assert!(!err.contains("--reference"), "{err}");
+}
+
+/// What fio and iperf3 print here and now.
+#[test]
+fn results_of_the_tools_here_are_imported() {
+    let folder = place(&[]);
+    let has = |tool: &str| Command::new(tool).arg("--version").output().is_ok();
+    if !has("fio") {
+        eprintln!("skipped: there is no fio");
+        return;
+    }
+    let arguments = "--output-format=normal,json+ --eta=always --status-interval=1 --ioengine=psync --filename=target --size=1M --bs=4k \
+                     --time_based --thinktime=1000 --name=x --rw=randread --runtime=1500ms --name=x --stonewall --rw=randwrite \
+                     --runtime=1500ms --name=cpu --stonewall --ioengine=cpuio --cpuload=10 --runtime=200ms";
+    let output = Command::new("fio").args(arguments.split_whitespace()).current_dir(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::write(folder.path().join("fio.out"), &output.stdout).unwrap();
+    let path = imported(folder.path(), "fio.out");
+    let names: Vec<_> = trials(&path).iter().map(|trial| trial["workload"].to_string()).collect();
+    assert_eq!(names, ["\"x\"", "\"x-2\""]);
+    let warnings = run(&path)["warnings"].to_string();
+    assert!(warnings.contains("interim results") && warnings.contains("the section `cpu` is left out"), "{warnings}");
 }

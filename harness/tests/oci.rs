@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use support::{Machine, Stage, cgroups, eventually, finish, members, names, stage, unchecked, wait, write_program};
@@ -12,13 +13,22 @@ const RUNC: &str = "/usr/sbin/runc";
 const CRUN: &str = "/usr/bin/crun";
 const SMALL: &str = "run --profile smoke --size 64MiB";
 
-/// A place, where runc is installed as well.
-fn stage_with_runc() -> Option<Stage> {
+/// One at a time: what is left is looked for on the whole machine.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A place, alone on the machine.
+fn stage_alone() -> Option<(Stage, MutexGuard<'static, ()>)> {
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    Some((stage()?, alone))
+}
+
+/// The same, where runc is installed as well.
+fn stage_with_runc() -> Option<(Stage, MutexGuard<'static, ()>)> {
     if !Path::new(RUNC).exists() {
         eprintln!("skipped: there is no {RUNC}; `make test` installs it");
         return None;
     }
-    stage()
+    stage_alone()
 }
 
 fn record(stage: &Stage) -> Value {
@@ -37,7 +47,7 @@ fn states() -> Vec<String> {
 
 #[test]
 fn a_runtime_is_measured_as_a_container_and_leaves_nothing() {
-    let Some(stage) = stage_with_runc() else { return };
+    let Some((stage, _alone)) = stage_with_runc() else { return };
     let before = (Machine::now(), states());
     let environments = format!("native,container,oci-runc=oci:runtime={RUNC}");
     let child = stage.spawn(&format!("run --suite io --profile smoke --size 64MiB --env {environments}"));
@@ -88,7 +98,7 @@ fn status_inside(stage: &Stage, environment: &str, keys: &[&str]) -> Vec<String>
 
 #[test]
 fn what_is_inside_is_held_as_in_a_container_of_ours() {
-    let Some(stage) = stage_with_runc() else { return };
+    let Some((stage, _alone)) = stage_with_runc() else { return };
     let environments = format!(
         "container,runc=oci:runtime={RUNC},filtered=container:seccomp=docker,runc-filtered=oci:runtime={RUNC}:seccomp=docker"
     );
@@ -120,7 +130,7 @@ fn what_is_inside_is_held_as_in_a_container_of_ours() {
 
 #[test]
 fn a_commands_work_folder_is_the_same_and_a_limit_of_memory_kills() {
-    let Some(stage) = stage_with_runc() else { return };
+    let Some((stage, _alone)) = stage_with_runc() else { return };
     let environments = format!("native,container,runc=oci:runtime={RUNC}");
     let (status, out, err) = stage.run(&format!("run --profile smoke --env {environments} -- cp /etc/passwd copy"));
     assert_eq!(status, 0, "{out}{err}");
@@ -139,7 +149,7 @@ fn a_commands_work_folder_is_the_same_and_a_limit_of_memory_kills() {
 
 #[test]
 fn a_kill_while_it_measures_leaves_nothing_that_clean_does_not_remove() {
-    let Some(stage) = stage_with_runc() else { return };
+    let Some((stage, _alone)) = stage_with_runc() else { return };
     let before = (Machine::now(), states());
     let mut child = stage.spawn(&format!("run --profile smoke --env runc=oci:runtime={RUNC} -- sleep 60"));
     let pid = child.id();
@@ -160,7 +170,7 @@ fn a_kill_while_it_measures_leaves_nothing_that_clean_does_not_remove() {
 
 #[test]
 fn the_network_suite_reaches_its_peer_out_of_a_runtimes_container() {
-    let Some(stage) = stage_with_runc() else { return };
+    let Some((stage, _alone)) = stage_with_runc() else { return };
     let environments =
         format!("native,runc-nat=oci:runtime={RUNC}:net=nat,runc-host=oci:runtime={RUNC}:net=host:seccomp=docker");
     let child = stage.spawn(&format!("run --suite network --profile smoke --env {environments} --only tcp-rr,udp-rr"));
@@ -183,7 +193,7 @@ fn script(stage: &Stage, name: &str, then: &str) -> String {
 
 #[test]
 fn a_runtime_that_is_of_no_use_is_an_environment_that_cannot_be_had() {
-    let Some(stage) = stage() else { return };
+    let Some((stage, _alone)) = stage_alone() else { return };
     let fails = script(&stage, "fails", "echo out of order >&2; exit 1");
     let silent = script(&stage, "silent", "exit 1");
     let hangs = script(&stage, "hangs", "case \"$*\" in *create*) sleep 1000;; *) exit 1;; esac");
@@ -217,7 +227,7 @@ fn a_runtime_that_is_of_no_use_is_an_environment_that_cannot_be_had() {
 /// runc behind a script that puts its containers elsewhere.
 #[test]
 fn a_container_that_is_not_limited_as_asked_is_refused() {
-    let Some(stage) = stage_with_runc() else { return };
+    let Some((stage, _alone)) = stage_with_runc() else { return };
     let path = stage.path().join("careless");
     let other = "sed -i 's|\"cgroupsPath\": \"[^\"]*\"|\"cgroupsPath\": \"/bench-careless\"|' \"$5/config.json\"";
     write_program(&path, &format!("#!/bin/sh\n[ \"$3\" = create ] && {other}\nexec {RUNC} \"$@\"\n"));
@@ -237,7 +247,7 @@ fn crun_measures_or_says_that_it_does_not_know_these_cgroups() {
         eprintln!("skipped: there is no {CRUN}");
         return;
     }
-    let Some(stage) = stage() else { return };
+    let Some((stage, _alone)) = stage_alone() else { return };
     let child = stage.spawn(&format!("{SMALL} --env native,crun=oci:runtime={CRUN} --only rand-read"));
     let pid = child.id();
     let (status, out, err) = wait(child);

@@ -45,6 +45,21 @@ pub(crate) fn parse_run(path: &Path, text: &[u8]) -> Result<Run, StoreError> {
     }
 }
 
+/// Whether a run and its `run.json` are none too large to be read.
+pub(crate) fn readable(run: &Run, text: &[u8]) -> Result<(), String> {
+    within_limits(&run.plan, run.environments.len())?;
+    let (bytes, values) = (text.len() as u64, limits::values(text));
+    if bytes > limits::RUN_BYTES || values > limits::RUN_VALUES {
+        let (trials, most) = (run.plan.trials.len(), limits::size(limits::RUN_BYTES));
+        return Err(format!(
+            "its run.json, with {trials} trials, has {} and {values} values, and one has at most {most} and {} values",
+            limits::size(bytes),
+            limits::RUN_VALUES
+        ));
+    }
+    Ok(())
+}
+
 /// Whether a run is none too large to be read.
 pub(crate) fn within_limits(plan: &Plan, environments: usize) -> Result<(), String> {
     let counts = [

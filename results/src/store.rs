@@ -109,12 +109,13 @@ pub struct RunFolder {
 impl RunFolder {
     /// Create `parent/<run.id>`; it appears by rename once `run.json` is in it.
     pub fn create(parent: &Path, run: &Run) -> Result<RunFolder, StoreError> {
-        reading::within_limits(&run.plan, run.environments.len()).map_err(StoreError::TooLarge)?;
+        let text = pretty(run);
+        reading::readable(run, &text).map_err(StoreError::TooLarge)?;
         fs::create_dir_all(parent).map_err(io("creating the folder", parent))?;
         let path = parent.join(&run.id);
         let hidden = RunFolder::half_made(parent, &run.id);
         fs::create_dir(&hidden).map_err(io("creating the folder", &hidden))?;
-        let made = write_synced(&hidden.join(RUN), &pretty(run)).and_then(|()| {
+        let made = write_synced(&hidden.join(RUN), &text).and_then(|()| {
             let trials = hidden.join(TRIALS);
             let file = OpenOptions::new().append(true).create_new(true).open(&trials);
             let file = file.map_err(io("creating", &trials))?;

@@ -11,7 +11,7 @@ const MOST_STREAMS: usize = 256;
 /// Beginnings of an object that are tried in vain: each may be read to the end.
 const MOST_BEGINNINGS: usize = 8;
 /// Where a count of retransmits is the `-1` of a system that cannot tell, in 32 or 64 bits, or a difference to it.
-const NO_COUNT: u64 = 1 << 31;
+pub(crate) const NO_COUNT: u64 = 1 << 31;
 
 /// The output of one client.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ pub(crate) fn parse(stdout: &[u8]) -> Option<Report> {
     let text = String::from_utf8_lossy(stdout);
     let (mut at, mut in_vain, mut found) = (0, 0, None);
     while let Some(begin) = beginning(&text, at).filter(|_| in_vain < MOST_BEGINNINGS) {
-        let object = loose::object(&text[begin..]).filter(|object| take(&object.json, &mut found));
+        let object = loose::object(&text[begin..]).ok().filter(|object| take(&object.json, &mut found));
         in_vain += usize::from(object.is_none());
         at = begin + object.map_or(1, |object| object.length);
     }

@@ -1,6 +1,6 @@
 //! The plan: the seeded, ordered list of all trials, complete before the first one executes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bench_results::record::{Plan, PlannedTrial, Profile};
 use bench_workloads::Workload;
@@ -68,6 +68,7 @@ pub fn make(request: Request<'_>) -> Plan {
         .collect();
     let rows = blocks as usize * turns as usize;
     let mut orders: Vec<_> = homes.iter().map(|home| balanced_orders(home.len(), rows, &mut rng).into_iter()).collect();
+    let between = between(&request, &homes);
     let mut trials = Vec::new();
     let mut planned_s = 0.0;
     for block in 1..=blocks {
@@ -80,7 +81,7 @@ pub fn make(request: Request<'_>) -> Plan {
                     let environment = home[environment];
                     planned_s += warmup_s + runtime_s;
                     trials.push(PlannedTrial {
-                        id: format!("b{block:02}{of_turn}-{}-{environment}", workload.name()),
+                        id: format!("b{block:02}{of_turn}-{}{between}{environment}", workload.name()),
                         block,
                         turn,
                         order: position as u32 + 1,
@@ -113,6 +114,16 @@ pub fn make(request: Request<'_>) -> Plan {
         planned_s: planned_s + driven_s,
         sequential: None,
     }
+}
+
+/// What stands between workload and environment in the ids of trials. Where `-` gave two of them one id, or that of an instance's folder,
+/// it is a character that no name has.
+fn between(request: &Request<'_>, homes: &[Vec<&String>]) -> char {
+    let mut ids: BTreeSet<String> = request.environments.iter().map(|name| format!("instance-{name}")).collect();
+    let mut places = request.workloads.iter().zip(homes).flat_map(|(planned, home)| {
+        home.iter().map(move |environment| format!("{}-{environment}", planned.workload.name()))
+    });
+    if places.all(|place| ids.insert(place)) { '-' } else { '+' }
 }
 
 /// Stream of the generator that the orders of starts come from: the orders of trials are those that the seed always gave.
@@ -241,5 +252,28 @@ mod tests {
             let key = |trial: &PlannedTrial| (trial.block, trial.workload.clone(), trial.turn);
             assert!(environments.len() == 4 && of_turn.iter().all(|trial| key(trial) == key(&of_turn[0])));
         }
+    }
+
+    #[test]
+    fn no_two_places_have_one_id() {
+        let text = include_str!("../../../workloads/suites/io.toml").replace("\"rand-write\"", "\"rand-read-4k\"");
+        let suite = bench_workloads::Suite::parse(&text, "test", &bench_workloads::AnyKind).unwrap();
+        let ids = |names: &[String]| {
+            let workloads: Vec<_> =
+                suite.workloads.iter().map(|workload| Planned::new(workload.clone(), names.to_vec())).collect();
+            let profile = suite.profile("quick").unwrap().clone();
+            let (control, workloads) = (None, &workloads[..]);
+            let request =
+                Request { suite: "io", profile, seed: 1, environments: names, control, workloads, drives: false };
+            make(request).trials.into_iter().map(|trial| trial.id).collect::<Vec<_>>()
+        };
+        let clear = ids(&["native", "vm"].map(String::from));
+        assert!(clear.iter().any(|id| id == "b01-rand-read-4k-vm"), "{clear:?}");
+        let unclear = ids(&["vm", "4k-vm"].map(String::from));
+        for id in ["b01-rand-read-4k+vm", "b01-rand-read+4k-vm"] {
+            assert!(unclear.iter().any(|found| found == id), "{unclear:?}");
+        }
+        let apart: BTreeSet<&String> = unclear.iter().collect();
+        assert_eq!(apart.len(), unclear.len());
     }
 }

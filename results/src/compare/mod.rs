@@ -94,6 +94,17 @@ pub enum CompareError {
         /// Of NEW.
         new: String,
     },
+    /// Ratios to different things, of imported runs.
+    #[error(
+        "BASE is relative to `{base}` and NEW to `{new}`: import both again with the same names of environments (--env NAME), or into one \
+         run (`bench import {base}=... {new}=...`), and compare these two (`bench compare RUN --env {base},{new}`)"
+    )]
+    ImportedReferences {
+        /// Of BASE.
+        base: String,
+        /// Of NEW.
+        new: String,
+    },
     /// The fingerprints differ.
     #[error("BASE and NEW were measured under other conditions:\n{}\nmeasure both on one machine, best in one run (`bench run --env old=...,new=... --reference old`); to compare just this difference: --allow-difference {}", lines(.0), aspects(.0))]
     Differ(Vec<Difference>),
@@ -232,8 +243,12 @@ fn check_suite(base: &Run, new: &Run) -> Result<(), CompareError> {
         return Err(CompareError::Suites { base: base.plan.suite.clone(), new: new.plan.suite.clone() });
     }
     if base.plan.reference != new.plan.reference {
+        let is_imported = base.imported.is_some();
         let (base, new) = (base.plan.reference.clone(), new.plan.reference.clone());
-        return Err(CompareError::References { base, new });
+        return Err(match is_imported {
+            true => CompareError::ImportedReferences { base, new },
+            false => CompareError::References { base, new },
+        });
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub(super) const CHECKS: &[Check<OfRun>] = &[
         find: accelerators,
     },
     Check {
-        what: "a class that its kind denies, an unknown kind without one, or the class `unknown` of a run that is not imported, and another one of a run that is",
+        what: "a class that its kind denies, an unknown kind without one, or the class `unknown` where nothing was imported, or another one where it was",
         find: class,
     },
     Check { what: "capabilities that its class or kind denies", find: capabilities },

@@ -18,23 +18,37 @@ pub struct Object {
     pub length: usize,
 }
 
-/// Cut out the object that the text begins with; absent where it breaks off. Mended are tokens such as `-nan` and `inf` (to
-/// `null`), decimal commas, raw control characters and unknown escapes in strings, and lines of notes between the fields.
-pub fn object(text: &str) -> Option<Object> {
+/// Why no object can be cut out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// The text ends before the object does.
+    #[error("breaks off")]
+    Off,
+    /// It has more levels than are read.
+    #[error("is nested too deeply, more than {DEEPEST} levels")]
+    TooDeep,
+}
+
+/// Cut out the object that the text begins with. Mended are tokens such as `-nan` and `inf` (to `null`), decimal commas, raw control
+/// characters and unknown escapes in strings, and lines of notes between the fields.
+///
+/// # Errors
+/// It breaks off, or is nested too deeply.
+pub fn object(text: &str) -> Result<Object, Broken> {
     let mut cut = Cut { text, at: 0, json: String::new(), notes: Vec::new(), open: Vec::new() };
     while let Some(&byte) = text.as_bytes().get(cut.at) {
         cut.step(byte)?;
         if cut.open.is_empty() {
-            return Some(Object { json: cut.json, notes: cut.notes, length: cut.at });
+            return Ok(Object { json: cut.json, notes: cut.notes, length: cut.at });
         }
     }
-    None
+    Err(Broken::Off)
 }
 
 /// Lines of notes that are kept.
 const MOST_NOTES: usize = 1000;
-/// How deeply objects and arrays may be nested, as in serde_json.
-const DEEPEST: usize = 128;
+/// How deeply objects and arrays may be nested, as in serde_json, which refuses the 128th level.
+const DEEPEST: usize = 127;
 
 /// Where [`object`] is.
 struct Cut<'a> {
@@ -47,31 +61,31 @@ struct Cut<'a> {
 }
 
 impl Cut<'_> {
-    /// One token; absent where the text ends in it, or no object is left to be made of it.
-    fn step(&mut self, byte: u8) -> Option<()> {
+    /// One token.
+    fn step(&mut self, byte: u8) -> Result<(), Broken> {
         match byte {
-            b'"' => return self.string(),
+            b'"' => return self.string().ok_or(Broken::Off),
             b'{' | b'[' => {
                 self.open.push(byte);
                 if self.open.len() > DEEPEST {
-                    return None;
+                    return Err(Broken::TooDeep);
                 }
             }
             b'}' | b']' => {
                 self.open.pop();
                 if self.open.is_empty() {
                     self.copy(1);
-                    return Some(());
+                    return Ok(());
                 }
             }
             b',' if self.is_decimal_comma() => {
                 self.json.push('.');
                 self.at += 1;
-                return Some(());
+                return Ok(());
             }
             b'+' | b'-' | b'A'..=b'Z' | b'a'..=b'z' => {
                 self.word();
-                return Some(());
+                return Ok(());
             }
             _ => {}
         }
@@ -84,7 +98,7 @@ impl Cut<'_> {
         };
         let rest = &self.text.as_bytes()[self.at + usize::from(byte.is_ascii())..];
         self.copy(usize::from(byte.is_ascii()) + rest.iter().take_while(is_plain).count());
-        Some(())
+        Ok(())
     }
 
     fn copy(&mut self, bytes: usize) {
@@ -99,7 +113,7 @@ impl Cut<'_> {
         self.open.last() == Some(&b'{') && is_digit(self.at + 1) && self.at.checked_sub(1).is_some_and(is_digit)
     }
 
-    /// A string, with everything escaped that has to be.
+    /// A string, with everything escaped that has to be; absent where it does not end.
     fn string(&mut self) -> Option<()> {
         self.copy(1);
         loop {

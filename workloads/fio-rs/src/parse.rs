@@ -77,7 +77,7 @@ fn result(text: &str) -> Result<(Output, usize), Option<String>> {
         let began = text.contains("\"fio version\"") || text.contains("\"jobs\"");
         began.then(|| format!("the result of {} {what}", version(text).unwrap_or("fio")))
     };
-    let object = loose::object(text).ok_or_else(|| bad("breaks off"))?;
+    let object = loose::object(text).map_err(|why| bad(&why.to_string()))?;
     let read = serde_json::from_str::<Loose<RawOutput>>(&object.json);
     match read.map_err(|e| bad(&format!("is no JSON ({e})")))?.0 {
         Some(raw) if raw.jobs.is_some() || !raw.version.is_empty() => {

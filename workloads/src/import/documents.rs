@@ -1,14 +1,22 @@
 //! Finding the results in a file: one or several, amid warnings.
 
 use bench_results::limits;
-use fio_rs::loose;
+use fio_rs::loose::{self, Broken};
 use serde_json::Value;
 
 use super::ImportError;
 
 /// What is said of a result that is not whole.
-pub(super) const TORN: &str =
-    "the result that begins here breaks off: the tool was stopped while it wrote, or the file was cut";
+pub(super) fn torn(why: Broken) -> String {
+    let because = match why {
+        Broken::Off => ": the tool was stopped while it wrote, or the file was cut",
+        Broken::TooDeep => ", as no result of these tools is",
+    };
+    format!("the result that begins here {why}{because}")
+}
+
+/// What is said of several results in brackets.
+const LIST: &str = "it is a list: a result is an object (`jq -c '.[]'` writes those of a list one by one)";
 /// Lines around results that are kept.
 const MOST_NOTES: usize = 100;
 /// Of a line that is kept.
@@ -37,23 +45,21 @@ pub(super) fn each(
     let text = String::from_utf8_lossy(content);
     let (mut at, mut line, mut values) = (0, 1, 0);
     let (mut notes, mut count) = (Vec::new(), 0);
-    let is_blank = |c: char| c.is_whitespace() || c == '\u{feff}';
     loop {
         let rest = &text[at..];
-        let begin = at + rest.len() - rest.trim_start_matches(is_blank).len();
+        let is_between = |c: char| c.is_whitespace() || c == '\u{feff}' || (c == ',' && count > 0);
+        let begin = at + rest.len() - rest.trim_start_matches(is_between).len();
         line += newlines(&text[at..begin]);
         let rest = &text[begin..];
         if rest.is_empty() {
             break;
         }
         if !begins_object(rest) {
-            let end = rest.find('\n').unwrap_or(rest.len());
-            keep(&mut notes, &rest[..end]);
-            at = begin + end;
+            at = begin + note(rest, line, &mut notes)?;
             continue;
         }
-        let torn = || ImportError::Text { line, column: None, problem: TORN.to_owned() };
-        let object = loose::object(rest).ok_or_else(torn)?;
+        let torn = |why| ImportError::Text { line, column: None, problem: torn(why) };
+        let object = loose::object(rest).map_err(torn)?;
         values += limits::values(object.json.as_bytes());
         if values > most_values {
             return Err(ImportError::NoResult(format!("it holds more values than are read, {most_values} at most")));
@@ -66,6 +72,21 @@ pub(super) fn each(
         at = begin + object.length;
     }
     if count == 0 { Err(ImportError::NoResult(no_result(&text))) } else { Ok(notes) }
+}
+
+/// Keep the line that the text begins with, which is around results; its length. It ends where a status line does that fio writes over.
+fn note(text: &str, line: usize, notes: &mut Vec<String>) -> Result<usize, ImportError> {
+    let end = text.find(['\n', '\r']).unwrap_or(text.len());
+    let is_name = |(at, _): &(usize, &str)| text[at + 1..].trim_start().starts_with('"');
+    let problem = match text[..end].match_indices('{').find(is_name) {
+        None => {
+            keep(notes, &text[..end]);
+            return Ok(end);
+        }
+        Some((at, _)) if text[..at].trim() == "[" => LIST,
+        Some(_) => "an object begins amid a line of other text: put each result on a line of its own",
+    };
+    Err(ImportError::Text { line, column: None, problem: problem.to_owned() })
 }
 
 fn newlines(text: &str) -> usize {
@@ -96,7 +117,7 @@ fn no_result(text: &str) -> String {
     let what = match text.chars().next() {
         None => "it is empty",
         Some('<') => "it is HTML or XML, and no JSON",
-        Some('[') => "it is a list: a result is an object (`jq -c '.[]'` writes those of a list one by one)",
+        Some('[') => LIST,
         Some(_) => "there is no JSON object in it",
     };
     let how = "fio writes one with --output-format=json+, iperf3 with --json, hyperfine with --export-json";

@@ -6,6 +6,9 @@ use super::place::{Fault, Place};
 use super::{Results, Sample, Tool, Workload, number_equals};
 use crate::workload::Measured;
 
+/// Name of the metric that commands are compared by.
+const DECIDING: &str = "wall_time_ns";
+
 /// Read a result.
 pub(super) fn results(at: &Place<'_>) -> Result<Results, Fault> {
     let list = at.field("results")?;
@@ -19,7 +22,7 @@ pub(super) fn results(at: &Place<'_>) -> Result<Results, Fault> {
     }
     number_equals(workloads.iter_mut().map(|workload| &mut workload.name));
     let version = Tool::Hyperfine.name().to_owned();
-    Ok(Results { tool: Tool::Hyperfine, version, workloads, began_s: None })
+    Ok(Results { tool: Tool::Hyperfine, version, workloads, notes: Vec::new() })
 }
 
 fn workload(at: &Place<'_>) -> Result<Workload, Fault> {
@@ -36,10 +39,10 @@ fn workload(at: &Place<'_>) -> Result<Workload, Fault> {
     }
     check_exits(at, times.len())?;
     let sample = |time: &Place<'_>| {
-        let seconds = time.positive()?;
+        let seconds = time.seconds()?;
         let mut measured = Measured::default();
-        measured.put("wall_time_ns", seconds * 1e9);
-        Ok(Sample { measured, seconds })
+        measured.put(DECIDING, seconds * 1e9);
+        Sample::of(time, measured, seconds, DECIDING)
     };
     let samples = times.iter().map(sample).collect::<Result<_, Fault>>()?;
     let mut parameters = BTreeMap::from([
@@ -52,7 +55,7 @@ fn workload(at: &Place<'_>) -> Result<Workload, Fault> {
             .insert(bench_agent::printable(&format!("parameter {parameter}"), 80), bench_agent::printable(&text, 80));
     }
     let title = bench_agent::printable(&name, 120);
-    Ok(Workload { name, title, deciding: "wall_time_ns", parameters, samples })
+    Ok(Workload { name, title, deciding: DECIDING, parameters, samples })
 }
 
 /// That no run of the command failed (`--ignore-failure` goes on then).

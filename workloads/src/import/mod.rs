@@ -8,13 +8,14 @@ mod hyperfine;
 mod iperf3;
 mod place;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use crate::workload::Measured;
 use documents::Document;
-use place::{Fault, Place};
+use fio::{Progress, Relation};
+use place::{Fault, NAME_LENGTH, Place};
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -34,8 +35,8 @@ pub struct Results {
     pub version: String,
     /// What was measured, by workload.
     pub workloads: Vec<Workload>,
-    /// When the process began, in seconds since 1970, where it tells.
-    began_s: Option<u64>,
+    /// What of it is left out, in words.
+    notes: Vec<String>,
 }
 
 /// What was measured under one name.
@@ -60,6 +61,16 @@ pub struct Sample {
     pub measured: Measured,
     /// How long it took, in seconds.
     pub seconds: f64,
+}
+
+impl Sample {
+    /// What was measured in so many seconds; at this place, where the metric is missing that the workload is compared by.
+    fn of(at: &Place<'_>, measured: Measured, seconds: f64, deciding: &str) -> Result<Sample, Fault> {
+        match measured.bears(deciding) {
+            true => Ok(Sample { measured, seconds }),
+            false => Err(at.fault(format!("its {deciding} cannot be told"))),
+        }
+    }
 }
 
 /// Tools whose results are read.
@@ -120,94 +131,148 @@ fn result_in(line: &usize) -> String {
 /// Read the results in a file, of any of the tools. `most_values`: as many values of JSON are read.
 ///
 /// # Errors
-/// There is none, or one breaks off, is no JSON, is of a version that is not read, or lacks a figure.
+/// There is none, or one breaks off, is no JSON, is of a version that is not read, or lacks a figure; or one may be an interim result.
 pub fn read(content: &[u8], most_values: u64) -> Result<File, ImportError> {
-    let mut file = File::default();
-    let mut stream = iperf3::Stream::default();
-    file.notes = documents::each(content, most_values, |document| {
-        let line = document.line;
-        let fault = |fault: Fault| ImportError::Value { line, place: fault.place, problem: fault.problem };
+    let mut reader = Reader::default();
+    let notes = documents::each(content, most_values, |document| reader.take(document))?;
+    reader.end(notes)
+}
+
+/// Where [`read`] is.
+#[derive(Default)]
+struct Reader {
+    file: File,
+    /// iperf3's events so far.
+    stream: iperf3::Stream,
+    /// fio's last result, which is an interim one if the next says so: only what counts is checked, since fio shows sections that have
+    /// not begun as well.
+    last: Option<(Document, Progress)>,
+    /// How many interim results are left out.
+    interim: usize,
+}
+
+impl Reader {
+    fn take(&mut self, document: Document) -> Result<(), ImportError> {
+        if fio::is_result(&document.value) {
+            return self.take_fio(document);
+        }
+        self.keep_last()?;
         if document.value.get("event").is_some() {
-            let result = stream.take(&document).map_err(fault)?;
-            file.results.extend(result);
+            let result = self.stream.take(&document).map_err(|fault| fault.in_line(document.line))?;
+            result.into_iter().for_each(|result| self.keep(result));
             return Ok(());
         }
-        let results = result_of(&document).map_err(fault)?;
-        file.results.push(results);
+        let result = result_of(&document).map_err(|fault| fault.in_line(document.line))?;
+        self.keep(result);
         Ok(())
-    })?;
-    match stream.begun() {
-        Some(line) => Err(ImportError::Text { line, column: None, problem: documents::TORN.to_owned() }),
-        None => {
-            leave_out_interim(&mut file);
-            Ok(file)
+    }
+
+    fn take_fio(&mut self, document: Document) -> Result<(), ImportError> {
+        let progress = Progress::of(&document.value);
+        match self.last.as_ref().map(|(_, last)| last.relation(&progress)) {
+            Some(Relation::Interim) => self.interim += 1,
+            Some(Relation::Unclear) => {
+                let before = self.last.take().map_or(0, |(last, _)| last.line);
+                return Err(ImportError::Value {
+                    line: document.line,
+                    place: String::new(),
+                    problem: format!(
+                        "whether the result that begins in line {before} is an interim one of the same fio process (--status-interval, \
+                         SIGUSR1) or of another one cannot be told: remove it if it is; put both into files of their own if it is not"
+                    ),
+                });
+            }
+            Some(Relation::Other) | None => self.keep_last()?,
         }
+        self.last = Some((document, progress));
+        Ok(())
     }
-}
 
-/// A fio process may print interim results (`--status-interval`, SIGUSR1), of which each holds the ones before it: the last one counts.
-fn leave_out_interim(file: &mut File) {
-    let before = file.results.len();
-    let all = std::mem::take(&mut file.results);
-    for result in all {
-        while file.results.last().is_some_and(|last| last.is_interim_of(&result)) {
-            file.results.pop();
+    /// Nothing after it says that fio's last result is an interim one.
+    fn keep_last(&mut self) -> Result<(), ImportError> {
+        let Some((document, _)) = self.last.take() else { return Ok(()) };
+        let result = fio::results(&Place::top(&document.value), &document.json);
+        self.keep(result.map_err(|fault| fault.in_line(document.line))?);
+        Ok(())
+    }
+
+    fn keep(&mut self, mut result: Results) {
+        self.file.notes.append(&mut result.notes);
+        self.file.results.push(result);
+    }
+
+    /// `notes`: the lines around the results.
+    fn end(mut self, notes: Vec<String>) -> Result<File, ImportError> {
+        self.keep_last()?;
+        if let Some(line) = self.stream.begun() {
+            return Err(ImportError::Text { line, column: None, problem: documents::torn(fio_rs::loose::Broken::Off) });
         }
-        file.results.push(result);
-    }
-    let count = before - file.results.len();
-    if count > 0 {
-        file.notes.push(format!("{count} interim results of the same process (--status-interval) are left out"));
-    }
-}
-
-impl Results {
-    /// True where both are of one process, and this one was printed earlier: it began when the other did, and had come less far.
-    fn is_interim_of(&self, later: &Results) -> bool {
-        const GRAIN_S: u64 = 2;
-        const LEAST_INTERVAL_S: f64 = 0.5;
-        let is_same_process = self.began_s.zip(later.began_s).is_some_and(|(a, b)| a.abs_diff(b) <= GRAIN_S);
-        let is_same_work = self.workloads.len() == later.workloads.len();
-        let seconds = |workload: &Workload| workload.samples.iter().map(|sample| sample.seconds).sum::<f64>();
-        let grown = |(mine, later): (&Workload, &Workload)| {
-            if mine.name == later.name { seconds(later) - seconds(mine) } else { f64::NEG_INFINITY }
-        };
-        let grown: Vec<f64> = self.workloads.iter().zip(&later.workloads).map(grown).collect();
-        let goes_on = grown.iter().all(|by| *by >= 0.0) && grown.iter().any(|by| *by >= LEAST_INTERVAL_S);
-        is_same_process && is_same_work && goes_on
+        if self.interim > 0 {
+            let count = self.interim;
+            self.file
+                .notes
+                .push(format!("{count} interim results of the same process (--status-interval) are left out"));
+        }
+        self.file.notes.extend(notes);
+        Ok(self.file)
     }
 }
 
-/// Tell several of one name apart: `x`, `x (2)`.
+impl Fault {
+    /// In the result that begins in this line.
+    fn in_line(self, line: usize) -> ImportError {
+        ImportError::Value { line, place: self.place, problem: self.problem }
+    }
+}
+
+/// Tell several of one name apart, by names that no other one has: `x`, `x (2)`.
 fn number_equals<'a>(names: impl Iterator<Item = &'a mut String>) {
-    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    let names: Vec<&mut String> = names.collect();
+    let mut taken: BTreeSet<String> = names.iter().map(|name| (**name).clone()).collect();
+    let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
     for name in names {
-        let count = counts.entry(name.clone()).or_default();
-        *count += 1;
-        if *count > 1 {
-            name.push_str(&format!(" ({count})"));
+        let Some(number) = numbers.get_mut(name) else {
+            numbers.insert(name.clone(), 1);
+            continue;
+        };
+        let mut free = name.clone();
+        while !taken.insert(free.clone()) {
+            *number += 1;
+            free = format!("{name} ({number})");
         }
+        *name = free;
     }
 }
 
-/// The result of whichever tool it is.
+/// The result of iperf3 or hyperfine.
 fn result_of(document: &Document) -> Result<Results, Fault> {
     let at = Place::top(&document.value);
     let has = |name: &str| document.value.get(name).is_some();
-    if has("fio version") || has("jobs") || has("client_stats") {
-        fio::results(&at, &document.json)
-    } else if has("start") && (has("end") || has("intervals") || has("error")) {
-        iperf3::results(&at, &document.json)
-    } else if document.value.get("results").is_some_and(Value::is_array) {
-        hyperfine::results(&at)
-    } else {
-        let fields = document.value.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).take(5);
-        let fields = fields.collect::<Vec<_>>().join(", ");
-        Err(at.fault(format!(
-            "it is no result of fio (--output-format=json+), iperf3 (--json) or hyperfine (--export-json); its fields: {fields}"
-        )))
+    if has("start") && (has("end") || has("intervals") || has("error")) {
+        return iperf3::results(&at, &document.json);
     }
+    if document.value.get("results").is_some_and(Value::is_array) {
+        return hyperfine::results(&at);
+    }
+    if let Some((_, what)) = PARTS.iter().find(|(name, _)| has(name)) {
+        return Err(at.fault(format!(
+            "it is {what}, and no whole one: import the result that it is from, whose first brace must be the first thing in its line"
+        )));
+    }
+    let fields = document.value.as_object().into_iter().flatten().take(5);
+    let fields = fields.map(|(name, _)| bench_agent::printable(name, NAME_LENGTH)).collect::<Vec<_>>().join(", ");
+    Err(at.fault(format!(
+        "it is no result of fio (--output-format=json+), iperf3 (--json) or hyperfine (--export-json); its fields: {fields}"
+    )))
 }
+
+/// Fields by which a part of a result is known, and from where.
+const PARTS: [(&str, &str); 4] = [
+    ("jobname", "one of the jobs in a result of fio"),
+    ("sum_received", "the end of a result of iperf3"),
+    ("test_start", "the start of a result of iperf3"),
+    ("times", "one of the commands in a result of hyperfine"),
+];
 
 #[cfg(test)]
 mod tests;

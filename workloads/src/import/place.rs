@@ -4,6 +4,10 @@ use serde_json::Value;
 
 /// Items of a list that are read: each takes many times the memory of its text.
 const MOST_ITEMS: usize = 100_000;
+/// Of a name that stands in a message.
+pub(super) const NAME_LENGTH: usize = 80;
+/// Longest time that is read: thirty years. Its nanoseconds are a number that records can hold.
+const MOST_SECONDS: f64 = 1e9;
 
 /// A value that is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +44,10 @@ impl<'a> Place<'a> {
     /// The place of a field, whether it is there or not.
     fn path_of(&self, name: &str) -> String {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        match name.chars().all(is_plain) && !name.is_empty() {
-            true if self.path.is_empty() => name.to_owned(),
+        let is_known = name.chars().all(is_plain) && !name.is_empty();
+        let name = bench_agent::printable(name, NAME_LENGTH);
+        match is_known {
+            true if self.path.is_empty() => name,
             true => format!("{}.{name}", self.path),
             false => format!("{}[{name:?}]", self.path),
         }
@@ -97,6 +103,22 @@ impl<'a> Place<'a> {
         let wanted = "a number above 0";
         let number = self.at_least_0(wanted)?;
         if number > 0.0 { Ok(number) } else { Err(self.not(wanted)) }
+    }
+
+    /// What must be a time above 0, in seconds.
+    pub fn seconds(&self) -> Result<f64, Fault> {
+        let seconds = self.positive()?;
+        self.at_most(seconds, MOST_SECONDS, "s")
+    }
+
+    /// What must be a whole number of milliseconds above 0.
+    pub fn milliseconds(&self) -> Result<f64, Fault> {
+        self.positive()?;
+        self.at_most(self.count()? as f64, 1e3 * MOST_SECONDS, "ms")
+    }
+
+    fn at_most(&self, found: f64, most: f64, unit: &str) -> Result<f64, Fault> {
+        if found <= most { Ok(found) } else { Err(self.not(&format!("{most} {unit} at most"))) }
     }
 
     /// What must be a number of 0 or more.

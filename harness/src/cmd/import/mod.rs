@@ -3,13 +3,14 @@
 mod record;
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bench_results::imported::CAVEAT;
 use bench_results::limits::{self, Links};
 use bench_results::record::{Run, State, Trial};
-use bench_results::store::RunFolder;
+use bench_results::store::{Record, RunFolder};
 use bench_workloads::{import, is_name};
 use sha2::{Digest, Sha256};
 
@@ -39,13 +40,16 @@ pub struct ImportArgs {
     out: PathBuf,
 }
 
+/// What is said of a name that is none.
+const NAMES: &str = "a name has 1 to 32 of a-z, 0-9 and -";
+
 /// Read all files, write the record, and print its folder. Nothing is written unless everything could be read. Behind `sudo` it is the
 /// caller who does, so that nothing is read that is not theirs to read.
 pub fn run(args: &ImportArgs) -> Result<i32> {
     Caller::take_over()?;
     for (option, name) in [("--env", Some(&args.env)), ("--name", args.name.as_ref())] {
         let is_good = name.is_none_or(|name| is_name(name));
-        ensure!(is_good, "{option} {}: a name has 1 to 32 of a-z, 0-9 and -", name.map_or("", String::as_str));
+        ensure!(is_good, "{option} {}: {NAMES}", name.map_or("", String::as_str));
     }
     let sources = args.files.iter().map(|word| read(word, &args.env)).collect::<Result<Vec<_>>>()?;
     let (run, trials) = record::build(sources, args.name.as_deref())?;
@@ -61,16 +65,24 @@ pub fn run(args: &ImportArgs) -> Result<i32> {
 }
 
 /// Environment and path of an argument. What is a file by its whole name is one.
-fn named<'a>(word: &'a OsStr, environment: &str) -> (String, &'a Path) {
-    let named = word.to_str().and_then(|text| text.split_once('=')).filter(|(name, _)| is_name(name));
-    match named.filter(|_| !Path::new(word).exists()) {
-        Some((name, file)) => (name.to_owned(), Path::new(file)),
-        None => (environment.to_owned(), Path::new(word)),
+fn named<'a>(word: &'a OsStr, environment: &str) -> Result<(String, &'a Path)> {
+    let (whole, bytes) = (Path::new(word), word.as_bytes());
+    let Some(at) = bytes.iter().position(|byte| *byte == b'=').filter(|_| !whole.exists()) else {
+        return Ok((environment.to_owned(), whole));
+    };
+    let (name, file) = (String::from_utf8_lossy(&bytes[..at]), Path::new(OsStr::from_bytes(&bytes[at + 1..])));
+    if is_name(&name) {
+        return Ok((name.into_owned(), file));
     }
+    if file.exists() {
+        let (whole, name) = (whole.display(), bench_text::visible(&name));
+        bail!("importing {whole}: there is no such file, and `{name}` cannot name an environment: {NAMES}");
+    }
+    Ok((environment.to_owned(), whole))
 }
 
 fn read(word: &OsStr, environment: &str) -> Result<Source> {
-    let (environment, path) = named(word, environment);
+    let (environment, path) = named(word, environment)?;
     let shown = path.display();
     let hands = Hands::in_folder(path)?;
     let content = hands.act(|| {
@@ -85,15 +97,17 @@ fn read(word: &OsStr, environment: &str) -> Result<Source> {
     Ok(Source { environment, name: bench_text::visible(&name).into_owned(), sha256, file })
 }
 
-/// The folder of a run, whole or not at all.
+/// The folder of a run, whole and readable, or not at all.
 fn write(out: &Path, run: &Run, trials: &[Trial]) -> Result<PathBuf> {
     let mut folder = RunFolder::create(out, &Run { state: State::Running, ended_at: None, ..run.clone() })?;
-    let written = folder.append_trials(trials).and_then(|()| folder.replace_run(run));
     let path = folder.path().to_path_buf();
-    if written.is_err() {
+    let written = folder.append_trials(trials).and_then(|()| folder.replace_run(run)).context("writing the record");
+    let read = || Record::load(&path).map(drop).context("reading the new record again; it was removed");
+    let whole = written.and_then(|()| read());
+    if whole.is_err() {
         drop(std::fs::remove_dir_all(&path));
     }
-    written?;
+    whole?;
     Ok(path)
 }
 
@@ -114,7 +128,19 @@ mod tests {
             ("VM 1=a.json", "imported", "VM 1=a.json"),
             (odd.to_str().unwrap(), "imported", odd.to_str().unwrap()),
         ] {
-            assert_eq!(named(OsStr::new(word), "imported"), (environment.to_owned(), Path::new(path)), "{word}");
+            let found = named(OsStr::new(word), "imported").unwrap();
+            assert_eq!(found, (environment.to_owned(), Path::new(path)), "{word}");
         }
+        // What could only be meant as a name is refused as one.
+        for name in ["Native", "VM_1", "", "a b"] {
+            let word = format!("{name}={}", odd.display());
+            let error = named(OsStr::new(&word), "imported").unwrap_err().to_string();
+            assert!(error.contains(&format!("`{name}` cannot name an environment: {NAMES}")), "{error}");
+        }
+        let odd_bytes = OsStr::from_bytes(b"vm=caf\xe9.json");
+        assert_eq!(
+            named(odd_bytes, "imported").unwrap(),
+            ("vm".to_owned(), Path::new(OsStr::from_bytes(b"caf\xe9.json")))
+        );
     }
 }

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
+use bench_agent::printable;
+use bench_results::Histogram;
 use bench_results::imported::{Imported, ImportedFile};
 use bench_results::limits;
+use bench_results::percentiles::Recorded;
 use bench_results::record::{
     Class, Environment, Instance, Limits, Plan, PlannedTrial, Profile, Run, SCHEMA_VERSION, State, Trial, Workload,
 };
@@ -15,8 +18,17 @@ use crate::conductor;
 
 /// Longest name of a workload: with block and environment it names a trial.
 const NAME_LENGTH: usize = 64;
-/// Lines around the results of a file that the record keeps.
+/// Notes on a file that the record keeps.
 const MOST_NOTES: usize = 10;
+/// Options of a workload in two environments whose difference is told.
+const MOST_DIFFERENCES: usize = 10;
+/// Of a name or a value in a warning.
+const SHOWN_LENGTH: usize = 80;
+/// Options by which histograms bear percentiles.
+const IN_FLIGHT: [&str; 2] = ["iodepth", "jobs"];
+
+/// Options of a workload by name.
+type Parameters = BTreeMap<String, String>;
 
 /// A file that was read.
 pub struct Source {
@@ -37,7 +49,7 @@ struct Results {
     workloads: Vec<(Tool, String, Workload)>,
     environments: Vec<String>,
     /// By place in both lists.
-    parameters: BTreeMap<(usize, usize), BTreeMap<String, String>>,
+    parameters: BTreeMap<(usize, usize), Parameters>,
     /// By place in both lists, one for each block.
     samples: BTreeMap<(usize, usize), Vec<Sample>>,
     /// By tool.
@@ -54,7 +66,7 @@ pub fn build(sources: Vec<Source>, name: Option<&str>) -> Result<(Run, Vec<Trial
         for result in source.file.results {
             results.versions.entry(result.tool).or_default().insert(result.version);
             for workload in result.workloads {
-                results.add(environment, result.tool, workload);
+                results.add(environment, result.tool, workload)?;
             }
         }
     }
@@ -85,12 +97,15 @@ pub fn build(sources: Vec<Source>, name: Option<&str>) -> Result<(Run, Vec<Trial
     Ok((run, trials))
 }
 
-/// What the reader should know of the files: what the tools said besides, and which are the same.
+/// What the reader should know of the files: what is left out of them or around it, and which are the same.
 fn warnings(sources: &[Source]) -> Vec<String> {
     let mut warnings = Vec::new();
     for (at, source) in sources.iter().enumerate() {
-        let notes = source.file.notes.iter().take(MOST_NOTES);
-        warnings.extend(notes.map(|note| format!("{} says besides: {note}", source.name)));
+        let notes = &source.file.notes;
+        warnings.extend(notes.iter().take(MOST_NOTES).map(|note| format!("{}: {note}", source.name)));
+        if notes.len() > MOST_NOTES {
+            warnings.push(format!("{}: and {} more such lines", source.name, notes.len() - MOST_NOTES));
+        }
         if let Some(before) = sources[..at].iter().find(|before| before.sha256 == source.sha256) {
             warnings.push(format!(
                 "{} is the same as {}: counted twice, it makes the results look more certain than they are",
@@ -138,19 +153,24 @@ impl Results {
 
     /// Blocks of one workload in one environment have the same options; those of another environment may have others, which may be
     /// what is compared, and which is told.
-    fn add(&mut self, environment: usize, tool: Tool, found: import::Workload) {
+    fn add(&mut self, environment: usize, tool: Tool, found: import::Workload) -> Result<()> {
         let is_it = |&at: &usize| {
             let (of, name, _) = &self.workloads[at];
             let before = self.parameters.get(&(at, environment));
             *of == tool && *name == found.name && before.is_none_or(|before| *before == found.parameters)
         };
         let known = (0..self.workloads.len()).find(is_it);
+        let most = limits::WORKLOADS;
+        ensure!(
+            known.is_some() || self.workloads.len() < most,
+            "importing more than {most} workloads: choose fewer files"
+        );
         let workload = known.unwrap_or_else(|| {
             let planned = Workload {
                 name: self.free_name(&found.name),
                 title: found.title,
                 deciding: found.deciding.to_owned(),
-                parameters: BTreeMap::new(),
+                parameters: Parameters::new(),
                 environments: Vec::new(),
             };
             self.workloads.push((tool, found.name, planned));
@@ -158,33 +178,39 @@ impl Results {
         });
         self.parameters.insert((workload, environment), found.parameters);
         self.samples.entry((workload, environment)).or_default().extend(found.samples);
+        Ok(())
     }
 
-    /// Leave to each workload the options that are the same in all of its environments; the others, in words.
+    /// Leave to each workload the options that are the same in all of its environments, and tell of the others. Those by which
+    /// histograms bear percentiles are of the environment that had most in flight: no percentile must be shown that one does not bear.
     fn share_parameters(&mut self) -> Vec<String> {
-        let (mut told, mut seen) = (Vec::new(), BTreeSet::new());
-        for (at, (_, name, planned)) in self.workloads.iter_mut().enumerate() {
-            let all: Vec<_> = self.parameters.range((at, 0)..=(at, usize::MAX)).collect();
-            let Some(((_, first), parameters)) = all.first() else { continue };
-            planned.parameters = (*parameters).clone();
-            for ((_, other), theirs) in &all[1..] {
-                let names: BTreeSet<&String> = parameters.keys().chain(theirs.keys()).collect();
-                for option in names.into_iter().filter(|option| parameters.get(*option) != theirs.get(*option)) {
-                    planned.parameters.remove(option);
-                    let shown = |all: &BTreeMap<String, String>| {
-                        all.get(option).cloned().unwrap_or_else(|| "not told".to_owned())
-                    };
-                    let [first, other] = [*first, *other].map(|environment| &self.environments[environment]);
-                    told.push(format!(
-                        "{option} of {name} is {} in {first} and {} in {other}: more than the environment differs",
-                        shown(parameters),
-                        shown(theirs)
-                    ));
-                }
+        let (mut told, mut firsts, mut all_shared) = (Vec::new(), BTreeMap::new(), Vec::new());
+        for (at, (tool, name, planned)) in self.workloads.iter().enumerate() {
+            let of_all = || self.parameters.range((at, 0)..=(at, usize::MAX));
+            let mut all =
+                of_all().map(|((_, environment), parameters)| (&*self.environments[*environment], parameters));
+            let Some((first, parameters)) = all.next() else {
+                all_shared.push(Parameters::new());
+                continue;
+            };
+            let mut shared = parameters.clone();
+            for (other, theirs) in all {
+                let differing = differing(parameters, theirs);
+                differing.iter().for_each(|option| drop(shared.remove(option.name)));
+                told.extend(differences(name, &differing, [first, other]));
             }
-            if !seen.insert(name.clone()) {
-                told.push(format!("{} is {name} with other options: {}", planned.name, planned.title));
+            if let Some((_, deepest)) = of_all().max_by_key(|(_, parameters)| in_flight(parameters)) {
+                let depth = IN_FLIGHT.iter().filter_map(|name| deepest.get_key_value(*name));
+                shared.extend(depth.map(|(name, value)| (name.clone(), value.clone())));
             }
+            match firsts.get(&(*tool, name)) {
+                None => drop(firsts.insert((*tool, name), (&planned.name, parameters))),
+                Some((known, before)) => told.push(other_options(&planned.name, parameters, known, before)),
+            }
+            all_shared.push(shared);
+        }
+        for ((_, _, planned), shared) in self.workloads.iter_mut().zip(all_shared) {
+            planned.parameters = shared;
         }
         told
     }
@@ -210,7 +236,13 @@ impl Results {
     fn plan(&mut self) -> Result<(Plan, Vec<Trial>)> {
         let blocks = self.samples.values().map(Vec::len).max().unwrap_or(0);
         let count = blocks.saturating_mul(self.samples.len());
-        ensure!(count <= limits::TRIALS, "importing {count} values: a record has at most {}", limits::TRIALS);
+        ensure!(
+            count <= limits::TRIALS,
+            "importing {blocks} blocks of {} workloads in their environments: a record has at most {} trials, and each workload is planned \
+             in every block; import workloads with many values apart from the others",
+            self.samples.len(),
+            limits::TRIALS
+        );
         for &(workload, environment) in self.samples.keys() {
             self.workloads[workload].2.environments.push(self.environments[environment].clone());
         }
@@ -223,7 +255,8 @@ impl Results {
                 *order += 1;
                 let (name, environment) = (&self.workloads[*workload].2.name, &self.environments[*environment]);
                 let one = PlannedTrial {
-                    id: format!("b{block:02}-{name}-{environment}"),
+                    // Neither name has a `+`: each place has an id of its own.
+                    id: format!("b{block:02}-{name}+{environment}"),
                     block: u32::try_from(block)?,
                     turn: 1,
                     order: *order,
@@ -262,6 +295,45 @@ impl Results {
         })
         .collect()
     }
+}
+
+/// An option that two do not have alike.
+struct Differing<'a> {
+    name: &'a str,
+    values: [String; 2],
+}
+
+fn differing<'a>(one: &'a Parameters, other: &'a Parameters) -> Vec<Differing<'a>> {
+    let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    let is_other = |name: &&String| one.get(*name) != other.get(*name);
+    let shown = |value: Option<&String>| value.map_or("not given".to_owned(), |value| printable(value, SHOWN_LENGTH));
+    let names = names.into_iter().filter(is_other);
+    names.map(|name| Differing { name, values: [one, other].map(|all| shown(all.get(name))) }).collect()
+}
+
+/// What two environments do not have alike of a workload, in words.
+fn differences(workload: &str, differing: &[Differing<'_>], environments: [&str; 2]) -> Vec<String> {
+    let (workload, [first, other]) = (printable(workload, SHOWN_LENGTH), environments);
+    let sentence = |Differing { name, values: [one, its] }: &Differing<'_>| {
+        format!("{name} of {workload} is {one} in {first} and {its} in {other}: more than the environment differs")
+    };
+    let mut told: Vec<String> = differing.iter().take(MOST_DIFFERENCES).map(sentence).collect();
+    let more = differing.len().saturating_sub(MOST_DIFFERENCES);
+    told.extend((more > 0).then(|| format!("{more} more options of {workload} differ in {first} and {other}")));
+    told
+}
+
+/// That a workload is not the one of the same name.
+fn other_options(name: &str, parameters: &Parameters, known: &str, before: &Parameters) -> String {
+    let differing = differing(parameters, before);
+    let all = differing.iter().take(MOST_DIFFERENCES);
+    let all = all.map(|Differing { name, values: [one, other] }| format!("{name} is {one} (there: {other})"));
+    format!("{name} is {known} with other options: {}", all.collect::<Vec<_>>().join("; "))
+}
+
+/// How many I/Os one stall delays at most.
+fn in_flight(parameters: &Parameters) -> u64 {
+    Recorded::of(parameters, "read").in_flight(&Histogram::default())
 }
 
 /// Nothing was planned, and nothing is judged: not by an earlier `bench` either, which knows no imports.

@@ -1,11 +1,15 @@
+mod fio;
+mod interim;
+mod iperf3;
+
 use serde_json::{Value, json};
 
 use super::*;
 
-const FIO: &str = include_str!("../../fio-rs/tests/golden/good.out");
-const OLD_FIO: &str = include_str!("../../fio-rs/tests/golden/good-3.1.out");
-const NEW_FIO: &str = include_str!("../../fio-rs/tests/golden/good-3.42.out");
-const IPERF3: &str = include_str!("../../tests/golden/iperf3-3.19.json");
+const FIO: &str = include_str!("../../../fio-rs/tests/golden/good.out");
+const OLD_FIO: &str = include_str!("../../../fio-rs/tests/golden/good-3.1.out");
+const NEW_FIO: &str = include_str!("../../../fio-rs/tests/golden/good-3.42.out");
+const IPERF3: &str = include_str!("../../../tests/golden/iperf3-3.19.json");
 const HYPERFINE: &str = r#"{"results": [
     {"command": "sleep 0.1", "mean": 0.102, "stddev": 0.001, "median": 0.102, "user": 0.001, "system": 0.002, "min": 0.101,
      "max": 0.103, "times": [0.101, 0.102, 0.103], "exit_codes": [0, 0, 0]},
@@ -46,30 +50,6 @@ fn with(text: &str, pointer: &str, other: Option<Value>) -> String {
 }
 
 #[test]
-fn fio_of_all_versions_is_read() {
-    for (text, version, has_writes) in
-        [(OLD_FIO, "fio-3.1", false), (FIO, "fio-3.33", true), (NEW_FIO, "fio-3.42", false)]
-    {
-        let file = read(text);
-        let [result] = &file.results[..] else { panic!("{version}") };
-        assert_eq!((result.tool, result.version.as_str()), (Tool::Fio, version));
-        let names: Vec<_> = result.workloads.iter().map(|workload| workload.name.as_str()).collect();
-        assert_eq!(names, ["warm-up", "measured"]);
-        let sample = only(&result.workloads[1]);
-        let counted = crate::recount(text.as_bytes());
-        assert!(!counted.is_empty());
-        for (metric, counted) in counted {
-            assert_eq!(value(sample, &metric), Some(counted), "{version}: {metric}");
-        }
-        assert_eq!(
-            (value(sample, "write_iops").is_some(), sample.measured.histograms.len() == 2),
-            (has_writes, has_writes)
-        );
-        assert!(sample.seconds > 0.03 && sample.measured.histograms["read"].count() > 100, "{version}");
-    }
-}
-
-#[test]
 fn results_are_found_in_whatever_form_they_come() {
     let minified = serde_json::from_str::<Value>(FIO).unwrap().to_string();
     let same = |text: &str| {
@@ -85,63 +65,11 @@ fn results_are_found_in_whatever_form_they_come() {
     assert_eq!(same(&FIO.replace('\n', "\r\n")), (1, Vec::new()));
     let warned = format!("fio: this {{platform}} warns\n{{it}} does\n\u{feff}{FIO}\nand after it\n");
     assert_eq!(same(&warned).1, ["fio: this {platform} warns", "{it} does", "and after it"]);
-    for between in ["", "\n", "\n\n  ", "\nfio: a note\n"] {
-        assert_eq!(same(&format!("{}{between}{}", FIO.trim(), minified)).0, 2, "{between:?}");
+    let later = with(&minified, "/timestamp_ms", Some(json!(1_795_494_999_000_u64)));
+    for between in ["", "\n", "\n\n  ", ",", " ,\n", "\nfio: a note\n", "a note\n", "\rJobs: 1 (f=1)\r"] {
+        assert_eq!(same(&format!("{}{between}{later}", FIO.trim())).0, 2, "{between:?}");
     }
     assert_eq!(same(&format!("{FIO}{HYPERFINE}{IPERF3}")).0, 3);
-}
-
-#[test]
-fn interim_results_of_one_process_are_no_blocks() {
-    let longer = |ms: u64| {
-        let mut all: Value = serde_json::from_str(FIO).unwrap();
-        for job in all["jobs"].as_array_mut().unwrap() {
-            for part in ["read", "write"] {
-                job[part]["runtime"] = json!(ms);
-            }
-        }
-        all.to_string()
-    };
-    let file = read(format!("{}\n{}\n{}\n", longer(1000), longer(2000), longer(3000)));
-    assert_eq!((file.results.len(), only(&file.results[0].workloads[0]).seconds), (1, 3.0));
-    assert!(file.notes[0].starts_with("2 interim results"), "{:?}", file.notes);
-    assert_eq!(read(format!("{}\n{}", longer(2000), longer(1000))).results.len(), 2);
-}
-
-#[test]
-fn jobs_of_one_section_are_added_up() {
-    let mut all: Value = serde_json::from_str(FIO).unwrap();
-    all["global options"].as_object_mut().unwrap().remove("group_reporting");
-    let mut again = all["jobs"][1].clone();
-    again["read"]["runtime"] = json!(202);
-    all["jobs"].as_array_mut().unwrap().push(again.clone());
-    let file = read(all.to_string());
-    let [_, measured] = &file.results[0].workloads[..] else { panic!("two sections") };
-    let (one, both) = (read(FIO), only(measured));
-    let one = only(&one.results[0].workloads[1]);
-    let reads = 2.0 * 2291.0 / 0.202;
-    assert!((value(both, "read_iops").unwrap() / reads - 1.0).abs() < 1e-9);
-    assert!(
-        (value(both, "read_latency_mean_ns").unwrap() / value(one, "read_latency_mean_ns").unwrap() - 1.0).abs() < 1e-9
-    );
-    assert_eq!(both.measured.histograms["read"].count(), 2 * one.measured.histograms["read"].count());
-    assert_eq!(measured.parameters["jobs"], "2");
-    // Of another group it is a section of its own.
-    again["groupid"] = json!(7);
-    all["jobs"][2] = again;
-    let names: Vec<_> = read(all.to_string()).results[0].workloads.iter().map(|one| one.name.clone()).collect();
-    assert_eq!(names, ["warm-up", "measured", "measured (2)"]);
-}
-
-#[test]
-fn percentiles_without_bins_are_fios_own_where_enough_bears_them() {
-    let plain = with(&with(FIO, "/jobs/1/read/clat_ns/bins", None), "/jobs/1/write/clat_ns/bins", None);
-    let file = read(plain);
-    let sample = only(&file.results[0].workloads[1]);
-    assert!(sample.measured.histograms.is_empty());
-    let told = &serde_json::from_str::<Value>(FIO).unwrap()["jobs"][1]["read"]["clat_ns"]["percentile"]["50.000000"];
-    assert_eq!(value(sample, "read_latency_p50_ns"), told.as_f64());
-    assert_eq!(value(sample, "read_latency_p99_ns"), None, "2291 reads at depth 8 do not bear it");
 }
 
 /// Every figure that is needed, with whatever stands in its place.
@@ -161,7 +89,6 @@ fn a_figure_that_cannot_be_read_is_an_error_with_its_place() {
         (OLD_FIO, "/jobs/1/read/bw", "jobs[1].read.bw"),
         (IPERF3, "/end/sum_received/bits_per_second", "end.sum_received.bits_per_second"),
         (IPERF3, "/end/sum_received/seconds", "end.sum_received.seconds"),
-        (IPERF3, "/end/sum_sent/retransmits", "end.sum_sent.retransmits"),
         (HYPERFINE, "/results/0/times/1", "results[0].times[1]"),
         (HYPERFINE, "/results/1/mean", "results[1].mean"),
     ] {
@@ -202,29 +129,19 @@ fn a_figure_that_cannot_be_read_is_an_error_with_its_place() {
 }
 
 #[test]
-fn other_units_are_refused() {
-    for version in ["fio-2.21", "fio-2.2.10", "fio-1.59", "fio-3.0", "fio-2.99"] {
-        let said = refused(FIO.replace("fio-3.33", version));
-        let number = &version[4..];
-        assert!(said.contains(&format!("fio {number}")) && said.contains("from fio 3.1 on"), "{said}");
-    }
-    for version in ["fio-3.1", "fio-3.36-12-gabc", "fio-3.40-dirty", "fio-10.2"] {
-        assert_eq!(read(FIO.replace("fio-3.33", version)).results[0].version, version);
-    }
-    assert!(refused(FIO.replace("fio-3.33", "mine")).contains("no version of fio"));
-}
-
-#[test]
 fn what_failed_is_no_result() {
     for (text, said) in [
         (
-            include_str!("../../fio-rs/tests/golden/failed.out"),
+            include_str!("../../../fio-rs/tests/golden/failed.out"),
             "jobs[0].error: the job \"failed\" failed (Not a directory)",
         ),
-        (include_str!("../../fio-rs/tests/golden/full.out"), "No space left on device"),
-        (include_str!("../../fio-rs/tests/golden/readonly.out"), "Read-only file system"),
-        (include_str!("../../tests/golden/iperf3-refused.json"), "error: iperf3 failed: unable to connect to server"),
-        (include_str!("../../tests/golden/iperf3-server-died.json"), "error: iperf3 failed: "),
+        (include_str!("../../../fio-rs/tests/golden/full.out"), "No space left on device"),
+        (include_str!("../../../fio-rs/tests/golden/readonly.out"), "Read-only file system"),
+        (
+            include_str!("../../../tests/golden/iperf3-refused.json"),
+            "error: iperf3 failed: unable to connect to server",
+        ),
+        (include_str!("../../../tests/golden/iperf3-server-died.json"), "error: iperf3 failed: "),
     ] {
         let found = refused(text);
         assert!(found.contains(said), "{found}");
@@ -234,7 +151,7 @@ fn what_failed_is_no_result() {
     let killed = with(HYPERFINE, "/results/0/exit_codes/0", Some(json!(null)));
     assert!(refused(killed).starts_with("results[0].exit_codes[0]: this run was killed"));
     // It was stopped early, and says all that it did.
-    let stopped = read(include_str!("../../fio-rs/tests/golden/sigint.out"));
+    let stopped = read(include_str!("../../../fio-rs/tests/golden/sigint.out"));
     assert!(stopped.notes.iter().any(|note| note.contains("terminating on signal 2")), "{:?}", stopped.notes);
 }
 
@@ -255,6 +172,9 @@ fn what_is_no_result_is_refused() {
         ("{\"fio version\": \"fio-3.33\", \"jobs\": []}", "jobs: it has 0 jobs"),
         ("{\"fio version\": \"fio-3.33\", \"jobs\": [7]}", "jobs[0]: it is 7, and must be an object"),
         ("{\"fio version\": \"fio-3.33\", \"jobs\": [{\"jobname\": \"x\"}]}", "jobs[0].read: it is missing"),
+        ("[{\"fio version\": \"fio-3.33\"}]", "it is a list"),
+        ("{\"jobname\": \"x\", \"read\": {}}", "it is one of the jobs in a result of fio, and no whole one"),
+        ("{\"sum_sent\": {}, \"sum_received\": {}}", "it is the end of a result of iperf3, and no whole one"),
     ] {
         let found = refused(text);
         assert!(found.contains(said), "{text}: {found}");
@@ -274,33 +194,11 @@ fn what_breaks_off_is_refused_with_its_line() {
         }
         assert!(refused(format!("{text}\n{}", &text[..text.len() / 2])).contains("breaks off"));
     }
+    for odd in [format!("{} and {HYPERFINE}", FIO.trim()), format!("{FIO}\nhost1: {HYPERFINE}")] {
+        assert!(refused(odd).contains("an object begins amid a line of other text"), "nothing is lost in silence");
+    }
     let said = refused("note\n{\n  \"fio version\" : \"fio-3.33\"\n  \"jobs\" : 1\n}\n");
     assert!(said.starts_with("line 4, column ") && said.contains("it is no JSON"), "{said}");
-}
-
-#[test]
-fn iperf3_is_read_in_all_its_forms() {
-    for (text, version, name) in [
-        (include_str!("../../tests/golden/iperf3-3.0.12.json"), "iperf 3.0.12", "tcp-transmit"),
-        (include_str!("../../tests/golden/iperf3-3.1.3.json"), "iperf 3.1.3", "tcp-transmit"),
-        (include_str!("../../tests/golden/iperf3-good.json"), "iperf 3.12", "tcp-transmit"),
-        (include_str!("../../tests/golden/iperf3-paced-reverse.json"), "iperf 3.12", "tcp-receive"),
-        (IPERF3, "iperf 3.19", "tcp-transmit"),
-        (include_str!("../../tests/golden/iperf3-3.19-stream.json"), "iperf 3.19", "tcp-transmit"),
-    ] {
-        let file = read(text);
-        let [Results { tool: Tool::Iperf3, version: found, workloads, .. }] = &file.results[..] else {
-            panic!("{name}")
-        };
-        assert_eq!((found.as_str(), workloads[0].name.as_str()), (version, name));
-        assert!(value(only(&workloads[0]), "bandwidth_bytes_per_s").unwrap() > 1e6);
-    }
-    let file = read(IPERF3);
-    assert_eq!(only(&file.results[0].workloads[0]).measured.facts["iperf3.retransmits"], json!(5));
-    let stream = include_str!("../../tests/golden/iperf3-3.19-stream.json");
-    assert_eq!(read(format!("{stream}{stream}")).results.len(), 2);
-    let torn: String = stream.lines().take(3).map(|line| format!("{line}\n")).collect();
-    assert!(refused(torn).starts_with("line 1: the result that begins here breaks off"));
 }
 
 #[test]
@@ -309,4 +207,47 @@ fn each_time_of_hyperfine_is_a_sample() {
     let [sleep, one] = &file.results[0].workloads[..] else { panic!("two commands") };
     let times: Vec<_> = sleep.samples.iter().map(|sample| value(sample, "wall_time_ns").unwrap().round()).collect();
     assert_eq!((times, sleep.name.as_str(), one.samples.len()), (vec![101e6, 102e6, 103e6], "sleep 0.1", 1));
+}
+
+#[test]
+fn what_is_nested_too_deeply_is_said_to_be_so() {
+    let nested = |levels: usize| format!("{}1{}", "{\"a\": ".repeat(levels), "}".repeat(levels));
+    assert!(refused(nested(127)).contains("its fields: a"));
+    for levels in [128, 129, 100_000] {
+        let said = refused(nested(levels));
+        assert!(said.starts_with("line 1: the result that begins here is nested too deeply"), "{levels}: {said}");
+    }
+}
+
+#[test]
+fn names_take_no_more_room_than_they_should() {
+    let long = "x".repeat(1 << 20);
+    let job = json!({"fio version": "fio-3.33", "jobs": [{"jobname": &long, "error": 5}]}).to_string();
+    let bins = FIO.replacen("\"bins\" : {", &format!("\"bins\" : {{\"{long}\": 3,"), 1);
+    for text in [json!({&long: 1}).to_string(), job, bins] {
+        let said = refused(text);
+        assert!(said.len() < 1000 && said.contains("xxx"), "{} bytes", said.len());
+    }
+}
+
+#[test]
+fn every_name_is_one_of_its_own() {
+    let mut names = ["x", "x", "x (2)", "y", "x", "x (2)"].map(str::to_owned);
+    number_equals(names.iter_mut());
+    assert_eq!(names, ["x", "x (3)", "x (2)", "y", "x (4)", "x (2) (2)"]);
+}
+
+#[test]
+fn times_are_within_reason() {
+    for odd in [1e300, 1e12] {
+        let said = refused(with(HYPERFINE, "/results/0/times/1", Some(json!(odd))));
+        assert!(said.starts_with("results[0].times[1]: it is 1") && said.contains("1000000000 s at most"), "{said}");
+        let said = refused(with(IPERF3, "/end/sum_received/seconds", Some(json!(odd))));
+        assert!(said.starts_with("end.sum_received.seconds: it is 1"), "{said}");
+    }
+    let said = refused(with(FIO, "/jobs/1/read/runtime", Some(json!(u64::MAX))));
+    assert!(said.starts_with("jobs[1].read.runtime: it is 1") && said.contains("ms at most"), "{said}");
+    // What no record can hold is no value.
+    let both = with(&with(FIO, "/jobs/1/read/iops", Some(json!(1e308))), "/jobs/1/write/iops", Some(json!(1e308)));
+    assert!(refused(both).starts_with("jobs[1]: its iops cannot be told"));
 }
