@@ -97,6 +97,16 @@ mod tests {
     }
 
     #[test]
+    fn runs_with_other_references_are_told_what_can_be_done() {
+        let (base, mut new) = (testing::record(1, 2, false), testing::another(2, 2, false));
+        new.run.plan.reference = "container".to_owned();
+        let measured = judgement(&base, &new).unwrap_err().to_string();
+        assert!(measured.contains("execute one of them again with --reference"), "{measured}");
+        let said = judgement(&imported(base), &imported(new)).unwrap_err().to_string();
+        assert!(said.contains("bench import native=... container=...") && !said.contains("--reference"), "{said}");
+    }
+
+    #[test]
     fn a_record_of_before_there_were_imports_is_read() {
         let mut value = serde_json::to_value(testing::record(1, 1, false).run).unwrap();
         assert!(value.get("imported").is_none(), "nothing is written where nothing was imported");

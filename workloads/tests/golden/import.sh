@@ -52,7 +52,7 @@ for server in 127.0.0.1,8765 localhost,8766; do
     servers="$servers $work/$server.pid"
 done
 sleep 1
-fio --output-format=json --client=127.0.0.1,8765 client.job --client=localhost,8766 client.job 2>&1 | sed "s|$work/||" > "$here/fio-client.json"
+fio --output-format=json --client=127.0.0.1,8765 client.job --client=localhost,8766 client.job 2>&1 | sed -e "s|$work/||" -e "s/^<[^>]*>/<host>/" > "$here/fio-client.json"
 
 for args in "--bidir -b 50M=bidir" "-u -b 10M=udp"; do
     iperf3 -s -p 5999 -1 -D

@@ -116,7 +116,7 @@ fn the_sum_over_hosts_counts_nothing_twice() {
         file.notes
     );
     // Other versions have the global options of each host in a list.
-    let mut all: Value = serde_json::from_str(&CLIENT[CLIENT.find('{').unwrap()..]).unwrap();
+    let mut all: Value = serde_json::from_str(&CLIENT[CLIENT.find("\n{").unwrap()..]).unwrap();
     let of = |host: &str, port: u16, bs: &str| json!({"hostname": host, "port": port, "bs": bs});
     all["global options"] = json!([of("127.0.0.1", 8765, "4k"), of("localhost", 8766, "8k")]);
     let file = read(all.to_string());
