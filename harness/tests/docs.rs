@@ -31,6 +31,8 @@ const COMMANDS: &[(&str, How)] = &[
     ("bench run --suite network", Plan(&[])),
     ("bench run --suite io,network", Plan(&[])),
     ("bench run --suite nat-ladder", Plan(&[])),
+    ("bench run --suite docker-ladder", Plan(&[])),
+    ("bench run --suite network --env native,container:net=nat,docker", Plan(&["Docker engine"])),
     ("bench run --only rand-read --env native,vm", Plan(&[])),
     ("bench run --target /dev/nvme1n1 --destroy-data", Plan(&["/dev/nvme1n1"])),
     ("bench run --env old=vm:qemu=/opt/q9/qemu-system-x86_64,new=vm --reference old", Plan(&["/opt/q9"])),

@@ -148,14 +148,20 @@ pub(crate) fn troubles(record: &Record) -> Vec<Trouble> {
     record.trials.iter().filter(|trial| !trial.is_valid()).map(trouble).collect()
 }
 
-/// Medians over the instances of each environment: one instance per block, whatever its number of valid trials.
+/// The first valid trial of an environment in each block: one instance per block, whatever its number of valid trials.
+pub(crate) fn first_trials<'a>(record: &'a Record, environment: &Environment) -> BTreeMap<u32, &'a Trial> {
+    let mut blocks: BTreeMap<u32, &Trial> = BTreeMap::new();
+    let its = |trial: &&Trial| trial.planned.environment == environment.name && trial.is_valid();
+    for trial in record.trials.iter().filter(its) {
+        blocks.entry(trial.planned.block).or_insert(trial);
+    }
+    blocks
+}
+
+/// Medians over the instances of each environment.
 pub(crate) fn instances(record: &Record) -> Vec<InstanceRow> {
     let of_environment = |environment: &Environment| {
-        let mut blocks: BTreeMap<u32, &Trial> = BTreeMap::new();
-        let its = |trial: &&Trial| trial.planned.environment == environment.name && trial.is_valid();
-        for trial in record.trials.iter().filter(its) {
-            blocks.entry(trial.planned.block).or_insert(trial);
-        }
+        let blocks = first_trials(record, environment);
         let instances = || blocks.values().map(|trial| &trial.instance);
         let first = instances().next()?;
         Some(InstanceRow {

@@ -39,7 +39,7 @@ impl Report {
         }
         out.section("Emulated guests: shown apart, never judged", &self.results_table(&self.emulated));
         out.section("Measured", &self.absolutes_table());
-        out.section("The way behind NAT, one step at a time", &self.ladder_table());
+        out.section("One step at a time", &self.ladder_table());
         out.section("Claims of the paper", &self.claims_table());
         out.section("Sameness", &self.sameness_table());
         out.section("Trials that failed or are invalid", &self.troubles_table());
@@ -89,7 +89,7 @@ impl Report {
         Table { head: head.map(str::to_owned).into(), rows: rows.collect() }
     }
 
-    /// What each step of the way behind NAT adds.
+    /// What each step adds.
     pub(crate) fn ladder_table(&self) -> Table {
         let head = ["workload", "metric", "step", "mean", "added to the step before [95 %]"];
         let rows = self.ladder.iter().map(|row| {

@@ -216,7 +216,7 @@ pub(crate) struct SamenessCell {
     pub(crate) differs: bool,
 }
 
-/// One step of the way behind NAT.
+/// One step of a way that is taken apart.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct LadderRow {
     /// Label of the environment that takes this step and all before it.

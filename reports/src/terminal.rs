@@ -220,7 +220,7 @@ impl Screen {
 
     fn ladder(&mut self, table: &Table) {
         if !table.rows.is_empty() {
-            self.line("the way behind NAT, one step at a time", Style::Strong);
+            self.line("one step at a time", Style::Strong);
             self.grouped(table);
             self.blank();
         }

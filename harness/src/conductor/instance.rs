@@ -22,7 +22,7 @@ use crate::caller::Hands;
 use crate::environments::{Parts, Running, Shared};
 use crate::host::target::Checked;
 use crate::ledger::{Change, ChangeId, Ledger};
-use crate::netlab::{Lab, User};
+use crate::netlab::{Lab, Route, User};
 use crate::{output, paths};
 
 /// How long an agent may take to greet from a process or a container.
@@ -186,9 +186,9 @@ impl<'a> Instance<'a> {
         let prepared = &environment.prepared;
         let mut ground = Ground::prepare_at(prepared.plan_group, &setting.ledger, &name, &prepared.limits)?;
         ground.work = work;
-        let network = match environment.route {
+        let mut network = match environment.route {
             Some(route) => {
-                let lab = Lab::make(route, environment.prepared.user)?;
+                let lab = Lab::make(route, prepared.user, prepared.host_network.as_deref())?;
                 ground.network = Some(lab.work());
                 Some(Network { peer: Peer::start(setting, &lab).await?, lab })
             }
@@ -198,6 +198,9 @@ impl<'a> Instance<'a> {
         let parts = environment.prepared.start.start(setting, &ground).await;
         let parts = parts.with_context(|| format!("starting an instance of `{}`", environment.name))?;
         let ready_ns = clock_ns() - began;
+        if let (Some(network), Some(Route::Engine), Some(pid)) = (&mut network, environment.route, parts.child.id()) {
+            network.lab.find_inside(pid)?;
+        }
         let mut instance = Instance {
             facts: facts(&parts, &ground, ready_ns)?,
             agent: parts.agent,

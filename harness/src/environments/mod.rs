@@ -112,6 +112,8 @@ pub struct Prepared {
     pub bench: String,
     /// Who uses its lab, if it has one.
     pub user: User,
+    /// The network namespace that is the host's in its lab; absent: one that the lab makes.
+    pub host_network: Option<PathBuf>,
     /// Finds the place of its cgroup.
     pub plan_group: PlanGroup,
     /// Limits of its cgroup.

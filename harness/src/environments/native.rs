@@ -81,6 +81,7 @@ fn prepare(definition: &EnvironmentDefinition, setting: &Setting) -> Result<Prep
         target: setting.target.as_ref().map(|checked| checked.path().display().to_string()),
         bench: setting.executable.display().to_string(),
         user: User::Process,
+        host_network: None,
         plan_group: Cgroup::plan,
         limits: Limits { memory_bytes: Some(setting.memory_bytes), ..super::limits(setting) },
         programs: Vec::new(),

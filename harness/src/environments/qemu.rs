@@ -241,6 +241,7 @@ async fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setti
         target: setting.target.as_ref().map(|_| bench_vm::TARGET_IN_GUEST.to_owned()),
         bench: BENCH.to_owned(),
         user: User::Guest,
+        host_network: None,
         plan_group: Cgroup::plan,
         // QEMU's memory is accounted, not limited: the guest's RAM is the limit.
         limits: super::limits(setting),

@@ -123,6 +123,9 @@ fn an_environment_reaches_the_peer_as_it_says_or_as_its_kind_does() {
         ("vm:net=bridge", Some(Route::Bridge), Some(Route::Bridge)),
         ("vm:net=none", None, None),
         ("docker:net=none", None, None),
+        ("docker", None, Some(Route::Engine)),
+        ("docker:net=bridge", Some(Route::Engine), Some(Route::Engine)),
+        ("docker:net=host", Some(Route::Direct), Some(Route::Direct)),
     ] {
         let definition = read(text).unwrap();
         let kind = kind_of(&definition).unwrap();
@@ -132,12 +135,12 @@ fn an_environment_reaches_the_peer_as_it_says_or_as_its_kind_does() {
 }
 
 #[test]
-fn docker_has_no_way_to_a_peer_and_says_so() {
-    let definition = read("docker").unwrap();
+fn the_machines_engine_connects_nothing_to_a_lab() {
+    let definition = read("docker:engine=machine").unwrap();
     let kind = kind_of(&definition).unwrap();
     assert_eq!(kind.route(&definition, false).unwrap(), None);
     let error = kind.route(&definition, true).unwrap_err().to_string();
-    assert!(error.contains("Docker's own NAT is not implemented yet"), "{error}");
+    assert!(error.contains("never touches the machine's firewall"), "{error}");
 }
 
 #[test]

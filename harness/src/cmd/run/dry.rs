@@ -113,8 +113,8 @@ fn check_environment(wanted: &EnvironmentDefinition, definition: &Definition, ta
             packages::check_program(name, Path::new(path))?;
         }
     }
-    if matches!(kind.route(wanted, definition.is_networked(wanted))?, Some(Route::Hook | Route::Nat)) {
-        packages::require("nft")?;
+    if let Some(program) = kind.route(wanted, definition.is_networked(wanted))?.and_then(Route::program) {
+        packages::require(program)?;
     }
     kind.check(wanted, target)
 }
