@@ -51,6 +51,7 @@ const COMMANDS: &[(&str, How)] = &[
     ("bench run --env old=container,new=container:userns=yes --reference old", Plan(&[])),
     ("bench run --env container,runc=oci:runtime=/usr/sbin/runc", Plan(&["/usr/sbin/runc"])),
     ("bench run --env native,container,docker", Plan(&["Docker engine"])),
+    ("bench run --env +docker", Plan(&["Docker engine"])),
     ("bench run --env docker,open=docker:seccomp=unconfined --reference docker", Plan(&["Docker engine"])),
     ("bench run --env native,container --with $PWD/old/app --out base -- $PWD/old/app --work", Plan(&[])),
     ("bench run --env native,container --with $PWD/new/app --out new -- $PWD/new/app --work", Plan(&[])),

@@ -60,7 +60,7 @@ fn check(args: &RunArgs, definition: &Definition, found: &mut Found) -> Result<(
         let checked = check_environment(environment, definition, found.target.as_ref());
         match for_root(checked, &format!("all of `{}`", environment.name), found) {
             Ok(_) => {}
-            Err(e) if definition.named || index == 0 => {
+            Err(e) if definition.named.contains(&environment.name) || index == 0 => {
                 return Err(Unavailable { environment: environment.name.clone(), source: e.into() }.into());
             }
             Err(e) => {

@@ -215,7 +215,7 @@ async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared>
             Err(e) if e.is::<NotInside>() => {
                 return Err(e.context(format!("looking at `{}`, nothing was measured", environment.name)));
             }
-            Err(e) if definition.named || prepared.environments.is_empty() => {
+            Err(e) if definition.named.contains(&environment.name) || prepared.environments.is_empty() => {
                 return Err(Unavailable { environment: environment.name.clone(), source: e.into() }.into());
             }
             Err(e) => {

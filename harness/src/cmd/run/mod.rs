@@ -1,6 +1,7 @@
 //! `bench run`: from arguments to a run's folder.
 
 mod along;
+mod asked;
 mod calibration;
 mod definition;
 mod dry;
@@ -12,12 +13,12 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use bench_results::quantity::{parse_count, parse_margin};
-use bench_workloads::{EnvironmentDefinition, parse_size};
+use bench_workloads::parse_size;
 
 use crate::conductor;
-use crate::environments;
 use crate::failure::need_root;
 use crate::host::target::check_size;
+use asked::Asked;
 use definition::Definition;
 
 /// Arguments of `bench run`.
@@ -38,9 +39,9 @@ pub struct RunArgs {
     /// Only these workloads of the suite
     #[arg(long, value_name = "WORKLOAD", value_delimiter = ',')]
     only: Vec<String>,
-    /// The environments, instead of the suite's: NAME[=KIND][:KEY=VALUE]...,...
-    #[arg(long, value_name = "ENV", value_delimiter = ',', value_parser = environments::read)]
-    env: Vec<EnvironmentDefinition>,
+    /// The environments, instead of the suite's: NAME[=KIND][:KEY=VALUE]...,...; +ENV adds one to the suite's
+    #[arg(long, value_name = "ENV", value_delimiter = ',')]
+    env: Vec<Asked>,
     /// The environment that the others are divided by [default: `native`, else the first]
     #[arg(long, value_name = "NAME")]
     reference: Option<String>,
