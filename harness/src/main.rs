@@ -29,6 +29,7 @@ mod trusted;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    bench_agent::beginning_ns();
     // These must come before any thread or runtime exists: they change namespaces, or are process 1 of something.
     if bench_vm::is_guest_init() {
         bench_vm::guest_main();

@@ -31,6 +31,7 @@ const COMMANDS: &[(&str, How)] = &[
     ("bench run --suite network", Plan(&[])),
     ("bench run --suite io,network", Plan(&[])),
     ("bench run --suite nat-ladder", Plan(&[])),
+    ("bench run --suite lifecycle", Plan(&[])),
     ("bench run --suite docker-ladder", Plan(&[])),
     ("bench run --suite network --env native,container:net=nat,docker", Plan(&["Docker engine"])),
     ("bench run --only rand-read --env native,vm", Plan(&[])),

@@ -16,6 +16,7 @@ mod workload;
 
 pub use bench_results::quantity::{parse_duration, parse_size};
 pub use environment::{AnyKind, EnvironmentDefinition, EnvironmentError, Kinds, is_name};
+pub use kinds::Instances;
 pub use kinds::command::{WORK_FILE_SYSTEM, WORK_FOLDER};
 pub use kinds::fio::recount;
 pub use kinds::fio_job::{JobFileError, workloads as fio_job};

@@ -21,6 +21,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("network", include_str!("../suites/network.toml")),
     ("nat-ladder", include_str!("../suites/nat-ladder.toml")),
     ("docker-ladder", include_str!("../suites/docker-ladder.toml")),
+    ("lifecycle", include_str!("../suites/lifecycle.toml")),
 ];
 
 /// A suite.

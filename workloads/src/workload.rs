@@ -8,8 +8,8 @@ use bench_results::metric;
 use bench_results::percentiles::{PERCENTILES, Recorded};
 use bench_results::record::{self, Measurement, Profile};
 
-use crate::kinds::Kind;
 use crate::kinds::command::Command;
+use crate::kinds::{Instances, Kind};
 use crate::network::{Network, Server};
 
 /// What a workload may know of where it is executed.
@@ -182,6 +182,11 @@ impl Workload {
     /// Say where the program of a command is inside.
     pub fn set_program(&mut self, path: String) {
         self.kind.set_program(path);
+    }
+
+    /// What its trials measure of instances themselves; absent: a job in one.
+    pub fn instances(&self) -> Option<Instances> {
+        self.kind.instances()
     }
 
     /// True when it needs a peer.

@@ -66,7 +66,8 @@ impl Look {
     }
 }
 
-fn look_at_host(instance: &Instance<'_>, setting: &Setting) -> Witness {
+/// The host, and the instance as it is seen from there.
+pub fn look_at_host(instance: &Instance<'_>, setting: &Setting) -> Witness {
     let disk = setting.target.as_ref().and_then(|target| target.disk.as_ref());
     Witness::look_for(instance.running.helpers(), Some(&instance.ground.cgroup), disk)
 }

@@ -6,6 +6,7 @@ pub mod event;
 pub mod evidence;
 pub mod instance;
 pub mod interrupt;
+mod lifecycle;
 mod peer;
 pub mod plan;
 pub mod process;
@@ -216,7 +217,10 @@ impl<'a> Conductor<'a> {
             Err(why) => return Ok(trial::lost(&subject, why)),
         };
         let used = own_cpu_ns();
-        let outcome = trial::execute(&subject, instance, self.setting).await?;
+        let outcome = match workload.instances() {
+            Some(what) => lifecycle::execute(&subject, &what, instance, self.setting).await?,
+            None => trial::execute(&subject, instance, self.setting).await?,
+        };
         cost.add(own_cpu_ns() - used, outcome.trial.elapsed_ns);
         if outcome.broken {
             // Its later trials of this block would only wait for the same silence.

@@ -133,7 +133,8 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
 /// Characters of a reason that are kept: it may hold words of a guest, and a record has to stay readable.
 const REASON_LIMIT: usize = 4000;
 
-fn bounded(why: String) -> String {
+/// A reason, as much of it as is kept.
+pub fn bounded(why: String) -> String {
     match why.char_indices().nth(REASON_LIMIT) {
         Some((end, _)) => format!("{} ...", &why[..end]),
         None => why,
@@ -146,7 +147,7 @@ pub fn lost(subject: &Subject<'_>, why: &str) -> Trial {
 }
 
 /// A trial of which nothing is known but that it was planned.
-fn blank(subject: &Subject<'_>, instance: &record::Instance) -> Trial {
+pub fn blank(subject: &Subject<'_>, instance: &record::Instance) -> Trial {
     Trial {
         planned: subject.planned.clone(),
         attempt: subject.attempt,
@@ -286,7 +287,7 @@ fn broken_limits(group: &Cgroup) -> Vec<String> {
 
 /// What only the host can see when the job is over: limits that are not in force, programs that are not the same any more, the
 /// guest's memory.
-fn host_facts(trial: &mut Trial, environment: &Environment, instance: &Instance<'_>) {
+pub fn host_facts(trial: &mut Trial, environment: &Environment, instance: &Instance<'_>) {
     let mut broken = broken_limits(&instance.ground.cgroup);
     if let Some(network) = &instance.network {
         broken.extend(broken_limits(network.peer.cgroup()).into_iter().map(|limit| format!("at the peer, {limit}")));
@@ -322,7 +323,8 @@ fn keep_what_can_be_judged(trial: &mut Trial, has_server: bool) {
     }
 }
 
-fn put(trial: &mut Trial, name: &str, value: f64) {
+/// Add a measurement of [`metric::METRICS`].
+pub fn put(trial: &mut Trial, name: &str, value: f64) {
     if let Some(metric) = metric::find(name) {
         trial.measurements.push(Measurement {
             metric: name.to_owned(),

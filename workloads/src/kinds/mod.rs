@@ -7,32 +7,40 @@ pub(crate) mod command;
 mod exchange;
 pub(crate) mod fio;
 pub(crate) mod fio_job;
+mod idle_memory;
+mod start;
 mod stream;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use bench_agent::JobOutput;
+use bench_results::quantity::{Written, parse_count};
 use bench_results::record::Profile;
 use dyn_clone::DynClone;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 
 use crate::entry::{Entry, Wrong};
 use crate::workload::{Measured, Place, TrialJobs};
 use command::Command;
 use exchange::Exchange;
+use idle_memory::IdleMemory;
+use start::Start;
 use stream::Stream;
 
 /// Reads the parameters of a kind.
 type Read = fn(Entry<'_>) -> Result<Box<dyn Kind>, Wrong>;
 
 /// All kinds, by their names in suites.
-const KINDS: [(&str, Read); 5] = [
+const KINDS: [(&str, Read); 7] = [
     ("fio", fio::read),
     ("command", read::<Command>),
     ("stream", read::<Stream>),
     ("exchange", read::<Exchange>),
     ("fio-job", fio_job::read),
+    ("start", read::<Start>),
+    ("idle-memory", read::<IdleMemory>),
 ];
 
 /// The kind of a workload that names none.
@@ -51,6 +59,33 @@ pub(crate) fn find(name: &str) -> Result<Read, String> {
             names.split_last().map_or(String::new(), |(last, others)| format!("{} and {last}", others.join(", ")));
         format!("there is no kind of workload `{name}`; there are {known}")
     })
+}
+
+/// Of a workload that has no job.
+const NO_JOB: &str = "it is about instances, and nothing is executed in them";
+
+/// What a trial is about that measures instances themselves, and not a job in one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Instances {
+    /// This many are started one after the other.
+    Started {
+        /// How many.
+        count: u32,
+    },
+    /// They are started and held.
+    Held {
+        /// How many at once, in rising order.
+        counts: Vec<u32>,
+    },
+}
+
+/// Instances of one trial, at most: each is written down in the ledger.
+const MOST_INSTANCES: u64 = 1000;
+
+/// A number of instances.
+fn instances<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let number = parse_count(&Written::deserialize(from)?.text(), MOST_INSTANCES);
+    number.map(|number| number as u32).map_err(de::Error::custom)
 }
 
 /// A workload's parameters, and all that follows from its kind. What is not said is as with a command.
@@ -72,6 +107,11 @@ pub(crate) trait Kind: Debug + DynClone + Send + Sync {
 
     /// Program and arguments, of a command.
     fn argv(&self) -> Option<&[String]> {
+        None
+    }
+
+    /// What it measures of instances themselves; absent: a job in one.
+    fn instances(&self) -> Option<Instances> {
         None
     }
 
