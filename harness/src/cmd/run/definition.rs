@@ -270,9 +270,9 @@ mod tests {
         assert_eq!(names(&definition), ["native", "container", "vm", "docker"]);
         assert_eq!(definition.named.iter().collect::<Vec<_>>(), ["docker"]);
         assert!(definition.workloads.iter().all(|planned| planned.environments.len() == 4));
-        let error = resolve("--env native,+docker").unwrap_err().to_string();
+        let error = resolve("--env native,+docker").err().unwrap().to_string();
         assert!(error.contains("write all with `+`, or none"), "{error}");
-        assert!(resolve("--env +native").unwrap_err().to_string().contains("twice"));
+        assert!(resolve("--env +native").err().unwrap().to_string().contains("twice"));
     }
 
     #[test]
