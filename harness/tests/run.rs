@@ -357,7 +357,7 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         ("run --suite ./no.toml", "no.toml"),
         ("run --only nonsense", "rand-read"),
         ("run --profile nonsense", "smoke, quick, standard, paper"),
-        ("run --env nonsense", "native, container, docker, oci and vm"),
+        ("run --env nonsense", "native, container, docker, oci"),
         ("run --env vm:speed=1", "qemu, kernel"),
         ("run --size 0", "such as 64MiB"),
         ("run --size -1", "such as 64MiB"),

@@ -4,6 +4,9 @@
 //! workload is: a new kind is a file here and a line in [`KINDS`].
 
 pub(crate) mod command;
+#[cfg(test)]
+#[path = "tests/dd.rs"]
+mod example;
 mod exchange;
 pub(crate) mod fio;
 pub(crate) mod fio_job;
@@ -27,12 +30,15 @@ use stream::Stream;
 type Read = fn(Entry<'_>) -> Result<Box<dyn Kind>, Wrong>;
 
 /// All kinds, by their names in suites.
-const KINDS: [(&str, Read); 5] = [
+const KINDS: &[(&str, Read)] = &[
     ("fio", fio::read),
     ("command", read::<Command>),
     ("stream", read::<Stream>),
     ("exchange", read::<Exchange>),
     ("fio-job", fio_job::read),
+    // That of docs/ADD-A-WORKLOAD.md.
+    #[cfg(test)]
+    ("dd", read::<example::Dd>),
 ];
 
 /// The kind of a workload that names none.
@@ -44,9 +50,9 @@ fn read<K: Kind + DeserializeOwned + 'static>(entry: Entry<'_>) -> Result<Box<dy
 
 /// What reads the parameters of the kind of this name; an error names those that there are.
 pub(crate) fn find(name: &str) -> Result<Read, String> {
-    let found = KINDS.into_iter().find(|(known, _)| *known == name);
-    found.map(|(_, read)| read).ok_or_else(|| {
-        let names = KINDS.map(|(known, _)| known);
+    let found = KINDS.iter().find(|(known, _)| *known == name);
+    found.map(|&(_, read)| read).ok_or_else(|| {
+        let names: Vec<_> = KINDS.iter().map(|&(known, _)| known).collect();
         let known =
             names.split_last().map_or(String::new(), |(last, others)| format!("{} and {last}", others.join(", ")));
         format!("there is no kind of workload `{name}`; there are {known}")
