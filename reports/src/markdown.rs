@@ -48,7 +48,7 @@ impl Report {
         out.list("Left out", self.left_out.iter().map(|row| md!("{}: {}", row.environment, row.reason)));
         out.list("Warnings", self.warnings.iter().map(|warning| md!("{}", warning)));
         out.section("Cost of an instance", &self.instances_table());
-        out.line(&md!("## Repeat it"));
+        out.line(&md!("## Reproduce"));
         out.code("sh", &self.command);
         out.line(&md!("Made by {}; run {}.", self.bench, self.id));
         out.end()
@@ -109,7 +109,7 @@ impl Report {
     }
 
     fn claims_table(&self) -> Table {
-        let head = ["claim", "here", "because", "source"];
+        let head = ["claim", "result", "reason", "source"];
         let rows = self
             .claims
             .iter()

@@ -160,7 +160,7 @@ fn spread(source: &Source<'_>) -> Figure {
     let label = shown.map_or(reference.to_owned(), |(_, series)| series.label.clone());
     Figure {
         name: "answer",
-        title: format!("{label} alone: what was measured, and how far its blocks are apart"),
+        title: format!("{label} alone: its values, and the variation between its blocks"),
         caption: "Nothing to compare with: each row shows its blocks relative to their own mean, and the mean as a \
                   number. Right of 1× is more of the row's metric; its arrow points to the better side."
             .to_owned(),
