@@ -19,10 +19,10 @@ pub struct ReportArgs {
     /// Parent of the run folders
     #[arg(long, value_name = "DIR", default_value = "bench-runs")]
     out: PathBuf,
-    /// Judge by this metric instead of those that the suite named, as in `read_latency_p99_ns`; the report goes to `report-METRIC`
+    /// Judge by this metric instead of the suite's, such as `read_latency_p99_ns`; the report goes to `report-METRIC`
     #[arg(long, value_name = "METRIC")]
     primary: Option<String>,
-    /// Print exactly this instead of rewriting the report
+    /// Print this format instead of rewriting the report
     #[arg(long, value_enum)]
     format: Option<Format>,
 }

@@ -175,7 +175,7 @@ impl<'a> Conductor<'a> {
             let mut started = Instance::start(environment, self.setting).await.map_err(|e| format!("{e:#}"));
             match &mut started {
                 Ok(instance) => instance.facts.start_order = Some(at as u32 + 1),
-                Err(why) => listener(Event::Note(format!("{why}; the run goes on without it until the next block"))),
+                Err(why) => listener(Event::Note(format!("{why}; the run continues without it until the next block"))),
             }
             instances.push((index, started));
         }

@@ -125,11 +125,11 @@ impl WorkPlan {
         let means = match LoopDevice::attach(&seen_by_descriptor(&file), self.file_system.block_bytes()) {
             Ok(device) => Means::Loop { direct: device.is_direct },
             Err(e) if !self.is_roots => bail!(
-                "no loop device can be had here ({e}), and {} is not root's alone: what the command executes could be changed in a \
+                "no loop device is available here ({e}), and others than root can write to {}: they could change the command's files in a \
                  plain folder there; give --out, or a --target, in a folder of root's",
                 self.folder.path.display()
             ),
-            Err(e) => Means::Folder { why: format!("no loop device can be had here: {e}") },
+            Err(e) => Means::Folder { why: format!("no loop device is available here: {e}") },
         };
         ledger.undo(change)?;
         ledger.undo(made)?;
@@ -206,13 +206,13 @@ impl WorkPlan {
         let mut warnings = Vec::new();
         if self.file_system.is_memory {
             warnings.push(format!(
-                "the command works on {}: what it writes goes to no disk; give --out, or a --target, on one if it should",
+                "the command works on {}, so it writes to no disk; give --out or --target on a disk if it should",
                 self.file_system
             ));
         }
         if let Means::Folder { why } = &self.means {
             warnings.push(format!(
-                "the work folder of commands is a plain folder natively and in containers ({why}); a guest has a file system of its own"
+                "the work folder of commands is a plain folder natively and in containers ({why}); a guest has its own file system"
             ));
         }
         warnings

@@ -104,13 +104,13 @@ impl Calibration {
         if !apart.is_empty() {
             warnings.push(format!(
                 "paced workloads are executed at half of what the slowest environment that is not emulated can do; {} cannot follow \
-                 and have rates of their own, half of what each can do: compare nothing with their cost",
+                 and have their own rates, half of what each can do: do not compare their cost",
                 list(apart)
             ));
         }
         if !only_emulated.is_empty() {
             warnings.push(format!(
-                "every environment of {} is emulated: the rate is half of what the slowest guest can do under emulation, and no real load",
+                "every environment of {} is emulated: the rate is half of what the slowest guest reaches under emulation, and not a realistic load",
                 list(only_emulated)
             ));
         }

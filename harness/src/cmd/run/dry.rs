@@ -150,7 +150,7 @@ fn summary(args: &RunArgs, definition: &Definition, plan: &Plan, found: &Found) 
     lines.extend(plan.sequential.as_ref().and_then(|_| nothing_to_decide(definition, plan)));
     lines.push(format!("seed: {}", plan.seed));
     lines.push(format!(
-        "{} trials, {} as planned (images, the first writing of the target and starts come on top)",
+        "{} trials, {} as planned (plus building images, filling the target and starting instances)",
         plan.trials.len(),
         output::duration(plan.planned_s),
     ));

@@ -37,16 +37,12 @@ struct Line {
 pub fn run(name: &str) -> Result<i32> {
     let folder = find_run(Path::new("bench-runs"), name)?;
     let record = Hands::in_folder(&folder)?.act(|| Ok(Record::load(&folder)?))?;
-    ensure!(
-        record.run.imported.is_none(),
-        "{} is imported: others measured it, and nothing is left to do",
-        record.run.id
-    );
+    ensure!(record.run.imported.is_none(), "{} is imported, so there is nothing to resume", record.run.id);
     if left(&record.run.plan, &record.trials).is_empty() && record.run.state == State::Complete {
         output::print_line(&format!("{} is complete: nothing left to do", record.run.id))?;
         return Ok(0);
     }
-    ensure!(folder.is_dir(), "{} is an archive: only a run in its folder can go on", folder.display());
+    ensure!(folder.is_dir(), "{} is an archive: only a run in its folder can be resumed", folder.display());
     need_root("bench run --resume", "it executes the rest of a run")?;
     let folder = folder.canonicalize().with_context(|| format!("looking for {}", folder.display()))?;
     check_owner(&folder)?;
@@ -56,7 +52,7 @@ pub fn run(name: &str) -> Result<i32> {
     let args = earlier.arguments()?;
     let definition = Definition::resolve(&args)
         .context(
-            "understanding the run's command again (a suite file is looked for from here: go where the run was begun)",
+            "parsing the command of the run again (paths of suite files are relative: use the folder where the run was started)",
         )?
         .of_run(&earlier.run);
     execution::execute(&args, &definition, Some(&earlier))
@@ -67,7 +63,7 @@ pub fn say_how(folder: &Path) {
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
     let own = std::env::args_os().next().unwrap_or_else(|| "bench".into());
     let words = command(&own.to_string_lossy(), &folder.to_string_lossy(), Caller::behind_sudo().is_some());
-    output::tell(&format!("bench: what was measured is kept; the rest is executed by\n  {}", shell::line(&words)));
+    output::tell(&format!("bench: the results so far are kept; resume with\n  {}", shell::line(&words)));
 }
 
 fn command(own: &str, folder: &str, by_sudo: bool) -> Vec<String> {
@@ -133,7 +129,7 @@ impl Earlier {
         let changes = changes(&self.run, &fresh);
         if !changes.is_empty() {
             bail!(
-                "{} cannot go on, since its blocks would not be comparable: {}; begin a new run",
+                "{} cannot be resumed, because its blocks would not be comparable: {}; start a new run",
                 self.run.id,
                 changes.join("; ")
             );

@@ -170,7 +170,7 @@ fn last_words(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let tail = &text[text.len().saturating_sub(LAST_WORDS)..];
     let said = super::one_line(tail);
-    if said.is_empty() { "it said nothing".to_owned() } else { said }
+    if said.is_empty() { "it printed nothing".to_owned() } else { said }
 }
 
 #[cfg(test)]

@@ -73,6 +73,6 @@ fn tun() -> Finding {
 fn vhost() -> Finding {
     let there = crate::netlab::has_vhost();
     let value = if there { "/dev/vhost-net is there" } else { "there is no /dev/vhost-net" };
-    const WHY: &str = "without it QEMU itself moves a guest's packets, which is slower than what is usual";
+    const WHY: &str = "without it QEMU itself moves a guest's packets, which is slower than the usual setup";
     finding("vhost-net", fine_if(there), value, WHY, "load the module vhost_net")
 }

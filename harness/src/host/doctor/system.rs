@@ -100,7 +100,7 @@ fn judge_idle_states(driver: Option<&str>, states: Vec<(String, u64)>) -> Findin
 }
 
 fn irqbalance() -> Finding {
-    const WHY: &str = "it moves interrupts to other CPUs while a run goes on, from one block to the next";
+    const WHY: &str = "it moves interrupts to other CPUs during a run, from one block to the next";
     let running = is_running("irqbalance");
     let value = if running { "running" } else { "not running" };
     finding("irqbalance", fine_if(!running), value, WHY, "`systemctl stop irqbalance` while measuring")
