@@ -42,7 +42,9 @@ pub fn execute(args: &RunArgs, definition: &Definition, earlier: Option<&Earlier
         output::tell(&format!("bench: an earlier run was killed; undid: {change}"));
     }
     if let Some(failure) = cleaned.failures.first() {
-        bail!("something that a killed run left would disturb this one (`bench clean` tries again): {failure:#}");
+        bail!(
+            "leftovers of a killed run would disturb this one (`bench clean` tries again to remove them): {failure:#}"
+        );
     }
     let new_id = || super::run_id(&definition.suite.replace(',', "+"));
     let id = earlier.map_or_else(new_id, |earlier| earlier.run.id.clone());

@@ -79,18 +79,18 @@ fn check_owner(folder: &Path) -> Result<()> {
     for path in files.iter().map(PathBuf::as_path).chain(folder.ancestors()) {
         let found = path.symlink_metadata().with_context(|| format!("looking at {}", path.display()))?;
         let path = path.display();
-        ensure!(!found.is_symlink(), "{path} is a link: going on executes the commands in a run's own files only");
+        ensure!(!found.is_symlink(), "{path} is a link: resuming executes the commands in a run's own files only");
         let owner = found.uid();
         ensure!(
             owner == 0 || owner == asks.uid,
-            "{path} belongs to user {owner}: going on executes the commands in the run as root; `chown` it if you trust it"
+            "{path} belongs to user {owner}: resuming executes the commands in the run as root; `chown` it if you trust it"
         );
         let others = if found.gid() == 0 || found.gid() == asks.gid { 0o002 } else { 0o022 };
         // Of a folder with the sticky bit nobody can rename what is somebody else's.
         let is_open = found.mode() & others != 0 && !(found.is_dir() && found.mode() & 0o1000 != 0);
         ensure!(
             !is_open,
-            "{path} can be written by others: going on executes the commands in the run as root; `chmod go-w` it if you trust it"
+            "{path} can be written by others: resuming executes the commands in the run as root; `chmod go-w` it if you trust it"
         );
     }
     Ok(())
@@ -106,10 +106,7 @@ impl Earlier {
     fn arguments(&self) -> Result<RunArgs> {
         let words = self.run.command.iter().skip(1);
         let line = Line::try_parse_from(words).map_err(|e| {
-            anyhow::anyhow!(
-                "the run's command cannot be understood: {}",
-                e.to_string().lines().next().unwrap_or_default()
-            )
+            anyhow::anyhow!("the run's command cannot be parsed: {}", e.to_string().lines().next().unwrap_or_default())
         })?;
         let mut args = line.args;
         if let (Some(path), Some(target)) = (&mut args.target, &self.run.target) {
