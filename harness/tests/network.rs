@@ -48,7 +48,7 @@ fn all_is_checked(trial: &serde_json::Value) {
 /// All five environments measured, by which process of bench. A machine that was busy with something else while half a second of
 /// a paced stream passed is asked again, twice.
 fn measured_in_peace(stage: &Stage) -> (u32, Vec<serde_json::Value>) {
-    const BUSY: [&str; 2] = [support::STOLEN, "the paced stream reached"];
+    const BUSY: [&str; 2] = [support::STOLEN, "the paced workload reached"];
     let only = "tcp-stream-tx,tcp-stream-paced-rx,tcp-rr,udp-rr,tcp-crr,udp-pps";
     let mut seen = Vec::new();
     for _ in 0..3 {

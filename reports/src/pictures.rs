@@ -259,11 +259,6 @@ fn some_blocks(source: &Source<'_>) -> String {
     if every > 1 { format!(" Of {blocks} blocks one of every {every} is drawn.") } else { String::new() }
 }
 
-/// True for block I/O; records of before workloads named their engine have nothing else.
-fn is_storage(workload: &Workload) -> bool {
-    workload.parameters.get("engine").is_none_or(|engine| engine.starts_with("libaio"))
-}
-
 /// The paper's Figs. 5 and 6.
 fn paired_with_paper(source: &Source<'_>) -> Vec<Figure> {
     let wanted = [
@@ -277,7 +272,8 @@ fn paired_with_paper(source: &Source<'_>) -> Vec<Figure> {
             paper().values.iter().find(of).is_some_and(|value| value.figure != figure)
         };
         let workloads = source.run().plan.workloads.iter();
-        let workloads: Vec<_> = workloads.filter(|w| w.deciding == metric && is_storage(w) && !elsewhere(w)).collect();
+        let workloads: Vec<_> =
+            workloads.filter(|w| w.deciding == metric && w.is_direct_storage() && !elsewhere(w)).collect();
         let mut panels = vec![bar_panel(source, "this run", metric, &workloads)?];
         panels.extend(paper_panel(figure, metric));
         let caption = format!("{BAR_CAPTION} The paper's values are of other hardware: compare shapes, not heights.");
@@ -295,7 +291,7 @@ fn wall_time(source: &Source<'_>) -> Option<Figure> {
 
 fn cpu_per_io(source: &Source<'_>) -> Option<Figure> {
     let metric = "cpu_ns_per_io";
-    let storage: Vec<_> = source.run().plan.workloads.iter().filter(|workload| is_storage(workload)).collect();
+    let storage: Vec<_> = source.run().plan.workloads.iter().filter(|workload| workload.is_direct_storage()).collect();
     let (large, small): (Vec<_>, Vec<_>) =
         storage.iter().partition(|workload| workload.deciding == "bandwidth_bytes_per_s");
     let panels = [("judged by IOPS or latency", small), ("judged by bandwidth", large)];

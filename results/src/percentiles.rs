@@ -63,7 +63,8 @@ impl Recorded {
         let per_s = parameters.get("per_s").and_then(|text| text.parse::<f64>().ok());
         Recorded {
             bins: if direction == "round_trip" { Bins::Probe } else { Bins::Fio },
-            depth: number("iodepth").saturating_mul(number("jobs")),
+            // A process waits for one sync at a time.
+            depth: if direction == "sync" { number("jobs") } else { number("iodepth").saturating_mul(number("jobs")) },
             per_s: per_s.filter(|per_s| per_s.is_finite() && *per_s > 0.0),
         }
     }

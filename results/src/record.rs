@@ -187,14 +187,19 @@ pub struct Workload {
     pub environments: Vec<String>,
 }
 
-/// Parameters of a paced workload that each run finds out anew: half of what the slowest environment that is not emulated can do that
+/// Parameters of a paced workload that each run finds out anew: a share of what the slowest environment that is not emulated can do that
 /// day.
-pub const RATES: [&str; 2] = ["bytes_per_s", "per_s"];
+pub const RATES: [&str; 3] = ["bytes_per_s", "per_s", "ios_per_s"];
 
 impl Workload {
     /// True for a command: program and arguments, whatever they do.
     pub fn is_command(&self) -> bool {
         self.parameters.contains_key("argv")
+    }
+
+    /// True for block I/O past the page cache; records of before workloads named their engine have nothing else.
+    pub fn is_direct_storage(&self) -> bool {
+        self.parameters.get("engine").is_none_or(|engine| engine.ends_with(", direct"))
     }
 
     /// The rate of a paced one, in units of its work per second.

@@ -298,8 +298,7 @@ impl<'a> About<'a> {
         }
         let stores = |name: &str| {
             let workload = run.plan.workloads.iter().find(|workload| workload.name == name);
-            let engine = workload.and_then(|workload| workload.parameters.get("engine"));
-            engine.is_some_and(|engine| engine.starts_with("libaio"))
+            workload.is_some_and(|workload| workload.parameters.contains_key("engine") && workload.is_direct_storage())
         };
         let faster = |c: &&Comparison| {
             let guest = self.environment(&c.environment).is_some_and(|one| one.has(Capability::OwnKernel));

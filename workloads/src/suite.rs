@@ -19,6 +19,8 @@ use crate::workload::Workload;
 const BUILTIN: &[(&str, &str)] = &[
     ("io", include_str!("../suites/io.toml")),
     ("network", include_str!("../suites/network.toml")),
+    ("database", include_str!("../suites/database.toml")),
+    ("open-loop", include_str!("../suites/open-loop.toml")),
     ("nat-ladder", include_str!("../suites/nat-ladder.toml")),
 ];
 

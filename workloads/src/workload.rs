@@ -10,6 +10,7 @@ use bench_results::record::{self, Measurement, Profile};
 
 use crate::kinds::Kind;
 use crate::kinds::command::Command;
+use crate::kinds::fio::Engine;
 use crate::network::{Network, Server};
 
 /// What a workload may know of where it is executed.
@@ -193,6 +194,29 @@ impl Workload {
     /// [`Workload::set_pace`].
     pub fn needs_pace(&self) -> bool {
         self.kind.needs_pace()
+    }
+
+    /// The share of what the slowest environment can do that is its pace: 0.5 is half.
+    pub fn pace_share(&self) -> f64 {
+        self.kind.pace_share()
+    }
+
+    /// The engines that fio does its I/O with; none where it is not fio's.
+    pub fn engines(&self) -> Vec<String> {
+        self.kind.engines()
+    }
+
+    /// True when its I/O goes through the page cache of the kernel that it is executed on.
+    pub fn is_buffered(&self) -> bool {
+        self.kind.is_buffered()
+    }
+
+    /// Let fio do its I/O with this engine; false, and nothing changes, where the suite has no say in that.
+    ///
+    /// # Errors
+    /// Why it cannot be done with this one.
+    pub fn set_engine(&mut self, engine: Engine) -> Result<bool, String> {
+        self.kind.set_engine(engine).map_err(|why| format!("`{}`: {why}", self.name))
     }
 
     /// The same as fast as it goes: its [`Measured::rate_per_s`] tells what an environment can do.

@@ -70,6 +70,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
         ledger: Ledger::open(&paths::state_dir()?)?,
         hands: Hands::of(None),
         started: Cell::new(0),
+        filled: Cell::new(false),
         shared: Shared::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;

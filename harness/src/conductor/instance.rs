@@ -55,6 +55,8 @@ pub struct Setting {
     pub hands: Hands,
     /// Counts instances, for their names.
     pub started: Cell<u32>,
+    /// True once the whole target was written.
+    pub filled: Cell<bool>,
     /// What environments of a kind have in common.
     pub shared: Shared,
 }

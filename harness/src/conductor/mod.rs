@@ -11,7 +11,7 @@ pub mod plan;
 pub mod process;
 pub mod progress;
 mod repeats;
-mod settle;
+pub mod settle;
 pub mod trial;
 pub mod work;
 
@@ -115,10 +115,11 @@ impl<'a> Conductor<'a> {
         folder: &mut RunFolder,
         listener: Listener<'_>,
     ) -> Result<Cost> {
-        if let Some((driver, place)) = driver {
+        if let Some((driver, place)) = driver
+            && !self.setting.filled.get()
+        {
             listener(Event::Phase("writing the target once with incompressible data".into()));
-            settle::fill(&mut driver.agent, place).await?;
-            self.sync_target()?;
+            settle::fill(driver, place, self.setting).await?;
         }
         if run.plan.profile.verdicts {
             listener(Event::Phase("looking at what others do on the machine".into()));
@@ -249,13 +250,6 @@ impl<'a> Conductor<'a> {
         let kept = hands.act(|| Ok(folder.raw(&format!("b{block:02}-instance-{environment}"), attempt)?))?;
         instance.keep_evidence(&kept, hands).await?;
         instance.stop().await
-    }
-
-    fn sync_target(&self) -> Result<()> {
-        match &self.setting.target {
-            Some(target) => trial::sync(target.path()),
-            None => Ok(()),
-        }
     }
 }
 

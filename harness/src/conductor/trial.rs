@@ -104,10 +104,7 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
             trial.failure = Some(format!("{:#}", instance.explain(e).await));
         }
     }
-    if subject.workload.argv().is_some()
-        && !broken
-        && let Err(e) = work::sync(instance).await
-    {
+    if !broken && let Err(e) = sync_caches(subject, instance).await {
         trial.invalid.push(format!("{e:#}"));
     }
     trial.failure = trial.failure.map(bounded);
@@ -128,6 +125,17 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
     }
     validity::apply(&mut trial, subject.profile.verdicts);
     Ok(Outcome { trial, broken })
+}
+
+/// What a page cache inside holds back would be written in a later trial.
+async fn sync_caches(subject: &Subject<'_>, instance: &mut Instance<'_>) -> Result<()> {
+    match &subject.environment.place.target {
+        _ if subject.workload.argv().is_some() => work::sync(instance).await,
+        Some(target) if subject.workload.is_buffered() => {
+            work::sync_inside(&[target], instance).await.context("syncing the target")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Characters of a reason that are kept: it may hold words of a guest, and a record has to stay readable.

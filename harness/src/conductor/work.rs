@@ -291,18 +291,23 @@ impl Drop for Work<'_> {
 
 /// Write what the last command left in memory: it would be the next trial's load, alike for all environments.
 pub async fn sync(instance: &mut Instance<'_>) -> Result<()> {
+    sync_inside(&["-f", WORK_FILE_SYSTEM], instance).await.context("syncing the work folder")
+}
+
+/// sync(1) inside, with these arguments.
+pub async fn sync_inside(arguments: &[&str], instance: &mut Instance<'_>) -> Result<()> {
     let job = Job {
-        argv: ["sync", "-f", WORK_FILE_SYSTEM].map(str::to_owned).to_vec(),
+        argv: ["sync"].iter().chain(arguments).map(|word| (*word).to_owned()).collect(),
         env: vec![("PATH".to_owned(), PATH.to_owned())],
         deadline_ns: SYNC_NS,
         ..Job::default()
     };
     instance.resume().await?;
-    let output = instance.agent.execute(&job).await.context("syncing the work folder")?;
+    let output = instance.agent.execute(&job).await?;
     instance.pause().await?;
     match output.status {
         JobStatus::Exited(0) => Ok(()),
-        status => bail!("syncing the work folder: {status:?}: {}", output.stderr.text().trim()),
+        status => bail!("sync(1): {status:?}: {}", output.stderr.text().trim()),
     }
 }
 

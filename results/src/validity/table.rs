@@ -90,8 +90,8 @@ pub const CHECKS: &[Check] = &[
         "%",
         Hard,
         [
-            "rate of a paced stream, of the rate asked for",
-            "the paced stream reached {pace.reached_percent} % of its rate: its CPU cost is that of another load",
+            "rate of a paced workload, of the rate asked for; of I/Os at random times beyond what chance takes",
+            "the paced workload reached {pace.reached_percent} % of its rate: cost and latency are those of another load",
             "leave the environment out that cannot follow",
         ],
     ),
@@ -309,6 +309,17 @@ pub const CHECKS: &[Check] = &[
             "page faults of the measured job that needed I/O",
             "the measured job waited {fio.major_faults} times for a page of its own program",
             "give a larger --memory",
+        ],
+    ),
+    check(
+        "fio.steady_attained",
+        AtLeast(1.0),
+        "",
+        Remarked,
+        [
+            "1 where jobs that were to go on until they are steady (`steadystate`) became so",
+            "fio's jobs were not steady when their time was over ({fio.steady_criterion})",
+            "give the job a longer runtime, or a wider criterion",
         ],
     ),
     check(

@@ -38,6 +38,10 @@ const KINDS: [(&str, Read); 5] = [
 /// The kind of a workload that names none.
 pub(crate) const USUAL: &str = "fio";
 
+/// The share of what the slowest environment can do at which a paced workload is executed, unless it says otherwise: enough to be
+/// work, and no saturation.
+pub(crate) const HALF: f64 = 0.5;
+
 fn read<K: Kind + DeserializeOwned + 'static>(entry: Entry<'_>) -> Result<Box<dyn Kind>, Wrong> {
     entry.read::<K>().map(|kind| Box::new(kind) as Box<dyn Kind>)
 }
@@ -70,6 +74,21 @@ pub(crate) trait Kind: Debug + DynClone + Send + Sync {
         false
     }
 
+    /// See [`crate::Workload::engines`].
+    fn engines(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// See [`crate::Workload::is_buffered`].
+    fn is_buffered(&self) -> bool {
+        false
+    }
+
+    /// See [`crate::Workload::set_engine`].
+    fn set_engine(&mut self, _engine: fio::Engine) -> Result<bool, String> {
+        Ok(false)
+    }
+
     /// Program and arguments, of a command.
     fn argv(&self) -> Option<&[String]> {
         None
@@ -81,6 +100,11 @@ pub(crate) trait Kind: Debug + DynClone + Send + Sync {
     /// See [`crate::Workload::needs_pace`].
     fn needs_pace(&self) -> bool {
         false
+    }
+
+    /// See [`crate::Workload::pace_share`].
+    fn pace_share(&self) -> f64 {
+        HALF
     }
 
     /// See [`crate::Workload::set_pace`]; absent: as fast as it goes.

@@ -57,6 +57,9 @@ impl Definition {
         if let Some(seconds) = args.runtime {
             jobs::set_runtime(seconds, &mut workloads)?;
         }
+        if let Some(engine) = args.ioengine {
+            jobs::set_engine(engine, &mut workloads)?;
+        }
         jobs::fit(&mut profile, args.size, &workloads)?;
         if !args.fio_job.is_empty() {
             jobs::own_times(&mut profile, &workloads);
@@ -345,6 +348,9 @@ mod tests {
             ("--size 1500KiB", "1MiB"),
             ("--blocks 0", "blocks"),
             ("--primary nonsense", "read_latency_p99_ns"),
+            ("--ioengine nonsense", "libaio, io_uring"),
+            ("--ioengine psync", "--ioengine psync: `seq-write`: ioengine `psync` is synchronous"),
+            ("--suite network --ioengine io_uring", "no workload of this run is of kind fio"),
             ("--only seq-read --primary write_latency_p99_ns", "there are"),
         ] {
             let error = format!("{:#}", resolve(line).err().unwrap_or_else(|| panic!("`{line}` was taken")));
@@ -362,6 +368,19 @@ mod tests {
         assert_eq!(deciding("--suite io", "rand-read"), "iops");
         assert_eq!(deciding("--primary read_latency_p99_ns", "rand-read"), "read_latency_p99_ns");
         assert_eq!(deciding("--primary read_latency_p99_ns", "seq-write"), "bandwidth_bytes_per_s");
+    }
+
+    #[test]
+    fn an_engine_is_that_of_all_workloads_of_fio_and_part_of_what_they_are() {
+        let engines = |line: &str| {
+            let workloads = resolve(line).unwrap().workloads;
+            let engine = |planned: &Planned| planned.workload.record(Vec::new()).parameters["engine"].clone();
+            workloads.iter().map(engine).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(engines("--suite io"), ["libaio, direct"]);
+        assert_eq!(engines("--suite io --ioengine io_uring"), ["io_uring, direct"]);
+        let both = engines("--suite io,network --ioengine io_uring");
+        assert_eq!(both, ["bench probe", "io_uring, direct", "iperf3"]);
     }
 
     #[test]

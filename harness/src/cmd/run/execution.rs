@@ -16,6 +16,7 @@ use super::RunArgs;
 use super::calibration::Calibration;
 use super::definition::Definition;
 use super::resume::{self, Earlier};
+use super::storage;
 use crate::caller::Hands;
 use crate::cmd::{given, this_build};
 use crate::conductor::environment::Environment;
@@ -24,6 +25,7 @@ use crate::conductor::instance::{Instance, Setting};
 use crate::conductor::interrupt::Interrupts;
 use crate::conductor::plan::Planned;
 use crate::conductor::progress::Progress;
+use crate::conductor::settle;
 use crate::conductor::work::WorkPlan;
 use crate::conductor::{Conductor, now};
 use crate::environments::{self, Shared};
@@ -124,6 +126,7 @@ fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> R
         ledger,
         hands,
         started: Cell::new(0),
+        filled: Cell::new(false),
         shared: Shared::default(),
     })
 }
@@ -206,6 +209,9 @@ async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared>
     };
     prepared.warnings.extend(setting.work.iter().flat_map(WorkPlan::warnings));
     let mut calibration = Calibration::new(definition);
+    if calibration.drives() {
+        fill(definition, setting).await?;
+    }
     for environment in &definition.environments {
         match preflight(environment, definition, setting, &mut calibration).await {
             Ok((environment, record)) => {
@@ -236,6 +242,18 @@ async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared>
     Ok(prepared)
 }
 
+/// What is not written yet is read without I/O: no rate could be found out.
+async fn fill(definition: &Definition, setting: &Setting) -> Result<()> {
+    let Some(driver) = driver(setting, definition).await? else { return Ok(()) };
+    output::tell(
+        "bench: writing the target once with incompressible data, to find out how fast paced workloads can go",
+    );
+    let mut instance = Instance::start(&driver, setting).await?;
+    instance.resume().await?;
+    settle::fill(&mut instance, &driver.place, setting).await?;
+    instance.stop().await
+}
+
 async fn preflight(
     wanted: &EnvironmentDefinition,
     definition: &Definition,
@@ -254,7 +272,9 @@ async fn preflight(
     }
     let mut instance = Instance::start(&environment, setting).await?;
     instance.resume().await?;
-    let record = environment.record(&mut instance, setting).await?;
+    let mut record = environment.record(&mut instance, setting).await?;
+    storage::check_engines(definition, &record, &environment.place, &mut instance).await?;
+    record.sameness.extend(storage::page_cache(definition, &record).map(|text| ("page cache".to_owned(), text)));
     calibration.measure(&environment, &record, &mut instance, setting).await?;
     instance.stop().await?;
     Ok((environment, record))

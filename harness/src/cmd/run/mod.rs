@@ -7,12 +7,13 @@ mod dry;
 mod execution;
 mod jobs;
 mod resume;
+mod storage;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use bench_results::quantity::{parse_count, parse_margin};
-use bench_workloads::{EnvironmentDefinition, parse_size};
+use bench_workloads::{Engine, EnvironmentDefinition, parse_size};
 
 use crate::conductor;
 use crate::environments;
@@ -35,6 +36,9 @@ pub struct RunArgs {
     /// The time that ends fio job files, instead of what they say themselves
     #[arg(long, value_name = "TIME", value_parser = jobs::runtime, allow_hyphen_values = true)]
     runtime: Option<f64>,
+    /// How fio does its I/O in all of the suite's workloads of kind fio, instead of what the suite says
+    #[arg(long, value_name = "ENGINE", conflicts_with_all = ["fio_job", "command"])]
+    ioengine: Option<Engine>,
     /// Only these workloads of the suite
     #[arg(long, value_name = "WORKLOAD", value_delimiter = ',')]
     only: Vec<String>,
