@@ -90,7 +90,8 @@ fn read(text: &[u8]) -> Result<Vec<(String, String)>, String> {
     let path = folder.path().join("job.fio");
     std::fs::write(&path, text).unwrap();
     let found = fio_job(&path).map_err(|e| e.to_string().replace(&format!("{}/", folder.path().display()), ""));
-    let told = |workload: &bench_workloads::Workload| (workload.name().to_owned(), workload.record(Vec::new()).deciding);
+    let told =
+        |workload: &bench_workloads::Workload| (workload.name().to_owned(), workload.record(Vec::new()).deciding);
     found.map(|workloads| workloads.iter().map(told).collect())
 }
 

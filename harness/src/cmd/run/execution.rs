@@ -25,7 +25,6 @@ use crate::conductor::instance::{Instance, Setting};
 use crate::conductor::interrupt::Interrupts;
 use crate::conductor::plan::Planned;
 use crate::conductor::progress::Progress;
-use crate::conductor::settle;
 use crate::conductor::work::WorkPlan;
 use crate::conductor::{Conductor, now};
 use crate::environments::{self, Shared};
@@ -210,7 +209,7 @@ async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared>
     prepared.warnings.extend(setting.work.iter().flat_map(WorkPlan::warnings));
     let mut calibration = Calibration::new(definition);
     if calibration.drives() {
-        fill(definition, setting).await?;
+        storage::fill(driver(setting, definition).await?.as_ref(), setting).await?;
     }
     for environment in &definition.environments {
         match preflight(environment, definition, setting, &mut calibration).await {
@@ -240,18 +239,6 @@ async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared>
     }
     describe_tools(&mut prepared, setting);
     Ok(prepared)
-}
-
-/// What is not written yet is read without I/O: no rate could be found out.
-async fn fill(definition: &Definition, setting: &Setting) -> Result<()> {
-    let Some(driver) = driver(setting, definition).await? else { return Ok(()) };
-    output::tell(
-        "bench: writing the target once with incompressible data, to find out how fast paced workloads can go",
-    );
-    let mut instance = Instance::start(&driver, setting).await?;
-    instance.resume().await?;
-    settle::fill(&mut instance, &driver.place, setting).await?;
-    instance.stop().await
 }
 
 async fn preflight(

@@ -1,4 +1,5 @@
-//! What storage workloads need of an environment besides the target: that fio's engines work there; and whose page cache they go through.
+//! What storage workloads need besides the target: that it is written before a rate is found out, that fio's engines
+//! work in every environment; and whose page cache they go through.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +9,25 @@ use bench_results::record::{self, Capability};
 use bench_workloads::{Place, Workload, engine_job, engine_result};
 
 use super::definition::Definition;
-use crate::conductor::instance::Instance;
+use crate::conductor::environment::Environment;
+use crate::conductor::instance::{Instance, Setting};
+use crate::conductor::settle;
+use crate::output;
 
 /// The engine that all storage workloads had when there was no other: where fio works, it does.
 const USUAL: &str = "libaio";
+
+/// Write the target before the conductor would. What is not written yet is read without I/O: no rate could be found out.
+pub async fn fill(driver: Option<&Environment>, setting: &Setting) -> Result<()> {
+    let Some(driver) = driver else { return Ok(()) };
+    output::tell(
+        "bench: writing the target once with incompressible data, to find out how fast paced workloads can go",
+    );
+    let mut instance = Instance::start(driver, setting).await?;
+    instance.resume().await?;
+    settle::fill(&mut instance, &driver.place, setting).await?;
+    instance.stop().await
+}
 
 /// Refuse an environment in which fio cannot do its I/O with the engines of the workloads there: each of their trials would fail.
 pub async fn check_engines(
@@ -22,8 +38,8 @@ pub async fn check_engines(
 ) -> Result<()> {
     let engines: BTreeSet<_> = workloads(definition, environment).flat_map(Workload::engines).collect();
     for engine in engines.iter().filter(|engine| *engine != USUAL) {
-        let output = instance.agent.execute(&engine_job(place, engine)).await?;
-        if let Err(said) = engine_result(&output) {
+        let done = instance.agent.execute(&engine_job(place, engine)).await?;
+        if let Err(said) = engine_result(&done) {
             let cause = cause(engine, environment, instance).await?;
             bail!("fio cannot use ioengine `{engine}` there{cause} ({})", printable(&said, 200));
         }

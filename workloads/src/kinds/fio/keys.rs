@@ -133,7 +133,7 @@ fn distribution(text: &str) -> Result<Option<String>, String> {
     };
     let Ok(value) = number.parse::<f64>() else { return refuse() };
     let is_one = match name {
-        "zipf" => value > 0.0 && value <= 100.0 && value != 1.0,
+        "zipf" => value > 0.0 && value <= 100.0 && (value - 1.0).abs() > 1e-9,
         "pareto" => value > 0.0 && value < 1.0,
         "normal" => value > 0.0 && value <= 100.0,
         _ => false,
