@@ -293,7 +293,8 @@ impl Kind for Fio {
         measured.moved_bytes = moved_bytes(&parsed).filter(|_| self.unaccounted().is_none());
         facts(&mut measured, &parsed, std::slice::from_ref(job));
         measured.facts.extend(self.unaccounted().map(|why| ("fio.unaccounted".to_owned(), json!(why))));
-        let is_deep = self.direct && self.rate == Rate::Free;
+        // Who waits for the disk, or for when an I/O is due, is not always in the depth.
+        let is_deep = self.unaccounted().is_none() && self.rate == Rate::Free;
         if is_deep && !job.iodepth_level.is_empty() {
             let reached = self.depth_reached(&job.iodepth_level);
             measured.facts.insert("fio.depth_reached_percent".to_owned(), json!(reached));

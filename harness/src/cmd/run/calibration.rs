@@ -104,8 +104,9 @@ impl Calibration {
             let Some(pace) = Pace::of(found, share).filter(|_| planned.workload.needs_pace()) else { continue };
             planned.workload.set_pace(pace.per_s);
             apart.extend(pace.own.iter().map(|found| found.label.clone()));
-            planned.own_rates_per_s =
-                pace.own.iter().map(|found| (found.environment.clone(), of(found.per_s, share))).collect();
+            let workload = &planned.workload;
+            let own = |found: &&Found| (found.environment.clone(), kept(workload, of(found.per_s, share)));
+            planned.own_rates_per_s = pace.own.iter().map(own).collect();
             if pace.is_emulated {
                 only_emulated.insert(planned.workload.name().to_owned());
             }
@@ -164,6 +165,13 @@ impl<'a> Pace<'a> {
 
 fn of(per_s: f64, share: f64) -> f64 {
     (per_s * share).round().max(1.0)
+}
+
+/// A rate as a workload keeps it: it may be a whole number for each of its processes.
+fn kept(workload: &Workload, per_s: f64) -> f64 {
+    let mut paced = workload.clone();
+    paced.set_pace(per_s);
+    paced.record(Vec::new()).rate_per_s().unwrap_or(per_s)
 }
 
 /// What it is without its pace: shares of one rate are shares of what was found once.
