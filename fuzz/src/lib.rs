@@ -144,6 +144,7 @@ pub fn suite(bytes: &[u8]) {
         target: Some("/target".to_owned()),
         size_bytes: 1 << 30,
         fio: "/usr/bin/fio".to_owned(),
+        bench: String::new(),
         path_env: "/bin".to_owned(),
         network: Some(Network {
             peer: "198.18.0.2".to_owned(),

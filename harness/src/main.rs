@@ -17,6 +17,7 @@ mod conductor;
 mod environments;
 mod failure;
 mod host;
+mod isolation;
 mod ledger;
 mod netlab;
 mod output;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Some("container-init") => bench_container::init_main(),
         Some("agent") => agent::main(),
         Some("probe") => cmd::probe::main(),
+        Some("isolation") => isolation::main(),
         // It begins on another CPU while the arguments are understood; root's alone, to whom it costs little.
         Some("container") if nix::unistd::geteuid().is_root() => cli::main(bench_container::Starter::begin().ok()),
         _ => cli::main(None),

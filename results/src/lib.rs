@@ -15,6 +15,7 @@ pub mod consistency;
 pub mod host;
 pub mod identity;
 pub mod imported;
+pub mod isolation;
 pub mod lean;
 pub mod limits;
 pub mod metric;

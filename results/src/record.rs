@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::class::{Capability, Class};
 use crate::histogram::Histogram;
 use crate::imported::Imported;
+pub use crate::isolation::{Observation, Sight};
 use crate::metric::{Direction, Unit};
 use crate::sequential::Sequential;
 pub use crate::work::WorkFolder;
@@ -178,7 +179,7 @@ pub struct Workload {
     pub name: String,
     /// One line for people.
     pub title: String,
-    /// Name of the metric that its verdict is about.
+    /// Name of the metric that its verdict is about; empty where nothing is measured (probes of isolation).
     pub deciding: String,
     /// Its parameters as written in the suite (`rw`, `block_size_bytes`, `iodepth`, `jobs`, ...).
     pub parameters: BTreeMap<String, String>,
@@ -381,6 +382,9 @@ pub struct Trial {
     pub histograms: BTreeMap<String, Histogram>,
     /// What else is known of it: dotted name to value (`clock.offset_ns`); some are judged by [`crate::validity::CHECKS`].
     pub facts: BTreeMap<String, serde_json::Value>,
+    /// What probes of isolation saw; empty of all other workloads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observations: Vec<Observation>,
     /// Of the instance it was executed in.
     pub instance: Instance,
 }

@@ -173,7 +173,7 @@ impl<'a> About<'a> {
         let least = ((1.0 - LOST_BLOCKS) * planned as f64).max(LEAST_BLOCKS as f64);
         let real = |environment: &&Environment| environment.name != plan.reference && !environment.is_emulated();
         let mut lost = Vec::new();
-        for workload in &plan.workloads {
+        for workload in plan.workloads.iter().filter(|workload| workload.is_measured()) {
             for environment in self.run.environments.iter().filter(real).filter(|e| workload.runs_in(&e.name)) {
                 let of =
                     |c: &&Comparison| c.deciding && c.workload == workload.name && c.environment == environment.name;

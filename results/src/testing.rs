@@ -1,6 +1,7 @@
 //! What tests, examples and benchmarks share; above all a plausible record: made up, and only ever shown as such.
 
 mod agreement;
+mod probed;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::record::*;
 use crate::store::Record;
 
 pub use agreement::disagreement;
+pub use probed::probed;
 
 const WORKLOADS: [(&str, &str, &str, f64, f64); 7] = [
     ("seq-write", "sequential write, 1 MiB blocks", "bandwidth_bytes_per_s", 900.0, 0.99),
@@ -217,6 +219,7 @@ fn trial(planned: &PlannedTrial, emulated: bool, rng: &mut ChaCha12Rng) -> Trial
         remarks: Vec::new(),
         measurements: measurements.into_iter().filter_map(|(name, value)| measurement(name, value)).collect(),
         histograms: [("read".to_owned(), histogram)].into(),
+        observations: Vec::new(),
         facts: BTreeMap::from(["limits.broken", "host.other_cpu_percent"].map(|fact| (fact.to_owned(), 0.into()))),
         instance: instance(is_vm),
     }

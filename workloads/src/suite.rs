@@ -20,6 +20,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("io", include_str!("../suites/io.toml")),
     ("network", include_str!("../suites/network.toml")),
     ("nat-ladder", include_str!("../suites/nat-ladder.toml")),
+    ("isolation", include_str!("../suites/isolation.toml")),
 ];
 
 /// A suite.

@@ -6,7 +6,7 @@ use bench_agent::{Job, JobOutput, JobStatus};
 use bench_results::Histogram;
 use bench_results::metric;
 use bench_results::percentiles::{PERCENTILES, Recorded};
-use bench_results::record::{self, Measurement, Profile};
+use bench_results::record::{self, Measurement, Profile, Sight};
 
 use crate::kinds::Kind;
 use crate::kinds::command::Command;
@@ -21,6 +21,8 @@ pub struct Place {
     pub size_bytes: u64,
     /// Absolute path of fio, inside.
     pub fio: String,
+    /// Path of `bench` itself, inside.
+    pub bench: String,
     /// `PATH` for the user's own commands.
     pub path_env: String,
     /// The way to the peer; absent when there is none.
@@ -104,6 +106,8 @@ pub struct Measured {
     pub rate_per_s: Option<f64>,
     /// Raw tool output to keep: file name and content.
     pub raw: Vec<(String, Vec<u8>)>,
+    /// What probes of isolation saw inside, by id.
+    pub sights: BTreeMap<String, Sight>,
 }
 
 impl Measured {
@@ -182,6 +186,11 @@ impl Workload {
     /// Say where the program of a command is inside.
     pub fn set_program(&mut self, path: String) {
         self.kind.set_program(path);
+    }
+
+    /// True when it is probes of isolation: the host is looked at meanwhile, and nothing is measured.
+    pub fn is_probed(&self) -> bool {
+        self.kind.is_probed()
     }
 
     /// True when it needs a peer.

@@ -255,6 +255,7 @@ fn place(prepared: &Prepared, route: Option<Route>, setting: &Setting) -> Result
         network,
         size_bytes: setting.target.as_ref().map_or(0, |checked| checked.target.size_bytes),
         fio: fio.display().to_string(),
+        bench: prepared.bench.clone(),
         path_env: PATH.to_owned(),
     })
 }

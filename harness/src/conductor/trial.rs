@@ -19,6 +19,7 @@ use super::evidence::{self, Look};
 use super::instance::{Instance, Setting};
 use super::work;
 use crate::host::sampler::{Sample, Sampler, Window, mean_frequency_percent};
+use crate::isolation::{Observer, Outside};
 use crate::netlab::Counters;
 
 /// What a trial is about.
@@ -79,7 +80,7 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
     let began = clock_ns();
     let kills = instance.ground.cgroup.oom_kills().ok();
     let before = counters(instance, &mut trial);
-    let executed = run_jobs(&jobs, instance, setting).await;
+    let (executed, seen) = run_observed(subject, &jobs, instance, setting).await;
     let broken = executed.is_err();
     let mut guests = [Counters::default(); 2];
     match executed {
@@ -90,7 +91,11 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
             let job = serde_json::to_vec_pretty(&describe(&jobs.measured, &executed.output))?;
             setting.hands.act(|| write_raw(subject.raw, "job.json", &job))?;
             match subject.workload.measure(&executed.output) {
-                Ok(measured) => fill(&mut trial, subject, measured, &executed, instance, setting)?,
+                Ok(mut measured) => {
+                    let sights = std::mem::take(&mut measured.sights);
+                    trial.observations = seen.map_or(Vec::new(), |seen| seen.beside(sights, instance.ground.name()));
+                    fill(&mut trial, subject, measured, &executed, instance, setting)?;
+                }
                 Err(why) => trial.failure = Some(why),
             }
             for (name, content) in [("stdout", &executed.output.stdout), ("stderr", &executed.output.stderr)] {
@@ -104,11 +109,8 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
             trial.failure = Some(format!("{:#}", instance.explain(e).await));
         }
     }
-    if subject.workload.argv().is_some()
-        && !broken
-        && let Err(e) = work::sync(instance).await
-    {
-        trial.invalid.push(format!("{e:#}"));
+    if !broken {
+        sync_work(&mut trial, subject, instance).await;
     }
     trial.failure = trial.failure.map(bounded);
     // An I/O that is still on its way would be the next trial's load: alike for all environments.
@@ -128,6 +130,15 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
     }
     validity::apply(&mut trial, subject.profile.verdicts);
     Ok(Outcome { trial, broken })
+}
+
+/// What a command wrote reaches its storage before the next trial; where it does not, the trial is invalid.
+async fn sync_work(trial: &mut Trial, subject: &Subject<'_>, instance: &mut Instance<'_>) {
+    if subject.workload.argv().is_some()
+        && let Err(e) = work::sync(instance).await
+    {
+        trial.invalid.push(format!("{e:#}"));
+    }
 }
 
 /// Characters of a reason that are kept: it may hold words of a guest, and a record has to stay readable.
@@ -161,6 +172,7 @@ fn blank(subject: &Subject<'_>, instance: &record::Instance) -> Trial {
         measurements: Vec::new(),
         histograms: BTreeMap::new(),
         facts: BTreeMap::new(),
+        observations: Vec::new(),
         instance: instance.clone(),
     }
 }
@@ -179,6 +191,19 @@ fn counters(instance: &Instance<'_>, trial: &mut Trial) -> Option<Counters> {
             None
         }
     }
+}
+
+/// The jobs, and what the host showed meanwhile to whom probes of isolation are compared with.
+async fn run_observed(
+    subject: &Subject<'_>,
+    jobs: &TrialJobs,
+    instance: &mut Instance<'_>,
+    setting: &Setting,
+) -> (Result<Result<Executed, String>>, Option<Outside>) {
+    let probed = subject.workload.is_probed();
+    let observer = probed.then(|| Observer::begin(&subject.seed().to_string(), &setting.executable));
+    let executed = run_jobs(jobs, instance, setting).await;
+    (executed, observer.map(Observer::end))
 }
 
 /// The measured job, with its server at the peer if it has one. The server is ended whatever happens; one that was never there
@@ -249,7 +274,7 @@ fn fill(
     if let Some(frequency) = mean_frequency_percent(&executed.samples) {
         trial.facts.insert("cpu.frequency_percent".into(), json!(frequency));
     }
-    if let Some(peak) = executed.memory_peak_bytes {
+    if let Some(peak) = executed.memory_peak_bytes.filter(|_| !subject.workload.is_probed()) {
         trial.measurements.retain(|measurement| measurement.metric != "memory_peak_bytes");
         put(trial, "memory_peak_bytes", peak as f64);
     }

@@ -7,6 +7,7 @@ pub(crate) mod command;
 mod exchange;
 pub(crate) mod fio;
 pub(crate) mod fio_job;
+mod probes;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -21,18 +22,20 @@ use crate::entry::{Entry, Wrong};
 use crate::workload::{Measured, Place, TrialJobs};
 use command::Command;
 use exchange::Exchange;
+use probes::Probes;
 use stream::Stream;
 
 /// Reads the parameters of a kind.
 type Read = fn(Entry<'_>) -> Result<Box<dyn Kind>, Wrong>;
 
 /// All kinds, by their names in suites.
-const KINDS: [(&str, Read); 5] = [
+const KINDS: [(&str, Read); 6] = [
     ("fio", fio::read),
     ("command", read::<Command>),
     ("stream", read::<Stream>),
     ("exchange", read::<Exchange>),
     ("fio-job", fio_job::read),
+    ("probes", read::<Probes>),
 ];
 
 /// The kind of a workload that names none.
@@ -67,6 +70,11 @@ pub(crate) trait Kind: Debug + DynClone + Send + Sync {
 
     /// True when it needs a peer, and iperf3 or the probe at both ends.
     fn needs_network(&self) -> bool {
+        false
+    }
+
+    /// See [`crate::Workload::is_probed`].
+    fn is_probed(&self) -> bool {
         false
     }
 

@@ -367,6 +367,7 @@ fn trial(planned: &PlannedTrial, sample: &mut Sample) -> Trial {
         measurements: measured.measurements,
         histograms: measured.histograms,
         facts: measured.facts,
+        observations: Vec::new(),
         instance: Instance::default(),
     }
 }

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use bench_results::host;
 use bench_results::record::{LeftOut, Plan};
 use bench_results::sequential::{self, Sequential};
+use bench_results::{host, isolation};
 use bench_vm::Sources;
 use bench_workloads::EnvironmentDefinition;
 use nix::unistd::{AccessFlags, access, geteuid};
@@ -38,7 +38,8 @@ pub fn run(args: &RunArgs, definition: &Definition) -> Result<i32> {
     let names: Vec<_> = definition.environments.iter().map(|environment| &environment.name).collect();
     let names: Vec<_> = names.into_iter().filter(can_be_had).cloned().collect();
     let plan = definition.plan(&names, &definition.workloads)?;
-    output::print(&format!("{}\n{}\n{}", summary(args, definition, &plan, &found), trials(&plan), starts(&plan)))?;
+    let summary = summary(args, definition, &plan, &found);
+    output::print(&format!("{summary}\n{}\n{}{}", trials(&plan), starts(&plan), probes(definition, &plan)))?;
     Ok(0)
 }
 
@@ -200,4 +201,26 @@ fn starts(plan: &Plan) -> String {
     let mut rows = vec![["block", "starts its instances in this order"].map(str::to_owned).to_vec()];
     rows.extend(plan.starts.iter().zip(1..).map(|(order, block)| vec![block.to_string(), order.join(", ")]));
     output::columns(&rows)
+}
+
+/// What probes would be tried, where, and how each is undone; nothing where there are none.
+fn probes(definition: &Definition, plan: &Plan) -> String {
+    let is_probed =
+        |name: &str| definition.workloads.iter().any(|one| one.workload.name() == name && one.workload.is_probed());
+    let probed = plan.workloads.iter().filter(|workload| is_probed(&workload.name));
+    let tried = probed.map(|workload| {
+        let mut rows = vec![["probe", "resource", "kind", "question", "undone"].map(str::to_owned).to_vec()];
+        let row = |probe: &&isolation::Probe| {
+            [probe.id, probe.resource.name(), probe.sign.kind(), probe.question, probe.undone]
+                .map(str::to_owned)
+                .to_vec()
+        };
+        rows.extend(isolation::PROBES.iter().map(row));
+        let (name, places) = (&workload.name, workload.environments.join(", "));
+        format!(
+            "\n{name}: tried in every block in each of {places}; nothing is changed for good\n{}",
+            output::columns(&rows)
+        )
+    });
+    tried.collect()
 }

@@ -35,6 +35,7 @@ fn place(target: &str) -> Place {
         target: Some(target.to_owned()),
         size_bytes: 64 << 20,
         fio: "/usr/bin/fio".to_owned(),
+        bench: String::new(),
         path_env: "/usr/bin".to_owned(),
         network: None,
     }
