@@ -11,6 +11,7 @@ mod escape;
 mod facts;
 mod figures;
 mod html;
+mod isolation;
 mod ladder;
 mod markdown;
 mod network;

@@ -39,6 +39,7 @@ impl Report {
         }
         out.section("Emulated guests: shown apart, never judged", &self.results_table(&self.emulated));
         out.section("Measured", &self.absolutes_table());
+        self.isolation_in(&mut out);
         out.section("The way behind NAT, one step at a time", &self.ladder_table());
         out.section("Claims of the paper", &self.claims_table());
         out.section("Sameness", &self.sameness_table());
@@ -52,6 +53,13 @@ impl Report {
         out.code("sh", &self.command);
         out.line(&md!("Made by {}; run {}.", self.bench, self.id));
         out.end()
+    }
+
+    fn isolation_in(&self, out: &mut Page) {
+        let Some(section) = &self.isolation else { return };
+        out.list("Isolation", section.lines().iter().map(|line| md!("{}", line)));
+        out.table(&self.isolation_table());
+        out.fold("Every probe", |out| out.table(&self.probes_table()));
     }
 
     /// Comparisons as shown on page and in Markdown.

@@ -101,8 +101,10 @@ fn answer(source: &Source<'_>) -> Figure {
             noise: source.noise_floor(&workload.name, &workload.deciding).map(pair),
         }
     };
-    let rows: Vec<AnswerRow> =
-        if source.analysis.cells.is_empty() { Vec::new() } else { run.plan.workloads.iter().map(row).collect() };
+    let rows: Vec<AnswerRow> = match source.analysis.cells.is_empty() {
+        true => Vec::new(),
+        false => run.plan.workloads.iter().filter(|workload| workload.is_measured()).map(row).collect(),
+    };
     let from_paper = rows.iter().flat_map(|row| row.marks.iter().flatten()).any(|mark| mark.paper.is_some());
     let column =
         |environment: &&Environment| Column { heading: short_label(environment), remark: "not judged".to_owned() };

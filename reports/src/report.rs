@@ -8,6 +8,7 @@ use bench_results::{Direction, Unit};
 use serde::Serialize;
 
 use crate::figures::Figure;
+use crate::isolation::IsolationSection;
 use crate::patterns::PatternRow;
 use crate::validity::{CheckRow, RemarkRow};
 
@@ -67,6 +68,9 @@ pub struct Report {
     pub(crate) instances: Vec<InstanceRow>,
     /// What each step of the way behind NAT adds; empty where the run does not take it apart.
     pub(crate) ladder: Vec<LadderRow>,
+    /// What probes of isolation found; absent of a run without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) isolation: Option<IsolationSection>,
     /// Facts of machine, kernel, tools and settings: name and value.
     pub(crate) fingerprint: Vec<(String, String)>,
     /// The command that repeats the run, quoted for a shell.

@@ -26,6 +26,7 @@ impl Report {
         }
         out.absolutes(&self.absolutes_table());
         out.ladder(&self.ladder_table());
+        out.isolation(self);
         out.claims(self);
         for row in &self.left_out {
             out.wrapped(&format!("left out: {}: {}", row.environment, row.reason), "  ", Style::Warning);
@@ -224,6 +225,17 @@ impl Screen {
             self.grouped(table);
             self.blank();
         }
+    }
+
+    fn isolation(&mut self, report: &Report) {
+        let Some(section) = &report.isolation else { return };
+        self.line("isolation", Style::Strong);
+        for line in section.lines() {
+            self.wrapped(&line, BELOW, Style::Plain);
+        }
+        self.blank();
+        self.table(&report.isolation_table());
+        self.blank();
     }
 
     /// Tested claims one by one; what could not be tested by its reason.

@@ -153,6 +153,24 @@ fn every_kind_of_run_has_a_page_that_is_well_formed_and_needs_nothing_else() {
 }
 
 #[test]
+fn isolation_is_a_matrix_with_its_evidence_and_has_no_empty_tables() {
+    let hostile = |environment: &str, _: u32, one: &mut bench_results::record::Observation| {
+        if environment == "vm" && one.probe == "kernel-release" {
+            one.inside = bench_results::record::Sight::Value(HOSTILE.to_owned());
+        }
+    };
+    let report = report(&bench_results::testing::probed(hostile));
+    let page = report.html().unwrap();
+    assert_well_formed(&page);
+    assert!(page.contains("Isolation: whose resource is it?") && page.contains("on the host before: 10; after: 20"));
+    assert!(!page.contains("Deciding metric of each workload") && !page.contains("<figure"), "nothing was measured");
+    let (markdown, terminal) = (report.markdown(), report.terminal(100, false, None));
+    assert!(markdown.contains("| time | shared | shared | shared | separated |"), "{markdown}");
+    assert!(terminal.contains("container: ") && terminal.contains("kernel log"), "{terminal}");
+    assert!(report.json().unwrap().contains("\"isolation\""));
+}
+
+#[test]
 fn hostile_strings_stay_text_everywhere() {
     let report = report(&hostile());
     let html = report.html().unwrap();
