@@ -161,7 +161,7 @@ fn isolation_is_a_matrix_with_its_evidence_and_has_no_empty_tables() {
     };
     let report = report(&bench_results::testing::probed(hostile));
     let page = report.html().unwrap();
-    assert_well_formed(&page);
+    assert_well_formed(&page, "isolation");
     assert!(page.contains("Isolation: whose resource is it?") && page.contains("on the host before: 10; after: 20"));
     assert!(!page.contains("Deciding metric of each workload") && !page.contains("<figure"), "nothing was measured");
     let (markdown, terminal) = (report.markdown(), report.terminal(100, false, None));

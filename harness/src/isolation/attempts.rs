@@ -123,7 +123,7 @@ fn waiting_child() -> Result<nix::unistd::Pid, String> {
     // SAFETY: this program has one thread.
     match unsafe { fork() } {
         Ok(ForkResult::Child) => {
-            drop(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL));
+            let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
             loop {
                 nix::unistd::pause();
             }
@@ -136,7 +136,7 @@ fn waiting_child() -> Result<nix::unistd::Pid, String> {
 fn trace() -> Tried {
     let child = waiting_child()?;
     let traced = call!(libc::SYS_ptrace, libc::PTRACE_SEIZE, child.as_raw(), 0, 0);
-    drop(nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL));
+    let _ = nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL);
     done(traced)
 }
 

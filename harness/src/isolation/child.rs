@@ -49,7 +49,7 @@ mod tests {
         assert_eq!(tried(|| Ok("x".to_owned())), Sight::Value("x".to_owned()));
         assert_eq!(tried(|| Err("EPERM".to_owned())), Sight::Error("EPERM".to_owned()));
         let killed = tried(|| {
-            drop(nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL));
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
             Ok(String::new())
         });
         assert_eq!(killed, Sight::Error("SIGKILL".to_owned()));

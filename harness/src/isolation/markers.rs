@@ -56,7 +56,7 @@ impl Made {
     /// Remove what does not go with this process at once.
     pub(super) fn remove(self) {
         if let Some(key) = self.key {
-            drop(call!(libc::SYS_keyctl, REVOKE, key));
+            let _ = call!(libc::SYS_keyctl, REVOKE, key);
         }
     }
 }
