@@ -30,7 +30,8 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// Every check of a network trial has its figure.
 fn all_is_checked(trial: &serde_json::Value) {
-    const OF_STORAGE: [&str; 6] = ["fio.", "disk.", "cgroup.io_", "qmp.", "guest.disk_", "histogram."];
+    const OF_STORAGE: [&str; 7] =
+        ["fio.", "disk.", "cgroup.io_", "vmm.disk_", "vmm.host_cached", "guest.disk_", "histogram."];
     let (workload, environment) = (trial["workload"].as_str().unwrap(), trial["environment"].as_str().unwrap());
     let due = |fact: &&str| match *fact {
         "pace.reached_percent" => workload.contains("-paced-"),

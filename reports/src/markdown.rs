@@ -151,7 +151,7 @@ impl Report {
         let columns = [
             ("start to ready", Ns, self.instances.iter().map(|row| row.start_to_ready_ns).collect::<Vec<_>>()),
             ("memory when ready", Bytes, self.instances.iter().map(|row| row.memory_at_ready_bytes).collect()),
-            ("QEMU itself", Bytes, self.instances.iter().map(|row| row.vmm_memory_at_ready_bytes).collect()),
+            ("VMM itself", Bytes, self.instances.iter().map(|row| row.vmm_memory_at_ready_bytes).collect()),
             (
                 "guest RAM in use when ready",
                 Bytes,

@@ -302,7 +302,7 @@ fn cpu_per_io(source: &Source<'_>) -> Option<Figure> {
     let panels = panels.iter().filter_map(|(heading, workloads)| bar_panel(source, heading, metric, workloads));
     let panels: Vec<_> = panels.collect();
     let title = "CPU time per I/O: what the same work costs the host";
-    let caption = format!("{BAR_CAPTION} Of a VM it is the time of all of QEMU: vCPUs, IOThread, main loop.");
+    let caption = format!("{BAR_CAPTION} Of a VM it is the time of all of its VMM: vCPUs, IOThread, main loop.");
     (!panels.is_empty()).then(|| bars(source, "cpu-per-io", (title, &caption), &storage, panels))
 }
 

@@ -44,7 +44,7 @@ const HOSTILE: [&str; 20] = [
 
 /// Whatever differs from another record, the two are compared.
 const ALLOWED: [&str; 11] =
-    ["cpu", "kernel", "device", "fio", "qemu", "guest-kernel", "tools", "profile", "limits", "environment", "workload"];
+    ["cpu", "kernel", "device", "fio", "vmm", "guest-kernel", "tools", "profile", "limits", "environment", "workload"];
 
 /// A record as JSON, some texts of which may be anything.
 struct Sample {

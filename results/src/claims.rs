@@ -244,7 +244,7 @@ fn trials(record: &Record, class: Class) -> impl Iterator<Item = &Trial> {
     record.trials.iter().filter(move |trial| Some(trial.planned.environment.as_str()) == name)
 }
 
-/// Memory of QEMU and of the guest's touched RAM when the agent was ready, once for each instance.
+/// Memory of the VMM and of the guest's touched RAM when the agent was ready, once for each instance.
 fn judge_memory(record: &Record, band: Interval) -> (Outcome, String) {
     let Some(environment) = first(record, Class::Vm) else {
         return (Outcome::NotTested("no vm in this run".to_owned()), String::new());
@@ -262,9 +262,9 @@ fn judge_memory(record: &Record, band: Interval) -> (Outcome, String) {
     let mean = |of: fn(&(f64, f64)) -> f64| by_block.values().map(of).sum::<f64>() / by_block.len() as f64;
     let (vmm, guest) = (mean(|memory| memory.0), mean(|memory| memory.1));
     let evidence =
-        format!("QEMU {:.0} MB and {:.0} MB of guest RAM touched when the agent was ready", vmm / 1e6, guest / 1e6);
+        format!("the VMM {:.0} MB and {:.0} MB of guest RAM touched when the agent was ready", vmm / 1e6, guest / 1e6);
     if environment.is_emulated() {
-        // The translation buffer of TCG is in QEMU's figure.
+        // The translation buffer of TCG is in the VMM's figure.
         return (Outcome::NotTested("guest was emulated".to_owned()), evidence);
     }
     if let Some(why) = no_verdicts(record) {

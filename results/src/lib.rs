@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod aliases;
 pub mod analysis;
 pub mod archive;
 pub mod between;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::aliases;
 pub use crate::class::{Capability, Class};
 use crate::histogram::Histogram;
 use crate::imported::Imported;
@@ -51,6 +52,7 @@ pub struct Run {
     pub settle: Option<Settle>,
     /// Facts of machine, kernel, tools and settings that a number depends on: dotted name to value
     /// (`cpu.model`, `kernel.release`, `block.scheduler`, `tool.fio.sha256`).
+    #[serde(deserialize_with = "aliases::facts")]
     pub fingerprint: BTreeMap<String, String>,
     /// What the reader should know: what was seen, why it matters, what to do.
     pub warnings: Vec<String>,
@@ -241,7 +243,7 @@ pub struct Environment {
     /// What it has that others have not; absent in records of before it was told: what a guest has.
     #[serde(default)]
     pub capabilities: Option<BTreeSet<Capability>>,
-    /// Its definition as it could be given to `--env`: `old=vm:qemu=/opt/q9/qemu-system-x86_64`.
+    /// Its definition as it could be given to `--env`: `old=vm:kernel=/boot/vmlinuz-6.1`.
     pub definition: String,
     /// What executes the guest's instructions; only where there is a VMM.
     pub accelerator: Option<Accelerator>,
@@ -380,6 +382,7 @@ pub struct Trial {
     /// Completion latencies `read` and `write`; `round_trip`s over the network.
     pub histograms: BTreeMap<String, Histogram>,
     /// What else is known of it: dotted name to value (`clock.offset_ns`); some are judged by [`crate::validity::CHECKS`].
+    #[serde(deserialize_with = "aliases::facts")]
     pub facts: BTreeMap<String, serde_json::Value>,
     /// Of the instance it was executed in.
     pub instance: Instance,
@@ -429,7 +432,7 @@ pub struct Instance {
     pub start_to_ready_ns: Option<u64>,
     /// Memory that its cgroup held when the agent was ready; of a guest without its RAM, see `guest_memory_bytes`.
     pub memory_at_ready_bytes: Option<u64>,
-    /// Resident memory of the process that is the guest's machine (QEMU) when the agent was ready, guest RAM apart.
+    /// Resident memory of the process that is the guest's machine (its VMM) when the agent was ready, guest RAM apart.
     pub vmm_memory_at_ready_bytes: Option<u64>,
     /// The part of the guest's RAM that was resident when the agent was ready.
     pub guest_memory_at_ready_bytes: Option<u64>,

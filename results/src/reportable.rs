@@ -324,7 +324,7 @@ impl<'a> About<'a> {
 
     /// A file system without a single disk beneath may hold I/O back in memory, and nobody would see it.
     fn bytes(&self) -> Option<String> {
-        const SEEN_BY: [&str; 3] = ["disk.missing_percent", "cgroup.io_missing_percent", "qmp.disk_off_bytes"];
+        const SEEN_BY: [&str; 3] = ["disk.missing_percent", "cgroup.io_missing_percent", "vmm.disk_off_bytes"];
         let stored = self.trials().filter(|trial| trial.facts.contains_key("fio.bytes"));
         // Where the page cache is the point, or fio does not count all that it moves, nobody could.
         let stored: Vec<_> = stored.filter(|trial| !trial.facts.contains_key("fio.unaccounted")).collect();

@@ -74,7 +74,7 @@ fn smoke_exists_to_show_that_everything_works() {
 
 #[test]
 fn somebody_besides_fio_must_have_seen_its_bytes() {
-    const WITNESSES: [&str; 3] = ["disk.missing_percent", "cgroup.io_missing_percent", "qmp.disk_off_bytes"];
+    const WITNESSES: [&str; 3] = ["disk.missing_percent", "cgroup.io_missing_percent", "vmm.disk_off_bytes"];
     let seen = |by: &'static str, unseen: usize| {
         move |record: &mut Record| {
             for (at, trial) in record.trials.iter_mut().enumerate() {

@@ -103,8 +103,8 @@ pub fn io(results: &Results) {
     let record = results.record();
     for trial in guests(&record) {
         let id = &trial.planned.id;
-        assert_eq!(trial.facts["qmp.disk_off_bytes"], 0, "{id}: QEMU moved what fio says");
-        assert_eq!(trial.facts["qmp.host_cached"], 0, "{id}");
+        assert_eq!(trial.facts["vmm.disk_off_bytes"], 0, "{id}: the VMM moved what fio says");
+        assert_eq!(trial.facts["vmm.host_cached"], 0, "{id}");
     }
     assert!(vm(&record).sameness["storage path"].contains("virtio-blk"), "{:?}", vm(&record).sameness);
     unjudged(results, &record);

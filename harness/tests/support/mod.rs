@@ -251,7 +251,7 @@ pub fn unchecked(trial: &serde_json::Value) -> Vec<&'static str> {
     let is_guest = !trial["accelerator"].is_null();
     let facts = bench_results::validity::CHECKS.iter().map(|check| check.fact);
     let due = |fact: &&str| {
-        let of_guests = fact.starts_with("guest.") || fact.starts_with("qmp.");
+        let of_guests = fact.starts_with("guest.") || fact.starts_with("vmm.");
         !SOME_MACHINES.contains(fact) && (is_guest || !of_guests)
     };
     facts.filter(due).filter(|fact| !trial["facts"][fact].is_number()).collect()

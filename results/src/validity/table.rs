@@ -34,7 +34,7 @@ pub const CHECKS: &[Check] = &[
         "",
         Hard,
         [
-            "files of the measured tools, QEMU and their libraries, of their copies in containers and of guests' images that were written, replaced or removed since the \
+            "files of the measured tools, VMMs and their libraries, of their copies in containers and of guests' images that were written, replaced or removed since the \
              run began or went on",
             "{tools.changed} files of the measured programs changed since the run began, such as {tools.said}",
             "install nothing and remove no image while bench measures",
@@ -59,7 +59,7 @@ pub const CHECKS: &[Check] = &[
         [
             "virtual CPUs that are not pinned to the CPU that they were given, after the trial",
             "{guest.unpinned_cpus} of the guest's virtual CPUs may run elsewhere than where they were put",
-            "let nothing else change the CPUs of QEMU's threads",
+            "let nothing else change the CPUs of the VMM's threads",
         ],
     ),
     check(
@@ -173,23 +173,23 @@ pub const CHECKS: &[Check] = &[
         ],
     ),
     check(
-        "qmp.disk_off_bytes",
+        "vmm.disk_off_bytes",
         AtMost(0.0),
         "bytes",
         Soft,
         [
-            "bytes of fio against those that QEMU moved for the guest (QMP `query-blockstats`)",
-            "QEMU moved {qmp.disk_off_bytes} bytes more or less for the guest than fio did",
+            "bytes of fio against those that the VMM moved for the guest",
+            "the VMM moved {vmm.disk_off_bytes} bytes more or less for the guest than fio did",
             "let nothing else use the target in the guest",
         ],
     ),
     check(
-        "qmp.host_cached",
+        "vmm.host_cached",
         AtMost(0.0),
         "",
         Soft,
         [
-            "1 where QEMU holds the target open with the host's page cache in the path (QMP `query-named-block-nodes`)",
+            "1 where the VMM holds the target open with the host's page cache in the path",
             "the host's page cache is in the guest's path: it can be faster than native, and measures memory",
             "use cache=none",
         ],

@@ -40,7 +40,7 @@ pub struct CompareArgs {
     /// Margins, what decides and what fails, as a TOML file
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Differences of the two that are what you compare: cpu, kernel, device, accelerator, fio, qemu, guest-kernel, tools,
+    /// Differences of the two that are what you compare: cpu, kernel, device, accelerator, fio, vmm, guest-kernel, tools,
     /// profile, limits, environment, workload
     #[arg(long, value_name = "WHAT", value_delimiter = ',', conflicts_with = "env")]
     allow_difference: Vec<Aspect>,

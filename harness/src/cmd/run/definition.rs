@@ -337,7 +337,7 @@ mod tests {
             ("--only nonsense", "rand-read"),
             ("--profile nonsense", "quick"),
             ("--env nonsense", "native"),
-            ("--env vm:nonsense=1", "qemu"),
+            ("--env vm:nonsense=1", "boot-timeout"),
             ("--env native,native", "twice"),
             ("--reference nonsense", "container"),
             ("--size 0", "size"),

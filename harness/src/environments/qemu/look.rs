@@ -13,16 +13,16 @@ use crate::host::disk::Moved;
 
 /// Take one.
 pub async fn take(guest: &mut Guest, agent: &mut AgentClient, setting: &Setting) -> Result<GuestLook> {
-    let (mut qmp, mut direct) = (None, None);
+    let (mut vmm, mut direct) = (None, None);
     if setting.target.is_some() {
-        qmp = moved_by_qemu(&guest.block_stats().await?);
+        vmm = moved_by_qemu(&guest.block_stats().await?);
         direct = opened_directly(&guest.block_nodes().await?);
     }
     let unpinned = unpinned_vcpus(&guest.qmp().vcpu_threads().await?, &setting.cpus);
     let paths = ["/proc/stat", "/proc/vmstat", bench_vm::TARGET_STAT, CLOCK_SOURCE, "/proc/net/dev", "/proc/net/snmp"];
     let texts = agent.texts(paths.map(str::to_owned).to_vec()).await?;
     let text = |at: usize| texts.get(at).cloned().flatten().unwrap_or_default();
-    let mut look = GuestLook { qmp, direct, unpinned, ..GuestLook::parse(std::array::from_fn(text)) };
+    let mut look = GuestLook { vmm, direct, unpinned, ..GuestLook::parse(std::array::from_fn(text)) };
     look.disk = look.disk.filter(|_| setting.target.is_some());
     Ok(look)
 }

@@ -99,7 +99,7 @@ impl Start for Machine {
 
     fn describe(&self, facts: &mut Fingerprint) {
         let image = &self.config.image;
-        fingerprint::tool(facts, "qemu", &self.config.qemu);
+        fingerprint::tool(facts, "vmm", &self.config.qemu);
         facts.insert("guest.kernel.release".into(), image.kernel_release.clone());
         if let Ok(digest) = bench_agent::sha256(&image.kernel) {
             facts.insert("guest.kernel.sha256".into(), digest);
