@@ -284,7 +284,7 @@ fn a_kvm_that_boots_nothing_is_found_out_by_booting() {
     let (status, _, err) = stage.run(&format!("{SMALL} --env native,vm:accel=kvm --only rand-read"));
     assert_eq!(status, 69, "{err}");
     assert!(
-        err.contains("QEMU gives up under KVM")
+        err.contains("the VMM gives up under KVM")
             || err.contains("does not boot under KVM")
             || err.contains("no /dev/kvm"),
         "{err}"

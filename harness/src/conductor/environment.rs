@@ -32,7 +32,7 @@ pub struct Environment {
     pub route: Option<Route>,
     /// What a workload may know of where it is.
     pub place: Place,
-    /// Files that measured tools and QEMU consist of, the copies that a container executes, and a guest's image: as they were
+    /// Files that measured tools and VMMs consist of, the copies that a container executes, and a guest's image: as they were
     /// when it was prepared.
     pub sources: Sources,
 }

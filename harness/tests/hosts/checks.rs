@@ -58,6 +58,9 @@ pub fn kvm(results: &Results) {
     assert_eq!(kernel, results.text("host-kernel").trim(), "the host's own kernel");
     assert!(["kvm-clock", "tsc"].contains(&clock), "{clock}");
     assert!(results.text("boot").contains("(KVM)"), "{}", results.text("boot"));
+    let clock = results.text("micro");
+    assert!(["kvm-clock", "tsc"].contains(&clock.trim()), "a good clock, and nothing on PCI: {clock}");
+    assert!(results.text("micro-boot").contains("(KVM)"), "{}", results.text("micro-boot"));
     for (name, said) in [("small", "at least"), ("hasty", "boot-timeout=")] {
         let text = results.text(name);
         assert!(text.contains(said) && text.ends_with("\n125\n") && !text.contains("KVM"), "{name}: {text}");

@@ -22,7 +22,7 @@ type Check = fn(&Results);
 const PARTS: &[(Part, Check)] = &[
     (Part { name: "doctor", script: "doctor", seconds: 60 }, checks::doctor),
     (Part { name: "container", script: "container", seconds: 120 }, checks::container),
-    (Part { name: "kvm", script: "kvm", seconds: 600 }, checks::kvm),
+    (Part { name: "kvm", script: "kvm", seconds: 900 }, checks::kvm),
     (
         Part {
             name: "io-one",

@@ -2,7 +2,7 @@
 
 use bench_vm::KvmVerdict;
 
-use super::{Finding, Level, finding, fine_if, packages, read, unreadable};
+use super::{Finding, Level, finding, fine_if, read, unreadable};
 use crate::paths;
 
 pub(super) fn all() -> Vec<Finding> {
@@ -14,8 +14,8 @@ fn kvm() -> Finding {
     const WHY: &str = "without KVM guests are emulated (TCG), which says nothing about KVM";
     const TRY: &str = "`bench doctor --kvm` boots one";
     let remembered = || {
-        let qemu = packages::find("qemu-system-x86_64")?;
-        bench_vm::recall(&paths::roots_cache(), &qemu, std::time::Duration::ZERO)
+        let vmm = bench_vm::installed_vmm()?;
+        bench_vm::recall(&paths::roots_cache(), &*vmm, std::time::Duration::ZERO)
     };
     match KvmVerdict::at_a_glance().or_else(remembered) {
         Some(KvmVerdict::Boots) => finding("kvm", Level::Fine, "a guest boots under KVM", WHY, ""),
@@ -36,7 +36,7 @@ fn cause(verdict: &KvmVerdict) -> String {
         KvmVerdict::Boots => "a guest boots under KVM".to_owned(),
         KvmVerdict::NoDevice => "there is no /dev/kvm".to_owned(),
         KvmVerdict::NoPermission(why) => format!("/dev/kvm cannot be opened: {why}"),
-        KvmVerdict::QemuAborts(said) => format!("QEMU gives up under KVM: {said}"),
+        KvmVerdict::VmmAborts(said) => format!("the VMM gives up under KVM: {said}"),
         KvmVerdict::NeverComesUp { why, .. } => format!("/dev/kvm opens, but no guest boots: {why}"),
     }
 }
@@ -46,7 +46,7 @@ fn advice(verdict: &KvmVerdict) -> &'static str {
         KvmVerdict::Boots => "",
         KvmVerdict::NoDevice => "turn virtualisation on in the firmware and load kvm_intel or kvm_amd",
         KvmVerdict::NoPermission(_) => "be root or in the group kvm",
-        KvmVerdict::QemuAborts(_) | KvmVerdict::NeverComesUp { .. } => {
+        KvmVerdict::VmmAborts(_) | KvmVerdict::NeverComesUp { .. } => {
             "use a bare machine, or one with nested virtualisation: a /dev/kvm that opens is no promise"
         }
     }
@@ -73,6 +73,6 @@ fn tun() -> Finding {
 fn vhost() -> Finding {
     let there = crate::netlab::has_vhost();
     let value = if there { "/dev/vhost-net is there" } else { "there is no /dev/vhost-net" };
-    const WHY: &str = "without it QEMU itself moves a guest's packets, which is slower than what is usual";
+    const WHY: &str = "without it the VMM itself moves a guest's packets, which is slower than what is usual";
     finding("vhost-net", fine_if(there), value, WHY, "load the module vhost_net")
 }

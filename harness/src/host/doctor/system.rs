@@ -59,7 +59,7 @@ pub(super) fn limits() -> [Finding; 2] {
         let value = limit.map_or("unlimited".to_owned(), shown);
         finding(name, fine_if(limit.is_none_or(|limit| limit >= least)), value, why, advice)
     };
-    const LOCKED: &str = "io_uring and registered buffers of QEMU count as locked memory";
+    const LOCKED: &str = "io_uring and registered buffers of a VMM count as locked memory";
     const FILES: &str = "fio and the network probe open files and sockets for every job";
     [
         of("locked memory", Resource::Memlock, 8 << 20, crate::output::bytes, LOCKED, "`ulimit -l 8192` or more"),
