@@ -28,6 +28,8 @@ pub use guest::{
 pub use image::{Image, agent_executable, write_ext4};
 pub use kernel::check_kernel;
 pub use programs::{PROGRAMS, Program, find_program};
+#[cfg(feature = "silent-vmm")]
+pub use qemu::Silent;
 pub use qemu::{MachineType, QEMU, Qemu, installed_vmm};
 pub use sources::Sources;
 pub use tools::{Check, ToolsTree};

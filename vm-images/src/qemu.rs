@@ -4,6 +4,8 @@ mod argv;
 mod control;
 mod qmp;
 mod resident;
+#[cfg(feature = "silent-vmm")]
+mod silent;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +15,9 @@ use serde_json::json;
 use crate::find_program;
 use crate::vmm::{Accelerator, Doing, Guest, Launch, Machine, Vmm};
 use control::Controlled;
+
+#[cfg(feature = "silent-vmm")]
+pub use silent::Silent;
 
 /// Its program for machines of ours.
 pub const QEMU: &str = "qemu-system-x86_64";

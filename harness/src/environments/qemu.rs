@@ -80,6 +80,9 @@ enum MachineName {
     Q35,
     /// No PCI: devices are on virtio-mmio, and found by ACPI.
     Microvm,
+    /// For tests: a PC that nobody can ask anything.
+    #[cfg(feature = "silent-vmm")]
+    Silent,
 }
 
 /// QEMU's ways of doing I/O.
@@ -158,6 +161,8 @@ impl Options {
         let vmm: Arc<dyn Vmm> = match self.machine {
             MachineName::Q35 => Arc::new(qemu(MachineType::Q35)?),
             MachineName::Microvm => Arc::new(qemu(MachineType::Microvm)?),
+            #[cfg(feature = "silent-vmm")]
+            MachineName::Silent => Arc::new(bench_vm::Silent(qemu(MachineType::Q35)?)),
         };
         Ok(vmm)
     }
