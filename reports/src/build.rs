@@ -141,7 +141,6 @@ impl Report {
             fingerprint: run.fingerprint.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             command: shell::line(&run.command),
             bench: format!("bench {}{revision}", run.bench.version),
-            measurements: facts::measurements(record),
         }
     }
 }

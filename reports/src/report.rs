@@ -1,7 +1,5 @@
 //! The model of a report: everything that any renderer shows, in the order in which it is shown.
 
-use std::rc::Rc;
-
 use bench_results::patterns::Mode;
 use bench_results::reportable::Reportable;
 use bench_results::{Direction, Unit};
@@ -73,9 +71,6 @@ pub struct Report {
     pub(crate) command: String,
     /// Which bench made the record.
     pub(crate) bench: String,
-    /// Every value of every trial.
-    #[serde(skip)]
-    pub(crate) measurements: Vec<MeasurementRow>,
 }
 
 /// How the row of a comparison ended.
@@ -269,21 +264,6 @@ pub(crate) struct InstanceRow {
     pub(crate) guest_memory_at_ready_bytes: Option<f64>,
     /// `uname -r` inside.
     pub(crate) kernel_release: Option<String>,
-}
-
-/// One value of one trial.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct MeasurementRow {
-    pub(crate) block: u32,
-    pub(crate) turn: u32,
-    pub(crate) order: u32,
-    pub(crate) environment: Rc<str>,
-    pub(crate) workload: Rc<str>,
-    pub(crate) accelerator: &'static str,
-    pub(crate) metric: Rc<str>,
-    pub(crate) unit: Unit,
-    pub(crate) value: f64,
-    pub(crate) valid: bool,
 }
 
 impl Report {

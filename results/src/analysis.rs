@@ -19,7 +19,8 @@ use crate::{paper, patterns, planning, secondary, sentence};
 /// Fewer blocks give no verdict.
 pub const LEAST_BLOCKS: usize = 3;
 
-pub use crate::percentiles::{Distribution, distributions, distributions_of};
+pub use crate::latencies::distributions;
+pub use crate::percentiles::{Distribution, distributions_of};
 
 /// Everything that is said about a record.
 #[derive(Debug, Clone, PartialEq)]
@@ -353,7 +354,7 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
 
 fn broken(record: &Record) -> Vec<Broken> {
     let of = |trial: &Trial| Broken {
-        trial: trial.planned.id.clone(),
+        trial: trial.planned.id.to_string(),
         failed: trial.failure.is_some(),
         reason: trial.failure.clone().unwrap_or_else(|| trial.invalid.join("; ")),
     };

@@ -43,8 +43,10 @@ pub mod validity;
 pub mod values;
 pub mod verdict;
 
+mod folded;
 mod histogram;
 mod judge;
+mod latencies;
 mod reading;
 mod secondary;
 mod sentence;

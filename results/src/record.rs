@@ -4,10 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A name of which a record has millions: up to 24 bytes of it take no memory of their own.
+pub use compact_str::CompactString as Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::class::{Capability, Class};
+use crate::folded::Folded;
 use crate::histogram::Histogram;
 use crate::imported::Imported;
 use crate::metric::{Direction, Unit};
@@ -212,7 +215,7 @@ impl Workload {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedTrial {
     /// Unique, and the name of its folder in `raw/`: `b02-rand-read-container`.
-    pub id: String,
+    pub id: Name,
     /// Block, counted from 1.
     pub block: u32,
     /// Turn within the block, counted from 1.
@@ -221,9 +224,9 @@ pub struct PlannedTrial {
     /// Position among the environments of its workload, block and turn, counted from 1.
     pub order: u32,
     /// Name of the environment.
-    pub environment: String,
+    pub environment: Name,
     /// Name of the workload.
-    pub workload: String,
+    pub workload: Name,
     /// Seed of the workload's own random choices.
     pub seed: u64,
 }
@@ -363,7 +366,7 @@ pub struct Trial {
     #[serde(default)]
     pub superseded: bool,
     /// When the job was sent, RFC 3339, UTC.
-    pub started_at: String,
+    pub started_at: Name,
     /// Wall time of the job on the host's clock, in nanoseconds.
     pub elapsed_ns: u64,
     /// What executes the guest's instructions; only where there is a VMM.
@@ -383,6 +386,9 @@ pub struct Trial {
     pub facts: BTreeMap<String, serde_json::Value>,
     /// Of the instance it was executed in.
     pub instance: Instance,
+    /// What stands for facts and histograms that were let go ([`crate::lean`]).
+    #[serde(skip)]
+    pub folded: Option<Box<Folded>>,
 }
 
 impl Trial {
@@ -410,7 +416,7 @@ pub struct Remark {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measurement {
     /// Name out of [`crate::metric::METRICS`].
-    pub metric: String,
+    pub metric: Name,
     /// Unit of the value.
     pub unit: Unit,
     /// Which values are better.
@@ -434,9 +440,9 @@ pub struct Instance {
     /// The part of the guest's RAM that was resident when the agent was ready.
     pub guest_memory_at_ready_bytes: Option<u64>,
     /// `uname -r` inside.
-    pub kernel_release: Option<String>,
+    pub kernel_release: Option<Name>,
     /// Clock source inside.
-    pub clock_source: Option<String>,
+    pub clock_source: Option<Name>,
     /// Cost of one clock read inside.
     pub clock_read_ns: Option<f64>,
 }

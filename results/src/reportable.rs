@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::analysis::{Comparison, LEAST_BLOCKS};
 use crate::consistency;
+use crate::folded::{MOVED, UNACCOUNTED};
 use crate::host::Host;
 use crate::imported;
 use crate::metric;
@@ -232,7 +233,7 @@ impl<'a> About<'a> {
 
     fn watched(&self) -> Option<String> {
         let done = self.trials().filter(|trial| trial.failure.is_none());
-        let unwatched = done.filter(|trial| WATCHED.iter().any(|fact| !trial.facts.contains_key(*fact))).count();
+        let unwatched = done.filter(|trial| WATCHED.iter().any(|fact| !trial.knows(fact))).count();
         let text = || format!("{} do not say whether anything disturbed them", self.of_all(unwatched));
         too_many(unwatched, self.all()).then(text)
     }
@@ -325,10 +326,10 @@ impl<'a> About<'a> {
     /// A file system without a single disk beneath may hold I/O back in memory, and nobody would see it.
     fn bytes(&self) -> Option<String> {
         const SEEN_BY: [&str; 3] = ["disk.missing_percent", "cgroup.io_missing_percent", "qmp.disk_off_bytes"];
-        let stored = self.trials().filter(|trial| trial.facts.contains_key("fio.bytes"));
         // Where the page cache is the point, or fio does not count all that it moves, nobody could.
-        let stored: Vec<_> = stored.filter(|trial| !trial.facts.contains_key("fio.unaccounted")).collect();
-        let unseen = stored.iter().filter(|trial| SEEN_BY.iter().all(|fact| !trial.facts.contains_key(*fact))).count();
+        let is_stored = |trial: &&Trial| trial.knows(MOVED) && !trial.knows(UNACCOUNTED);
+        let stored: Vec<_> = self.trials().filter(is_stored).collect();
+        let unseen = stored.iter().filter(|trial| SEEN_BY.iter().all(|fact| !trial.knows(fact))).count();
         let text = || {
             format!(
                 "in {unseen} of {} storage trials nothing but fio says how many bytes were moved: the kernel names no single \

@@ -88,6 +88,12 @@ fn somebody_besides_fio_must_have_seen_its_bytes() {
         assert_eq!(broken(seen(witness, 22)), [], "{witness}");
         only("bytes", "in 23 of 224 storage trials", seen(witness, 23));
     }
+    // Of trials of which fio itself does not count all, nobody could have seen it.
+    let uncounted = |record: &mut Record| {
+        seen(WITNESSES[0], 224)(record);
+        record.trials.iter_mut().for_each(|trial| drop(trial.facts.insert("fio.unaccounted".into(), "why".into())));
+    };
+    assert_eq!(broken(uncounted), []);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bench_agent::{Job, JobOutput, JobStatus};
 use bench_results::Histogram;
+use bench_results::limits;
 use bench_results::metric;
 use bench_results::percentiles::{PERCENTILES, Recorded};
 use bench_results::record::{self, Measurement, Profile};
@@ -112,7 +113,7 @@ impl Measured {
         debug_assert!(metric::find(name).is_some(), "unknown metric {name}");
         if let Some(metric) = metric::find(name).filter(|_| value.is_finite()) {
             let (unit, better) = (metric.unit, metric.better);
-            self.measurements.push(Measurement { metric: name.to_owned(), unit, better, value });
+            self.measurements.push(Measurement { metric: name.into(), unit, better, value });
         }
     }
 
@@ -259,14 +260,11 @@ impl Workload {
     }
 }
 
-/// Bytes of a tool's output that are read at most: a hundred times what fio prints with all its histograms. What is read takes many
-/// times as much memory, and a guest may say that its tool printed anything.
-const MOST_OUTPUT: usize = 8 << 20;
-
 /// What a tool printed, to be read.
 pub(crate) fn printed(output: &JobOutput) -> Result<&[u8], String> {
-    match output.stdout.0.len() {
-        length if length > MOST_OUTPUT => Err(format!("it printed {length} bytes; {MOST_OUTPUT} are read at most")),
+    const MOST: u64 = limits::TOOL_OUTPUT_BYTES;
+    match output.stdout.0.len() as u64 {
+        length if length > MOST => Err(format!("it printed {length} bytes; {MOST} are read at most")),
         _ => Ok(&output.stdout.0),
     }
 }

@@ -301,8 +301,8 @@ fn facts(parts: &Parts, ground: &Ground<'_>, ready_ns: u64) -> Result<record::In
         memory_at_ready_bytes: Some(usage.memory_bytes.saturating_sub(guest_memory.unwrap_or(0))),
         vmm_memory_at_ready_bytes: resident.map(|resident| resident.rest_bytes),
         guest_memory_at_ready_bytes: guest_memory,
-        kernel_release: Some(parts.greeting.kernel_release.clone()),
-        clock_source: parts.greeting.clock_source.clone(),
+        kernel_release: Some(parts.greeting.kernel_release.as_str().into()),
+        clock_source: parts.greeting.clock_source.as_deref().map(Into::into),
         clock_read_ns: Some(parts.greeting.clock_read_ns),
     })
 }

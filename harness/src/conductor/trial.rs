@@ -152,7 +152,7 @@ fn blank(subject: &Subject<'_>, instance: &record::Instance) -> Trial {
         attempt: subject.attempt,
         execution: subject.execution,
         superseded: false,
-        started_at: now(),
+        started_at: now().into(),
         elapsed_ns: 0,
         accelerator: subject.environment.accelerator(),
         failure: None,
@@ -162,6 +162,7 @@ fn blank(subject: &Subject<'_>, instance: &record::Instance) -> Trial {
         histograms: BTreeMap::new(),
         facts: BTreeMap::new(),
         instance: instance.clone(),
+        folded: None,
     }
 }
 
@@ -324,12 +325,7 @@ fn keep_what_can_be_judged(trial: &mut Trial, has_server: bool) {
 
 fn put(trial: &mut Trial, name: &str, value: f64) {
     if let Some(metric) = metric::find(name) {
-        trial.measurements.push(Measurement {
-            metric: name.to_owned(),
-            unit: metric.unit,
-            better: metric.better,
-            value,
-        });
+        trial.measurements.push(Measurement { metric: name.into(), unit: metric.unit, better: metric.better, value });
     }
 }
 

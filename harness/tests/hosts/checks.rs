@@ -117,29 +117,6 @@ pub fn network(results: &Results) {
     unjudged(results, &record);
 }
 
-/// Each runtime's containers have the limits of ours, and none of them outlives the run.
-pub fn runtimes(results: &Results) {
-    let record = results.record();
-    assert_eq!(record.run.state, State::Complete);
-    let sameness = |name: &str| &record.run.environments.iter().find(|e| e.name == name).unwrap().sameness;
-    for name in ["docker", "oci-runc", "oci-crun"] {
-        for axis in ["memory", "cpus", "storage path", "kernel"] {
-            assert_eq!(sameness(name)[axis], sameness("container")[axis], "{name}: {axis}");
-        }
-        let measured = record.trials.iter().any(|trial| trial.planned.environment == name && trial.is_valid());
-        assert!(measured, "{name}: no valid trial");
-    }
-    assert_eq!(results.text("after"), results.text("before"));
-}
-
-/// Every section of the job file was measured in every environment, by the engine that it names.
-pub fn job(results: &Results) {
-    let record = results.record();
-    assert_eq!(guests(&record).len(), record.run.plan.trials.len() / 3);
-    let report = results.text("report.txt");
-    assert!(report.contains("reads") && report.contains("mixed"), "{report}");
-}
-
 /// In a build for tests, which says so, the guest's row has a verdict and a place in headline and figure, and claims about KVM are
 /// judged; without the mark of such a build nothing is.
 pub fn judged(results: &Results) {

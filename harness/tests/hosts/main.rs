@@ -48,8 +48,6 @@ const PARTS: &[(Part, Check)] = &[
         },
         checks::network,
     ),
-    (Part { name: "runtimes", script: "runtimes", seconds: 600 }, checks::runtimes),
-    (Part { name: "job", script: "job", seconds: 600 }, checks::job),
     (Part { name: "judged", script: "judged", seconds: 900 }, checks::judged),
     (Part { name: "kill", script: "kill", seconds: 600 }, checks::kill),
     (Part { name: "escape", script: "escape", seconds: 900 }, checks::escape),

@@ -289,8 +289,8 @@ fn notes(sides: Sides<'_>) -> Vec<String> {
     for record in records {
         let id = &record.run.id;
         notes.extend(record.notes.iter().map(|note| format!("{id}: {note}")));
-        notes.extend(match &record.lean {
-            Some(lean) => lean.notes.clone(),
+        notes.extend(match record.lean.as_ref().and_then(|lean| lean.set.as_ref()) {
+            Some(set) => set.notes.clone(),
             None => notes_of(record),
         });
     }

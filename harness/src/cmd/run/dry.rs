@@ -188,8 +188,8 @@ fn trials(plan: &Plan) -> String {
             trial.block.to_string(),
             trial.turn.to_string(),
             trial.order.to_string(),
-            trial.workload.clone(),
-            trial.environment.clone(),
+            trial.workload.to_string(),
+            trial.environment.to_string(),
             trial.seed.to_string(),
         ]
     }));

@@ -398,7 +398,7 @@ fn repeat(mut given: Vec<String>, seed: u64) -> Vec<String> {
 /// The page after a block; a page that cannot be drawn must not cost the run.
 fn write_page(path: &Path, hands: Hands) {
     let written = hands.act(|| {
-        let record = Record::load(path)?;
+        let record = Record::load_lean(path, |_| {})?;
         bench_reports::write_page(&record, &path.join("report")).context("writing the page")
     });
     if let Err(e) = written {
@@ -408,7 +408,7 @@ fn write_page(path: &Path, hands: Hands) {
 
 /// Report what is recorded; the exit code.
 fn conclude(path: &Path, state: State, hands: Hands) -> Result<i32> {
-    let record = hands.act(|| Ok(Record::load(path)?))?;
+    let record = hands.act(|| Ok(Record::load_lean(path, |_| {})?))?;
     let report = bench_reports::Report::new(&record, &bench_results::analysis::analyse(&record));
     let printed = crate::cmd::report::write_and_print(&record, &report, "report", hands);
     paths::give_to_caller(path, hands)?;

@@ -36,7 +36,7 @@ struct Line {
 /// Execute what is left of a run by name.
 pub fn run(name: &str) -> Result<i32> {
     let folder = find_run(Path::new("bench-runs"), name)?;
-    let record = Hands::in_folder(&folder)?.act(|| Ok(Record::load(&folder)?))?;
+    let record = Hands::in_folder(&folder)?.act(|| Ok(Record::load_lean(&folder, |_| {})?))?;
     ensure!(
         record.run.imported.is_none(),
         "{} is imported: others measured it, and nothing is left to do",
@@ -51,7 +51,7 @@ pub fn run(name: &str) -> Result<i32> {
     let folder = folder.canonicalize().with_context(|| format!("looking for {}", folder.display()))?;
     check_owner(&folder)?;
     // Again, now that it is known whose it is.
-    let run = Hands::in_folder(&folder)?.act(|| Ok(Record::load(&folder)?.run))?;
+    let run = Hands::in_folder(&folder)?.act(|| Ok(Record::load_lean(&folder, |_| {})?.run))?;
     let earlier = Earlier { run, folder };
     let args = earlier.arguments()?;
     let definition = Definition::resolve(&args)
