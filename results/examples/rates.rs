@@ -1,4 +1,5 @@
-//! How often a verdict of one run, of two runs and of sets of them is wrong, by the shape of their noise, by simulation.
+//! How often a verdict of one run, of two runs and of sets of them is wrong, by the shape of their noise, by simulation: the table of
+//! docs/FIGURES.md, "Promised and reached".
 //!
 //! `cargo run --release -p bench-results --example rates [TRIES]`; the seed is fixed. Margin and spread between blocks are 5 %.
 
