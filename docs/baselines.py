@@ -6,6 +6,7 @@ QEMU, busybox and cpio; links are made in network namespaces of their own.
 """
 
 import atexit
+import ctypes
 import glob
 import json
 import math
@@ -71,10 +72,19 @@ def measured(metric, *arguments):
         return next(m["value"] for m in json.loads(last)["measurements"] if m["metric"] == metric)
 
 
-def start():
-    """`container run -- true` against unshare(1) and runc: whole processes, medians of 60."""
-    run([BENCH, "container", "run", "--", "true"], env=ENV)
-    tree = max(glob.glob("/var/cache/bench/tree-*/root"), key=os.path.getmtime)
+def cover_unified():
+    """crun knows no hybrid cgroups: for this process and its children there is no second hierarchy. bench and runc do without it, too."""
+    unified = "/sys/fs/cgroup/unified"
+    if os.path.ismount(unified):
+        new_mounts = 0x20000
+        if ctypes.CDLL(None, use_errno=True).unshare(new_mounts) != 0:
+            sys.exit(f"unshare: {os.strerror(ctypes.get_errno())}")
+        run(["mount", "--make-rprivate", "/"])
+        run(["mount", "-t", "tmpfs", "none", unified])
+
+
+def bundle(tree):
+    """A bundle for `true` in the tools tree, as `runc spec` makes it."""
     run(["runc", "spec", "-b", WORK])
     with open(f"{WORK}/config.json") as file:
         config = json.load(file)
@@ -82,18 +92,44 @@ def start():
     config["root"] = {"path": tree, "readonly": True}
     with open(f"{WORK}/config.json", "w") as file:
         json.dump(config, file)
+
+
+def engines(tree):
+    """Docker and podman, where they are: without network and log. Docker's image is removed at the end."""
+    found = {}
+    if shutil.which("docker") and subprocess.run(["docker", "version"], capture_output=True).returncode == 0:
+        image = f"bench-baseline-{os.getpid()}"
+        run(f"tar -C {tree} -c . | docker import - {image}", shell=True)
+        atexit.register(subprocess.run, ["docker", "rmi", image], capture_output=True)
+        found["docker"] = lambda i: ["docker", "run", "--rm", "--network", "none", "--log-driver", "none", image, "/bin/true"]
+    if shutil.which("podman"):
+        limits = ["--ulimit", "nofile=20000:20000", "--ulimit", "nproc=100:100"]
+        found["podman"] = lambda i: ["podman", "run", "--rm", "--network", "none", "--log-driver", "none", *limits, "--rootfs", tree, "/bin/true"]
+    return found
+
+
+def start():
+    """`container run -- true` against unshare(1), other runtimes and engines: whole processes, medians of 60."""
+    cover_unified()
+    run([BENCH, "container", "run", "--", "true"], env=ENV)
+    tree = max(glob.glob("/var/cache/bench/tree-*/root"), key=os.path.getmtime)
+    bundle(tree)
     commands = {
         "bench": lambda i: [BENCH, "container", "run", "--", "/bin/true"],
+        "bench unconfined": lambda i: [BENCH, "container", "run", "--seccomp", "unconfined", "--", "/bin/true"],
         "unshare": lambda i: ["unshare", "-pfnmuiC", "--mount-proc", f"{tree}/usr/bin/busybox", "true"],
-        "runc": lambda i: ["runc", "run", "-b", WORK, f"baseline{os.getpid()}-{i}"],
     }
+    for runtime in filter(shutil.which, ("runc", "crun", "youki")):
+        commands[runtime] = lambda i, runtime=runtime: [runtime, "run", "-b", WORK, f"baseline{os.getpid()}-{i}"]
+    commands.update(engines(tree))
     times = {name: [] for name in commands}
     for i in range(60):
         for name in random.sample(list(commands), len(commands)):
             times[name].append(spawned(commands[name](i)) * 1e3)
     medians = {name: statistics.median(values) for name, values in times.items()}
-    shown = ", ".join(f"{name} {median:.2f} ms" for name, median in medians.items())
-    print(f"start: {shown}; bench / unshare {medians['bench'] / medians['unshare']:.2f}, runc / bench {medians['runc'] / medians['bench']:.2f}")
+    for name, median in medians.items():
+        low, _, high = statistics.quantiles(times[name], n=4)
+        print(f"start: {name} {median:.2f} ms (half of them {low:.2f} to {high:.2f}), {median / medians['unshare']:.2f} × unshare")
 
 
 def guest():
@@ -202,6 +238,7 @@ def veth():
 
 
 if __name__ == "__main__":
-    known = {part.__name__: part for part in (start, guest, fio, buffers, veth)}
+    # The last one covers a hierarchy of cgroups.
+    known = {part.__name__: part for part in (guest, fio, buffers, veth, start)}
     for name in sys.argv[1:] or known:
         known[name]()

@@ -123,6 +123,7 @@ fn replies() -> Vec<Reply> {
         clock_source: Some("tsc".to_owned()),
         clock_read_ns: 25.0,
         clock_ns: 1_000,
+        began_ns: 0,
         warnings: vec!["a warning".to_owned()],
     };
     let output = JobOutput {

@@ -144,6 +144,7 @@ pub fn suite(bytes: &[u8]) {
         target: Some("/target".to_owned()),
         size_bytes: 1 << 30,
         fio: "/usr/bin/fio".to_owned(),
+        bench: String::new(),
         path_env: "/bin".to_owned(),
         network: Some(Network {
             peer: "198.18.0.2".to_owned(),
@@ -184,7 +185,8 @@ pub fn record(bytes: &[u8]) {
 
 fn show(record: &Record) {
     let report = bench_reports::Report::new(record, &analyse(record));
-    black_box((report.terminal(100, true, None), report.markdown(), report.csv()));
+    black_box((report.terminal(100, true, None), report.markdown(), report.comparisons_csv()));
+    drop(black_box(bench_reports::write_measurements(record, &mut Vec::new())));
     drop(black_box((report.json(), report.html())));
     let side = std::slice::from_ref(record);
     let sides = compare::Sides::Runs { base: side, new: side, allowed: &Default::default() };

@@ -8,12 +8,12 @@ use rustix::fs::Mode;
 
 use crate::{cmd, failure};
 
-/// What does running your work in a container, or in a virtual machine, cost against the bare machine?
+/// Measure the cost of containers and virtual machines, compared with bare metal
 #[derive(Parser)]
 #[command(name = "bench", version = cmd::VERSION, arg_required_else_help = true, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 fine, 1 a regression (compare), 2 could not do what was asked, 3 some trials failed or\n\
-    are invalid, 4 inconclusive (compare, when asked, or of imported runs), 69 an environment that you named cannot be had,\n\
+    are invalid, 4 inconclusive (compare, when asked, or of imported runs), 69 an environment that you named is not available,\n\
     130 interrupted."
 )]
 struct Cli {
@@ -27,17 +27,17 @@ enum Command {
     Run(cmd::run::RunArgs),
     /// Rewrite a run's report from its record alone, and print the summary
     Report(cmd::report::ReportArgs),
-    /// Compare two runs, or two environments of one, and fail where it got worse
+    /// Compare two runs, or two environments of one run, and fail on a regression
     Compare(cmd::compare::CompareArgs),
-    /// Say how many blocks would see the margin, by simulation from a run's own blocks
+    /// Simulate, from the blocks of a run, how many blocks resolve the margin
     Power(cmd::power::PowerArgs),
-    /// Make one archive of a run, which `report` and `compare` read like its folder
+    /// Write a run to an archive, which `report` and `compare` read like its folder
     Export(cmd::export::ExportArgs),
-    /// Make a record of results that others measured with fio, iperf3 or hyperfine: nothing of it is judged
+    /// Convert results of fio, iperf3 or hyperfine to a record, which is never judged
     Import(cmd::import::ImportArgs),
     /// List suites, workloads, environments or runs
     List(cmd::list::ListArgs),
-    /// Say what this machine has and lacks for measuring
+    /// Check this machine: tools, KVM, sources of noise
     Doctor(cmd::doctor::DoctorArgs),
     /// Build, list or remove the tools tree and the guest image
     #[command(subcommand)]
@@ -48,7 +48,7 @@ enum Command {
     /// Execute a command in the guest that `bench run` measures in
     #[command(subcommand)]
     Vm(VmCommand),
-    /// Undo what killed runs left on the machine
+    /// Undo the changes that killed runs left on the machine
     Clean(cmd::clean::CleanArgs),
 }
 
@@ -60,7 +60,7 @@ enum ContainerCommand {
 
 #[derive(Subcommand)]
 enum VmCommand {
-    /// Boot a guest and execute a command in it, on a terminal where you have one
+    /// Boot a guest and execute a command in it, on your terminal if there is one
     Run(cmd::vm::RunArgs),
 }
 

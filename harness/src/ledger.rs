@@ -197,7 +197,7 @@ pub fn clean(state_dir: &Path, dry_run: bool) -> Result<Cleaned> {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(cleaned),
         Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-            bail!("reading {}: only root may read what runs as root left to undo; use sudo", dir.display())
+            bail!("reading {}: permission denied: run this as root, or with sudo", dir.display())
         }
         Err(e) => return Err(e).with_context(|| format!("reading {}", dir.display())),
     };

@@ -17,6 +17,7 @@ mod conductor;
 mod environments;
 mod failure;
 mod host;
+mod isolation;
 mod ledger;
 mod netlab;
 mod output;
@@ -29,6 +30,7 @@ mod trusted;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    bench_agent::beginning_ns();
     // These must come before any thread or runtime exists: they change namespaces, or are process 1 of something.
     if bench_vm::is_guest_init() {
         bench_vm::guest_main();
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Some("container-init") => bench_container::init_main(),
         Some("agent") => agent::main(),
         Some("probe") => cmd::probe::main(),
+        Some("isolation") => isolation::main(),
         // It begins on another CPU while the arguments are understood; root's alone, to whom it costs little.
         Some("container") if nix::unistd::geteuid().is_root() => cli::main(bench_container::Starter::begin().ok()),
         _ => cli::main(None),

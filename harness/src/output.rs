@@ -1,7 +1,7 @@
 //! Writing to the user: results on standard output, the rest on standard error.
 
 use std::fs::File;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result};
@@ -24,7 +24,17 @@ pub fn print_line(text: &str) -> Result<()> {
 
 /// Print a document as it is: bench-reports made it, and each of its formats is harmless by itself, colours and annotations included.
 pub fn print_document(document: &str) -> Result<()> {
-    match write_to(std::io::stdout().as_fd(), document.as_bytes()) {
+    print_written(|to| to.write_all(document.as_bytes()))
+}
+
+/// Such a document, as it is written: one that may be too long to be held.
+pub fn print_written(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+    let written = std::io::stdout().as_fd().try_clone_to_owned().and_then(|stdout| {
+        let mut to = BufWriter::new(File::from(stdout));
+        write(&mut to)?;
+        to.flush()
+    });
+    match written {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e).context("writing the result to standard output"),
         _ => Ok(()),
     }

@@ -109,11 +109,8 @@ fn a_command_that_cannot_be_executed_is_refused_before_anything_is_measured() {
         (&["./orphan"], "/no/such/interpreter cannot be executed"),
         (&["./text"], "neither a program nor a script"),
         (&["./lost"], "libq.so.6"),
-        (
-            &["ls", "/usr/share"],
-            "is a folder, which does not come along with the command: bring what it needs with --with /usr/share",
-        ),
-        (&["sort", &large], "bring this one with --with"),
+        (&["ls", "/usr/share"], "is a folder, which is not copied automatically: add it with --with /usr/share"),
+        (&["sort", &large], "add it with --with"),
         (&["cat", "/dev/loop-control"], "is a device of this machine"),
     ] {
         for environments in ["--env native,container", "--env native,container --dry-run"] {

@@ -261,7 +261,7 @@ fn what_cannot_be_compared_is_said_with_what_would_be_right() {
         (format!("compare {one} {two} --history no.tar.gz"), "--history no.tar.gz: there is no such folder"),
         (format!("compare {one} {two} --history {one}"), "is one run: give the folder that holds the earlier ones"),
         (format!("compare {one} {two} --history empty"), "empty/ holds no run"),
-        (format!("compare {one} bench-runs --history ."), "a set of runs shows that itself"),
+        (format!("compare {one} bench-runs --history ."), "a set of runs contains its own spread"),
         (format!("compare {one} {two} --policy no.toml"), "reading the policy no.toml"),
         (format!("compare {one} {two} --policy {negative}"), "negative.toml:1:10"),
         (format!("compare {one} {two} --policy {metric}"), "metric.toml:2:8: there is no metric `iop`"),

@@ -141,6 +141,42 @@ fn measures_in_container(pid: u32) -> bool {
     nested.filter(|group| group.is_dir()).any(|group| members(&group).iter().any(is_fio))
 }
 
+/// Docker's bridge and rules lead to the lab's peer, and are proved by their own counters.
+#[test]
+fn the_network_suite_goes_through_dockers_own_nat() {
+    let Some((stage, _alone)) = stage_with_docker() else { return };
+    let before = (Machine::now(), rules());
+    let environments = "native,container:net=nat,docker,docker-host=docker:net=host";
+    let child = stage.spawn(&format!("run --suite network --profile smoke --env {environments} --only tcp-rr,udp-rr"));
+    let pid = child.id();
+    let (status, out, err) = wait(child);
+    assert_eq!(status, 0, "{out}{err}");
+    stage.assert_clean(pid);
+    assert_no_engine(pid);
+    before.0.assert_comes_back();
+    assert_eq!(rules(), before.1, "the machine's own rules");
+    let run = stage.only_run();
+    let path = |at: usize| json_of(&run.join("run.json"))["environments"][at]["sameness"]["network path"].clone();
+    assert!(path(2).as_str().unwrap().contains("the engine's iptables rules"), "{}", path(2));
+    for trial in trials(&run) {
+        assert_eq!((&trial["failure"], &trial["invalid"]), (&Value::Null, &json!([])), "{}", trial["id"]);
+        let packets = trial["facts"]["net.rule_packets"].as_u64().is_some_and(|packets| packets > 0);
+        assert_eq!(
+            packets,
+            ["container", "docker"].contains(&trial["environment"].as_str().unwrap()),
+            "{}",
+            trial["id"]
+        );
+    }
+    let kept = json_of(&run.join("raw/b01-instance-docker/container.json"));
+    assert_eq!(kept["HostConfig"]["NetworkMode"], "bridge");
+}
+
+/// The rules of the machine's own network.
+fn rules() -> Vec<u8> {
+    Command::new("nft").args(["list", "ruleset"]).output().map(|output| output.stdout).unwrap_or_default()
+}
+
 #[test]
 fn after_a_kill_in_a_trial_clean_ends_the_engine_and_its_container() {
     let Some((stage, _alone)) = stage_with_docker() else { return };
@@ -299,7 +335,7 @@ fn what_docker_cannot_do_here_is_refused_with_what_to_do() {
     };
     let none = "unix:///var/tmp/no-such/docker.sock";
     for (arguments, host, said) in [
-        ("run --suite network --env native,docker", none, "Docker's own NAT is not implemented yet"),
+        ("run --suite network --env native,docker:engine=machine", none, "Leave out engine=machine"),
         ("run --env docker", none, "no Docker engine answers at /var/tmp/no-such/docker.sock"),
         ("run --env docker:engine=machine", none, "engine=private"),
         ("run --env docker", "tcp://192.0.2.1:2375", "give unix:///PATH"),

@@ -31,6 +31,15 @@ const COMMANDS: &[(&str, How)] = &[
     ("bench run --suite network", Plan(&[])),
     ("bench run --suite io,network", Plan(&[])),
     ("bench run --suite nat-ladder", Plan(&[])),
+    ("bench run --suite lifecycle", Plan(&[])),
+    ("bench run --suite docker-ladder", Plan(&[])),
+    ("bench run --suite network --env native,container:net=nat,docker", Plan(&["Docker engine"])),
+    ("bench run --suite database", Plan(&[])),
+    ("bench run --suite open-loop", Plan(&[])),
+    ("bench run --suite io --ioengine io_uring", Plan(&[])),
+    ("bench run --suite isolation", Plan(&[])),
+    ("bench run --suite isolation --dry-run", Real(&[])),
+    ("bench run --suite isolation --env native,container,docker", Plan(&["Docker engine"])),
     ("bench run --only rand-read --env native,vm", Plan(&[])),
     ("bench run --target /dev/nvme1n1 --destroy-data", Plan(&["/dev/nvme1n1"])),
     ("bench run --env old=vm:qemu=/opt/q9/qemu-system-x86_64,new=vm --reference old", Plan(&["/opt/q9"])),
@@ -49,6 +58,7 @@ const COMMANDS: &[(&str, How)] = &[
     ("bench run --env old=container,new=container:userns=yes --reference old", Plan(&[])),
     ("bench run --env container,runc=oci:runtime=/usr/sbin/runc", Plan(&["/usr/sbin/runc"])),
     ("bench run --env native,container,docker", Plan(&["Docker engine"])),
+    ("bench run --env +docker", Plan(&["Docker engine"])),
     ("bench run --env docker,open=docker:seccomp=unconfined --reference docker", Plan(&["Docker engine"])),
     ("bench run --env native,container --with $PWD/old/app --out base -- $PWD/old/app --work", Plan(&[])),
     ("bench run --env native,container --with $PWD/new/app --out new -- $PWD/new/app --work", Plan(&[])),
@@ -85,6 +95,37 @@ const COMMANDS: &[(&str, How)] = &[
     ("bench clean", Real(&[])),
 ];
 
+/// A guide with an example that is a file of its own, and the lines of a registry that name it.
+struct Guide {
+    /// Page in docs/.
+    page: &'static str,
+    /// Folder of the examples' files.
+    folder: &'static str,
+    /// The files, which are compiled for tests, and shown by the page.
+    files: &'static [&'static str],
+    /// The registry.
+    registry: &'static str,
+    /// Its lines, as the page shows them; the example itself is the module `example` there.
+    lines: [&'static str; 2],
+}
+
+const GUIDES: [Guide; 2] = [
+    Guide {
+        page: "ADD-AN-ENVIRONMENT.md",
+        folder: "harness/src/environments/tests",
+        files: &["niced.rs"],
+        registry: "harness/src/environments/mod.rs",
+        lines: ["mod niced;", "    &niced::Niced,"],
+    },
+    Guide {
+        page: "ADD-A-WORKLOAD.md",
+        folder: "workloads/src/kinds/tests",
+        files: &["writes.toml", "dd.rs"],
+        registry: "workloads/src/kinds/mod.rs",
+        lines: ["mod dd;", "    (\"dd\", read::<dd::Dd>),"],
+    },
+];
+
 /// The lines of code blocks that begin with `bench`, without what is said about them.
 fn shown() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -103,6 +144,55 @@ fn shown() -> BTreeSet<String> {
         }
     }
     shown
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path))
+        .unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// A page with these files in its code blocks.
+fn with_files(guide: &Guide, mut text: String) -> String {
+    for name in guide.files {
+        let (begin, end) = (format!("<!-- {name}: written by a test -->\n"), format!("<!-- /{name} -->"));
+        let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{} has no {begin}", guide.page));
+        let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{} has no {end}", guide.page));
+        let language = if name.ends_with(".rs") { "rust" } else { "toml" };
+        let code = read(&format!("{}/{name}", guide.folder));
+        text = format!("{before}{begin}```{language}\n{code}```\n{end}{after}");
+    }
+    text
+}
+
+/// `BLESS=1` writes them anew.
+#[test]
+fn the_guides_show_examples_that_are_compiled() {
+    for guide in &GUIDES {
+        let page = format!("docs/{}", guide.page);
+        let is = read(&page);
+        let should = with_files(guide, is.clone());
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(&page), should).unwrap();
+        } else {
+            assert!(is == should, "{page} does not show the files in {}; BLESS=1 writes them anew", guide.folder);
+        }
+    }
+}
+
+/// Nothing but the registry names an example: so one file and two lines are enough.
+#[test]
+fn an_example_is_one_file_and_two_lines_of_a_registry() {
+    for guide in &GUIDES {
+        let (page, registry) = (read(&format!("docs/{}", guide.page)), read(guide.registry));
+        let [module, kind] = guide.lines;
+        for line in guide.lines {
+            assert!(page.contains(&format!("```rust\n{line}\n```\n")), "{} does not show `{line}`", guide.page);
+        }
+        let name = module.trim_start_matches("mod ").trim_end_matches(';');
+        let here = kind.replace(&format!("{name}::"), "example::");
+        assert_eq!(registry.matches(&here).count(), 1, "{} has no line `{here}`", guide.registry);
+        assert_eq!(registry.matches("example").count(), 2, "{} says more of the example", guide.registry);
+    }
 }
 
 /// Words as a shell takes them, where nothing is quoted.

@@ -26,6 +26,7 @@ fn greeting() -> Reply {
         clock_source: None,
         clock_read_ns: 20.0,
         clock_ns: 0,
+        began_ns: 0,
         warnings: Vec::new(),
     })
 }

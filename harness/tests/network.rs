@@ -30,7 +30,8 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// Every check of a network trial has its figure.
 fn all_is_checked(trial: &serde_json::Value) {
-    const OF_STORAGE: [&str; 6] = ["fio.", "disk.", "cgroup.io_", "qmp.", "guest.disk_", "histogram."];
+    const OF_STORAGE: [&str; 7] =
+        ["fio.", "disk.", "cgroup.io_", "vmm.disk_", "vmm.host_cached", "guest.disk_", "histogram."];
     let (workload, environment) = (trial["workload"].as_str().unwrap(), trial["environment"].as_str().unwrap());
     let due = |fact: &&str| match *fact {
         "pace.reached_percent" => workload.contains("-paced-"),
@@ -48,7 +49,7 @@ fn all_is_checked(trial: &serde_json::Value) {
 /// All five environments measured, by which process of bench. A machine that was busy with something else while half a second of
 /// a paced stream passed is asked again, twice.
 fn measured_in_peace(stage: &Stage) -> (u32, Vec<serde_json::Value>) {
-    const BUSY: [&str; 2] = [support::STOLEN, "the paced stream reached"];
+    const BUSY: [&str; 2] = [support::STOLEN, "the paced workload reached"];
     let only = "tcp-stream-tx,tcp-stream-paced-rx,tcp-rr,udp-rr,tcp-crr,udp-pps";
     let mut seen = Vec::new();
     for _ in 0..3 {

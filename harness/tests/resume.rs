@@ -11,9 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::{Stage, eventually, names, stage, wait};
 
-/// The command after "the rest is executed by", as a person would paste it.
+/// The command after "resume with", as a person would paste it.
 fn pasted(err: &str) -> String {
-    let line = err.lines().skip_while(|line| !line.contains("the rest is executed by")).nth(1);
+    let line = err.lines().skip_while(|line| !line.contains("resume with")).nth(1);
     line.unwrap_or_else(|| panic!("no line to go on: {err}")).trim().to_owned()
 }
 

@@ -272,6 +272,46 @@ fn a_named_environment_that_cannot_be_had_stops_before_anything_is_measured() {
     assert!(err.contains("/no/qemu"), "{err}");
 }
 
+/// The seam below `vm`: another type of machine, and a VMM that answers no question, are measured in as the usual one is.
+#[cfg(feature = "silent-vmm")]
+#[test]
+fn other_machines_and_a_vmm_that_says_nothing_are_measured_in() {
+    let Some(stage) = stage() else { return };
+    let of = |name: &str| format!("{name}=vm:accel=tcg:machine={name}");
+    let (status, out, err) =
+        stage.run(&format!("{SMALL} --env native,{},{} --only rand-read", of("microvm"), of("silent")));
+    assert_eq!(status, 0, "{out}{err}");
+    let run = stage.only_run();
+    let record = json(&run.join("run.json"));
+    for (name, isolation, iothread, fact) in [
+        ("microvm", "QEMU, machine microvm (TCG emulation)", "no IOThread", true),
+        ("silent", "QEMU without QMP, machine silent (TCG emulation)", "IOThread", false),
+    ] {
+        let environments = record["environments"].as_array().unwrap();
+        let sameness = &environments.iter().find(|one| one["name"] == name).unwrap()["sameness"];
+        let row = |axis: &str| sameness[axis].as_str().unwrap().to_owned();
+        assert!(row("isolation").contains(isolation), "{sameness}");
+        assert!(row("storage path").ends_with(&format!(", {iothread})")), "{sameness}");
+        assert!(row("I/O scheduler").starts_with("[none]"), "{sameness}");
+        for trial in trials(&run).iter().filter(|trial| trial["environment"] == name) {
+            let facts = &trial["facts"];
+            assert_eq!(
+                (&trial["failure"], &trial["invalid"]),
+                (&serde_json::Value::Null, &serde_json::json!([])),
+                "{trial}"
+            );
+            assert_eq!(facts["guest.unpinned_cpus"], 0);
+            assert_eq!(facts["guest.read_bytes"], facts["fio.read_bytes"]);
+            assert_eq!(
+                facts["vmm.read_bytes"],
+                if fact { facts["fio.read_bytes"].clone() } else { serde_json::Value::Null }
+            );
+            assert!(facts["vmm.memory_bytes"].as_u64().unwrap() > 1 << 20);
+        }
+        assert_eq!(run.join(format!("raw/b01-instance-{name}/block-nodes.json")).exists(), fact);
+    }
+}
+
 #[test]
 fn a_kvm_that_boots_nothing_is_found_out_by_booting() {
     let Some(stage) = stage() else { return };
@@ -284,7 +324,7 @@ fn a_kvm_that_boots_nothing_is_found_out_by_booting() {
     let (status, _, err) = stage.run(&format!("{SMALL} --env native,vm:accel=kvm --only rand-read"));
     assert_eq!(status, 69, "{err}");
     assert!(
-        err.contains("QEMU gives up under KVM")
+        err.contains("the VMM gives up under KVM")
             || err.contains("does not boot under KVM")
             || err.contains("no /dev/kvm"),
         "{err}"
@@ -357,7 +397,7 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         ("run --suite ./no.toml", "no.toml"),
         ("run --only nonsense", "rand-read"),
         ("run --profile nonsense", "smoke, quick, standard, paper"),
-        ("run --env nonsense", "native, container, docker, oci and vm"),
+        ("run --env nonsense", "native, container, docker, oci"),
         ("run --env vm:speed=1", "qemu, kernel"),
         ("run --size 0", "such as 64MiB"),
         ("run --size -1", "such as 64MiB"),

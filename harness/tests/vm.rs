@@ -31,6 +31,38 @@ fn a_command_runs_on_a_kernel_of_its_own() {
 }
 
 #[test]
+fn a_microvm_is_a_guest_without_pci() {
+    let Some(stage) = stage() else { return };
+    let script = "cd /sys/bus; ls pci/devices | wc -l; ls platform/drivers/virtio-mmio | grep -c LNRO; \
+        cat virtio/devices/*/device | sort -u | tr '\\n' ' '; cd /sys/devices/system; \
+        cat clocksource/clocksource0/current_clocksource cpu/online cpu/possible; date +%Y; exit 7";
+    let mut command = stage.bench("vm run --verbose --options accel=tcg:machine=microvm -- sh -c");
+    command.arg(script);
+    let (status, out, err) = finish(command);
+    assert_eq!(status, 7, "{err}");
+    eprintln!("{}", err.trim());
+    let words: Vec<_> = out.split_whitespace().collect();
+    // The root disk (2) and the agent's port (3), by their numbers in the virtio standard.
+    assert_eq!(words[..5], ["0", "2", "0x0002", "0x0003", "tsc"], "{out}{err}");
+    assert_eq!(words[5], words[6], "all of its CPUs were started");
+    assert_eq!(words[7], this_year().to_string(), "it has a clock");
+}
+
+#[test]
+fn a_microvm_that_panics_or_cannot_be_had_is_told_with_its_words() {
+    let Some(stage) = stage() else { return };
+    for (arguments, script, said) in [
+        ("machine=microvm", "echo c > /proc/sysrq-trigger", "kernel panicked"),
+        ("machine=microvm:iothread=yes", "true", "under KVM only"),
+    ] {
+        let mut command = stage.bench(&format!("vm run --options accel=tcg:{arguments} -- sh -c"));
+        command.arg(script);
+        let (status, _, err) = finish(command);
+        assert!(status == 125 && err.contains(said), "{arguments}: {status} {err}");
+    }
+}
+
+#[test]
 fn input_goes_in_and_output_comes_out() {
     let Some(stage) = stage() else { return };
     let mut child = stage

@@ -1,37 +1,45 @@
-//! How time and memory grow with what is read: `cargo run -p bench-reports --all-features --example scale [-- TRIALS...]`.
+//! How time and memory grow with what is read: `cargo run --release -p bench-reports --all-features --example scale [-- TRIALS...]`.
 //!
-//! For each size a made-up run is written to disk, and each step is taken in a process of its own, so that its peak of memory is its own.
-//! The exponent is the slope between one size and the next on a log scale: 1 is proportional. `results/reference/scale-*.txt` is what it
-//! printed. Sets are made up in memory one run at a time, as they are read.
+//! Runs are read as `bench report` and `bench compare` read them. For each size a made-up run is written to disk, and each step is taken in
+//! a process of its own, so that its peak of memory is its own. Times are of the CPU. The exponent is the slope between one size and the
+//! next on a log scale: 1 is proportional. `results/reference/scale-*.txt` is what it printed. Sets are made up in memory one run at a time,
+//! as they are read, and their time is mostly that of making them up.
 
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
-use bench_reports::Report;
+use bench_reports::{Report, write_all};
+use bench_results::Histogram;
 use bench_results::analysis::analyse;
 use bench_results::compare::{Sides, compare};
 use bench_results::lean::Set;
 use bench_results::policy::Policy;
 use bench_results::record::{Remark, Trial};
 use bench_results::store::Record;
-use bench_results::testing::{another, counted, peak_kib};
+use bench_results::testing::{another, counted, cpu_s, peak_kib};
+use bench_results::validity::{Bound, CHECKS};
 
 /// Trials of a block of the made-up run.
-const BLOCK: usize = 28;
-/// Sizes in trials.
-const SIZES: [usize; 3] = [5_600, 22_400, 50_400];
+const BLOCK: u32 = 28;
+/// So many blocks are made up at once.
+const BLOCKS: u32 = 200;
+/// Sizes in trials: the last is the most that a run may have, but for less than a block.
+const SIZES: [u32; 3] = [50_008, 158_004, 499_968];
+/// Larger runs are not compared: two of them are read.
+const MOST_COMPARED: u32 = 158_004;
 /// Sizes of sets, in runs a side.
 const SETS: [usize; 3] = [60, 250, 1_000];
 /// Every so many trials one is remarked.
 const REMARKED: usize = 16;
+/// Facts of a trial of a real run; those of checks are among them.
+const FACTS: usize = 48;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// What a step took: seconds, and bytes of what it made.
+/// What a step took: seconds of CPU time, and bytes of what it made.
 type Took = (f64, usize);
 
 fn main() -> Outcome<()> {
@@ -48,33 +56,34 @@ fn main() -> Outcome<()> {
     }
 }
 
-fn measure(sizes: &[usize], sets: &[usize]) -> Outcome<()> {
+fn measure(sizes: &[u32], sets: &[usize]) -> Outcome<()> {
     println!(
         "{:<28} {:>9} {:>9} {:>8} {:>9} {:>8} {:>10}",
-        "step", "size", "s", "exponent", "peak MiB", "exponent", "bytes"
+        "step", "size", "CPU s", "exponent", "peak MiB", "exponent", "bytes"
     );
     let parent = tempfile::tempdir()?;
     let mut folders = Vec::new();
     for &size in sizes {
-        for name in ["base", "new"] {
+        for name in ["base", "new"].into_iter().take(if size > MOST_COMPARED { 1 } else { 2 }) {
             let folder = parent.path().join(format!("{name}-{size}"));
             fs::create_dir(&folder)?;
             child(&["make".as_ref(), folder.as_os_str(), size.to_string().as_ref()])?;
             folders.push(folder);
         }
     }
-    let of = |name: &str| -> Vec<(usize, String)> {
-        let path = |size: &usize| parent.path().join(format!("{name}-{size}")).display().to_string();
-        sizes.iter().map(|size| (*size, path(size))).collect()
+    let of = |most: u32| -> Vec<(usize, String)> {
+        let path = |size: u32| parent.path().join(format!("base-{size}")).display().to_string();
+        sizes.iter().filter(|size| **size <= most).map(|&size| (size as usize, path(size))).collect()
     };
     for (step, title) in [
         ("read", "read"),
         ("analyse", "read, analyse"),
         ("page", "read, analyse, page"),
-        ("compare", "compare two runs"),
+        ("report", "read, analyse, all files"),
     ] {
-        print(step, title, &of("base"))?;
+        print(step, title, &of(u32::MAX))?;
     }
+    print("compare", "compare two runs", &of(MOST_COMPARED))?;
     let sets: Vec<_> = sets.iter().map(|runs| (*runs, runs.to_string())).collect();
     print("sets", "compare sets (runs a side)", &sets)
 }
@@ -106,20 +115,61 @@ fn child(arguments: &[&std::ffi::OsStr]) -> Outcome<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// A run's folder as a finished run leaves it: some trials are remarked, more than a run may have that is reportable.
-fn make(folder: &Path, trials: usize) -> Outcome<()> {
+/// A run's folder as a finished run leaves it: some trials are remarked, more than a run may have that is reportable. A few blocks at a
+/// time are made up, each time with other values.
+fn make(folder: &Path, trials: u32) -> Outcome<()> {
     let is_new = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("new"));
-    let record = counted(another(1 + u64::from(is_new), (trials / BLOCK) as u32, false));
-    fs::write(folder.join("run.json"), serde_json::to_vec(&record.run)?)?;
+    let blocks = trials / BLOCK;
+    let mut run = counted(another(1 + u64::from(is_new), 1, false)).run;
+    run.plan.trials.clear();
+    run.plan.profile.blocks = blocks;
     let mut lines = BufWriter::new(File::create(folder.join("trials.jsonl"))?);
-    for (index, mut trial) in record.trials.into_iter().enumerate() {
-        if index % REMARKED == 0 {
-            remark(&mut trial);
+    for first in (0..blocks).step_by(BLOCKS as usize) {
+        let seed = u64::from(first) * 2 + u64::from(is_new);
+        let made = made_up(seed, BLOCKS.min(blocks - first));
+        for (index, mut trial) in made.trials.into_iter().enumerate() {
+            let planned = &mut trial.planned;
+            planned.block += first;
+            planned.id = format!("b{:02}-{}-{}", planned.block, planned.workload, planned.environment).into();
+            run.plan.trials.push(planned.clone());
+            add_facts(&mut trial);
+            if index % REMARKED == 0 {
+                remark(&mut trial);
+            }
+            serde_json::to_writer(&mut lines, &trial)?;
+            lines.write_all(b"\n")?;
         }
-        serde_json::to_writer(&mut lines, &trial)?;
-        lines.write_all(b"\n")?;
     }
+    fs::write(folder.join("run.json"), serde_json::to_vec_pretty(&run)?)?;
     Ok(lines.flush()?)
+}
+
+/// A run whose latencies are named as fio names them: else those of every trial would be other ones, and all of them together many more
+/// than any tool tells apart.
+fn made_up(seed: u64, blocks: u32) -> Record {
+    let mut record = another(seed, blocks, false);
+    for histogram in record.trials.iter_mut().flat_map(|trial| trial.histograms.values_mut()) {
+        let bins = histogram.bins().iter().map(|&(ns, count)| (middle_of_bin(ns), count));
+        *histogram = Histogram::from_bins(bins);
+    }
+    counted(record)
+}
+
+/// Of fio's 64 bins in each power of two.
+fn middle_of_bin(ns: u64) -> u64 {
+    let width = 1_u64 << ns.checked_ilog2().unwrap_or(0).saturating_sub(6);
+    ns / width * width + width / 2
+}
+
+/// As many as a real trial has; the figures of checks are at their bounds.
+fn add_facts(trial: &mut Trial) {
+    for check in CHECKS {
+        let (Bound::AtMost(bound) | Bound::AtLeast(bound)) = check.bound;
+        trial.facts.entry(check.fact.to_owned()).or_insert_with(|| bound.into());
+    }
+    for number in trial.facts.len()..FACTS {
+        trial.facts.insert(format!("made.up_{number}"), number.into());
+    }
 }
 
 fn remark(trial: &mut Trial) {
@@ -130,17 +180,21 @@ fn remark(trial: &mut Trial) {
 
 fn take(step: &str, what: &str) -> Outcome<Took> {
     let path = PathBuf::from(what);
-    let began = Instant::now();
+    let began = cpu_s();
     let bytes = match step {
-        "read" => Record::load(&path)?.trials.len(),
-        "analyse" => analyse(&Record::load(&path)?).headline.len(),
+        "read" => read(&path)?.trials.len(),
+        "analyse" => analyse(&read(&path)?).headline.len(),
         "page" => {
-            let record = Record::load(&path)?;
+            let record = read(&path)?;
             Report::new(&record, &analyse(&record)).html()?.len()
+        }
+        "report" => {
+            let to = tempfile::tempdir()?;
+            write_all(&read(&path)?, to.path())?.len()
         }
         "compare" => {
             let new = PathBuf::from(what.replacen("base-", "new-", 1));
-            judged(&[Record::load(&path)?], &[Record::load(&new)?])?
+            judged(&[read(&path)?], &[read(&new)?])?
         }
         "sets" => {
             let runs: u64 = what.parse()?;
@@ -148,12 +202,16 @@ fn take(step: &str, what: &str) -> Outcome<Took> {
         }
         other => return Err(format!("there is no step {other}").into()),
     };
-    Ok((began.elapsed().as_secs_f64(), bytes))
+    Ok((cpu_s() - began, bytes))
+}
+
+fn read(path: &Path) -> Outcome<Record> {
+    Ok(Record::load_lean(path, |_| {})?)
 }
 
 fn set(first_seed: u64, runs: u64) -> Vec<Record> {
     let mut set = Set::default();
-    (first_seed..first_seed + runs).for_each(|seed| set.add(counted(another(seed, 8, false))));
+    (first_seed..first_seed + runs).for_each(|seed| set.add(made_up(seed, 8)));
     set.into_records()
 }
 

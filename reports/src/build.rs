@@ -13,7 +13,7 @@ use bench_results::{Direction, Unit};
 use bench_results::{metric, shell};
 
 use crate::report::{AbsoluteRow, ClaimRow, Outcome, Report, ResultRow};
-use crate::{facts, ladder, patterns, pictures, skew, validity};
+use crate::{facts, isolation, ladder, patterns, pictures, skew, validity};
 
 /// A record and its analysis, with the look-ups that tables and figures share.
 pub(crate) struct Source<'a> {
@@ -130,7 +130,12 @@ impl Report {
             patterns: patterns::rows(&source),
             claims: analysis.claims.iter().map(claim).collect(),
             ladder: ladder::rows(&source),
-            figures: pictures::figures(&source),
+            isolation: isolation::section(&source),
+            figures: if run.plan.workloads.iter().any(Workload::is_measured) {
+                pictures::figures(&source)
+            } else {
+                Vec::new()
+            },
             sameness: facts::sameness(run),
             left_out: facts::left_out(run),
             warnings: facts::warnings(record),
@@ -141,7 +146,6 @@ impl Report {
             fingerprint: run.fingerprint.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             command: shell::line(&run.command),
             bench: format!("bench {}{revision}", run.bench.version),
-            measurements: facts::measurements(record),
         }
     }
 }
@@ -151,7 +155,7 @@ fn rows(source: &Source<'_>, environments: &[&Environment]) -> Vec<ResultRow> {
     if source.analysis.cells.is_empty() || source.nothing_to_compare() {
         return Vec::new();
     }
-    let workloads = source.run().plan.workloads.iter();
+    let workloads = source.run().plan.workloads.iter().filter(|workload| workload.is_measured());
     let planned = |workload: &'_ Workload| {
         let home: Vec<_> = environments.iter().filter(|environment| workload.runs_in(&environment.name)).collect();
         let mut rows: Vec<_> =

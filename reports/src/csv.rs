@@ -1,29 +1,38 @@
 //! measurements.csv: every value of every trial; comparisons.csv: every judged ratio. In full precision (RFC 4180).
 
-use std::fmt::Write as _;
+use std::io::{self, Write};
 
+use bench_results::record::{Accelerator, Measurement, PlannedTrial};
+use bench_results::store::Record;
 use bench_results::{Direction, Unit};
 
 use crate::escape::csv_field;
-use crate::report::{MeasurementRow, Report, ResultRow};
+use crate::report::{Report, ResultRow};
 
-impl Report {
-    /// `block,order,environment,workload,accelerator,metric,unit,value,valid,turn`, one line per value.
-    pub fn csv(&self) -> String {
-        let mut text = String::from("block,order,environment,workload,accelerator,metric,unit,value,valid,turn\n");
-        for row in &self.measurements {
-            let MeasurementRow { block, turn, order, environment, workload, accelerator, metric, unit, value, valid } =
-                row;
-            let (environment, workload, metric) = (csv_field(environment), csv_field(workload), csv_field(metric));
-            let unit = unit_name(*unit);
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
+/// Every value of every trial, in the order of execution: `block,order,environment,workload,accelerator,metric,unit,value,valid,turn`, one
+/// line each. They may be millions, and go out line by line.
+///
+/// # Errors
+/// Those of writing.
+pub fn write_measurements(record: &Record, to: &mut dyn Write) -> io::Result<()> {
+    writeln!(to, "block,order,environment,workload,accelerator,metric,unit,value,valid,turn")?;
+    for trial in &record.trials {
+        let accelerator = match trial.accelerator {
+            Some(Accelerator::Kvm) => "kvm",
+            Some(Accelerator::Tcg) => "tcg",
+            None => "",
+        };
+        let PlannedTrial { block, turn, order, environment, workload, .. } = &trial.planned;
+        let (environment, workload, valid) = (csv_field(environment), csv_field(workload), trial.is_valid());
+        for Measurement { metric, unit, value, .. } in &trial.measurements {
+            let (metric, unit) = (csv_field(metric), unit_name(*unit));
+            writeln!(
+                to,
                 "{block},{order},{environment},{workload},{accelerator},{metric},{unit},{value},{valid},{turn}"
-            );
+            )?;
         }
-        text
     }
+    Ok(())
 }
 
 /// Columns of comparisons.csv.

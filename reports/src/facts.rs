@@ -1,14 +1,13 @@
 //! The parts of a report that are taken from the record as they are: facts, sameness, instances, troubles, values.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 
 use bench_results::imported::{CAVEAT, Imported};
-use bench_results::record::{Accelerator, Break, Environment, Run, State, Trial};
+use bench_results::record::{Break, Environment, Run, State, Trial};
 use bench_results::store::Record;
 use bench_results::{Unit, host};
 
-use crate::report::{InstanceRow, LeftOutRow, MeasurementRow, Sameness, SamenessCell, SamenessRow, Trouble};
+use crate::report::{InstanceRow, LeftOutRow, Sameness, SamenessCell, SamenessRow, Trouble};
 use crate::units;
 
 /// Label of an environment by its name.
@@ -137,8 +136,8 @@ pub(crate) fn troubles(record: &Record) -> Vec<Trouble> {
             None => ("invalid", trial.invalid.join("; ")),
         };
         Trouble {
-            trial: trial.planned.id.clone(),
-            workload: trial.planned.workload.clone(),
+            trial: trial.planned.id.to_string(),
+            workload: trial.planned.workload.to_string(),
             environment: label(&record.run, &trial.planned.environment),
             block: trial.planned.block,
             kind,
@@ -148,14 +147,20 @@ pub(crate) fn troubles(record: &Record) -> Vec<Trouble> {
     record.trials.iter().filter(|trial| !trial.is_valid()).map(trouble).collect()
 }
 
-/// Medians over the instances of each environment: one instance per block, whatever its number of valid trials.
+/// The first valid trial of an environment in each block: one instance per block, whatever its number of valid trials.
+pub(crate) fn first_trials<'a>(record: &'a Record, environment: &Environment) -> BTreeMap<u32, &'a Trial> {
+    let mut blocks: BTreeMap<u32, &Trial> = BTreeMap::new();
+    let its = |trial: &&Trial| trial.planned.environment == environment.name && trial.is_valid();
+    for trial in record.trials.iter().filter(its) {
+        blocks.entry(trial.planned.block).or_insert(trial);
+    }
+    blocks
+}
+
+/// Medians over the instances of each environment.
 pub(crate) fn instances(record: &Record) -> Vec<InstanceRow> {
     let of_environment = |environment: &Environment| {
-        let mut blocks: BTreeMap<u32, &Trial> = BTreeMap::new();
-        let its = |trial: &&Trial| trial.planned.environment == environment.name && trial.is_valid();
-        for trial in record.trials.iter().filter(its) {
-            blocks.entry(trial.planned.block).or_insert(trial);
-        }
+        let blocks = first_trials(record, environment);
         let instances = || blocks.values().map(|trial| &trial.instance);
         let first = instances().next()?;
         Some(InstanceRow {
@@ -166,7 +171,7 @@ pub(crate) fn instances(record: &Record) -> Vec<InstanceRow> {
             memory_at_ready_bytes: median(instances().filter_map(|i| i.memory_at_ready_bytes)),
             vmm_memory_at_ready_bytes: median(instances().filter_map(|i| i.vmm_memory_at_ready_bytes)),
             guest_memory_at_ready_bytes: median(instances().filter_map(|i| i.guest_memory_at_ready_bytes)),
-            kernel_release: first.kernel_release.clone(),
+            kernel_release: first.kernel_release.as_ref().map(ToString::to_string),
         })
     };
     // Nobody knows in what others measured.
@@ -182,48 +187,6 @@ fn median(values: impl Iterator<Item = u64>) -> Option<f64> {
         0 => None,
         n if n % 2 == 1 => Some(values[middle] as f64),
         _ => Some((values[middle - 1] as f64 + values[middle] as f64) / 2.0),
-    }
-}
-
-/// Every value of every trial, in the order of execution. Of millions, each name is kept once.
-pub(crate) fn measurements(record: &Record) -> Vec<MeasurementRow> {
-    let mut names = Names::default();
-    let mut rows = Vec::with_capacity(record.trials.iter().map(|trial| trial.measurements.len()).sum());
-    for trial in &record.trials {
-        let accelerator = match trial.accelerator {
-            Some(Accelerator::Kvm) => "kvm",
-            Some(Accelerator::Tcg) => "tcg",
-            None => "",
-        };
-        let (planned, valid) = (&trial.planned, trial.is_valid());
-        rows.extend(trial.measurements.iter().map(|measured| MeasurementRow {
-            block: planned.block,
-            turn: planned.turn,
-            order: planned.order,
-            environment: names.get(&planned.environment),
-            workload: names.get(&planned.workload),
-            accelerator,
-            metric: names.get(&measured.metric),
-            unit: measured.unit,
-            value: measured.value,
-            valid,
-        }));
-    }
-    rows
-}
-
-/// Each name once.
-#[derive(Default)]
-struct Names(BTreeSet<Rc<str>>);
-
-impl Names {
-    fn get(&mut self, name: &str) -> Rc<str> {
-        if let Some(known) = self.0.get(name) {
-            return Rc::clone(known);
-        }
-        let name: Rc<str> = name.into();
-        self.0.insert(Rc::clone(&name));
-        name
     }
 }
 

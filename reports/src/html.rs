@@ -5,6 +5,7 @@ use bench_results::paper::paper;
 
 use crate::ReportError;
 use crate::figures::{Figure, Table};
+use crate::isolation;
 use crate::report::Report;
 use crate::units;
 

@@ -11,6 +11,7 @@ mod escape;
 mod facts;
 mod figures;
 mod html;
+mod isolation;
 mod ladder;
 mod markdown;
 mod network;
@@ -24,13 +25,14 @@ mod terminal;
 mod units;
 mod validity;
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use bench_results::analysis::analyse;
 use bench_results::store::Record;
 
 pub use compare::CompareReport;
+pub use csv::write_measurements;
 pub use figures::FigureError;
 pub use report::Report;
 
@@ -60,17 +62,17 @@ pub enum ReportError {
 
 /// Write the whole report of a record: see [`Report::write_all`].
 pub fn write_all(record: &Record, folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
-    Report::new(record, &analyse(record)).write_all(folder)
+    Report::new(record, &analyse(record)).write_all(record, folder)
 }
 
 impl Report {
-    /// Write everything into `folder` (`RUN/report`, made where it is missing): index.html, report.md, measurements.csv, comparisons.csv, and
-    /// each figure as .svg and .png. Returns the files, the page first.
-    pub fn write_all(&self, folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
+    /// Write everything of the record that it is of into `folder` (`RUN/report`, made where it is missing): index.html, report.md,
+    /// measurements.csv, comparisons.csv, and each figure as .svg and .png. Returns the files, the page first.
+    pub fn write_all(&self, record: &Record, folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
         make_folder(folder)?;
         let mut written = write_figures(&self.figures, folder)?;
         written.push(write(folder, "report.md", &self.markdown())?);
-        written.push(write(folder, "measurements.csv", &self.csv())?);
+        written.push(written_by(folder, "measurements.csv", |to| write_measurements(record, to))?);
         written.push(write(folder, "comparisons.csv", &self.comparisons_csv())?);
         written.insert(0, write(folder, "index.html", &self.html()?)?);
         Ok(written)
@@ -109,12 +111,24 @@ fn make_folder(folder: &Path) -> Result<(), ReportError> {
     std::fs::create_dir_all(folder).map_err(failed)
 }
 
-/// A reader sees the old file or the new one, never half of one.
 fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, ReportError> {
+    written_by(folder, name, |to| to.write_all(text.as_bytes()))
+}
+
+/// A reader sees the old file or the new one, never half of one.
+fn written_by(
+    folder: &Path,
+    name: &str,
+    write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<PathBuf, ReportError> {
     let temporary = folder.join(format!(".{name}.tmp"));
     // What is there may be a link to somewhere else.
     drop(std::fs::remove_file(&temporary));
-    let written = std::fs::File::create_new(&temporary).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written = std::fs::File::create_new(&temporary).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        write(&mut file)?;
+        file.flush()
+    });
     written.map_err(|source| ReportError::Io { action: "writing", path: temporary.clone(), source })?;
     let path = folder.join(name);
     rename(&temporary, &path)?;

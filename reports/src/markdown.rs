@@ -39,7 +39,8 @@ impl Report {
         }
         out.section("Emulated guests: shown apart, never judged", &self.results_table(&self.emulated));
         out.section("Measured", &self.absolutes_table());
-        out.section("The way behind NAT, one step at a time", &self.ladder_table());
+        self.isolation_in(&mut out);
+        out.section("One step at a time", &self.ladder_table());
         out.section("Claims of the paper", &self.claims_table());
         out.section("Sameness", &self.sameness_table());
         out.section("Trials that failed or are invalid", &self.troubles_table());
@@ -48,10 +49,17 @@ impl Report {
         out.list("Left out", self.left_out.iter().map(|row| md!("{}: {}", row.environment, row.reason)));
         out.list("Warnings", self.warnings.iter().map(|warning| md!("{}", warning)));
         out.section("Cost of an instance", &self.instances_table());
-        out.line(&md!("## Repeat it"));
+        out.line(&md!("## Reproduce"));
         out.code("sh", &self.command);
         out.line(&md!("Made by {}; run {}.", self.bench, self.id));
         out.end()
+    }
+
+    fn isolation_in(&self, out: &mut Page) {
+        let Some(section) = &self.isolation else { return };
+        out.list("Isolation", section.lines().iter().map(|line| md!("{}", line)));
+        out.table(&self.isolation_table());
+        out.fold("Every probe", |out| out.table(&self.probes_table()));
     }
 
     /// Comparisons as shown on page and in Markdown.
@@ -89,7 +97,7 @@ impl Report {
         Table { head: head.map(str::to_owned).into(), rows: rows.collect() }
     }
 
-    /// What each step of the way behind NAT adds.
+    /// What each step adds.
     pub(crate) fn ladder_table(&self) -> Table {
         let head = ["workload", "metric", "step", "mean", "added to the step before [95 %]"];
         let rows = self.ladder.iter().map(|row| {
@@ -109,7 +117,7 @@ impl Report {
     }
 
     fn claims_table(&self) -> Table {
-        let head = ["claim", "here", "because", "source"];
+        let head = ["claim", "result", "reason", "source"];
         let rows = self
             .claims
             .iter()
@@ -151,7 +159,7 @@ impl Report {
         let columns = [
             ("start to ready", Ns, self.instances.iter().map(|row| row.start_to_ready_ns).collect::<Vec<_>>()),
             ("memory when ready", Bytes, self.instances.iter().map(|row| row.memory_at_ready_bytes).collect()),
-            ("QEMU itself", Bytes, self.instances.iter().map(|row| row.vmm_memory_at_ready_bytes).collect()),
+            ("VMM itself", Bytes, self.instances.iter().map(|row| row.vmm_memory_at_ready_bytes).collect()),
             (
                 "guest RAM in use when ready",
                 Bytes,

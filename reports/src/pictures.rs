@@ -101,8 +101,10 @@ fn answer(source: &Source<'_>) -> Figure {
             noise: source.noise_floor(&workload.name, &workload.deciding).map(pair),
         }
     };
-    let rows: Vec<AnswerRow> =
-        if source.analysis.cells.is_empty() { Vec::new() } else { run.plan.workloads.iter().map(row).collect() };
+    let rows: Vec<AnswerRow> = match source.analysis.cells.is_empty() {
+        true => Vec::new(),
+        false => run.plan.workloads.iter().filter(|workload| workload.is_measured()).map(row).collect(),
+    };
     let from_paper = rows.iter().flat_map(|row| row.marks.iter().flatten()).any(|mark| mark.paper.is_some());
     let column =
         |environment: &&Environment| Column { heading: short_label(environment), remark: "not judged".to_owned() };
@@ -160,7 +162,7 @@ fn spread(source: &Source<'_>) -> Figure {
     let label = shown.map_or(reference.to_owned(), |(_, series)| series.label.clone());
     Figure {
         name: "answer",
-        title: format!("{label} alone: what was measured, and how far its blocks are apart"),
+        title: format!("{label} alone: its values, and the variation between its blocks"),
         caption: "Nothing to compare with: each row shows its blocks relative to their own mean, and the mean as a \
                   number. Right of 1× is more of the row's metric; its arrow points to the better side."
             .to_owned(),
@@ -259,11 +261,6 @@ fn some_blocks(source: &Source<'_>) -> String {
     if every > 1 { format!(" Of {blocks} blocks one of every {every} is drawn.") } else { String::new() }
 }
 
-/// True for block I/O; records of before workloads named their engine have nothing else.
-fn is_storage(workload: &Workload) -> bool {
-    workload.parameters.get("engine").is_none_or(|engine| engine.starts_with("libaio"))
-}
-
 /// The paper's Figs. 5 and 6.
 fn paired_with_paper(source: &Source<'_>) -> Vec<Figure> {
     let wanted = [
@@ -277,7 +274,8 @@ fn paired_with_paper(source: &Source<'_>) -> Vec<Figure> {
             paper().values.iter().find(of).is_some_and(|value| value.figure != figure)
         };
         let workloads = source.run().plan.workloads.iter();
-        let workloads: Vec<_> = workloads.filter(|w| w.deciding == metric && is_storage(w) && !elsewhere(w)).collect();
+        let workloads: Vec<_> =
+            workloads.filter(|w| w.deciding == metric && w.is_direct_storage() && !elsewhere(w)).collect();
         let mut panels = vec![bar_panel(source, "this run", metric, &workloads)?];
         panels.extend(paper_panel(figure, metric));
         let caption = format!("{BAR_CAPTION} The paper's values are of other hardware: compare shapes, not heights.");
@@ -295,14 +293,14 @@ fn wall_time(source: &Source<'_>) -> Option<Figure> {
 
 fn cpu_per_io(source: &Source<'_>) -> Option<Figure> {
     let metric = "cpu_ns_per_io";
-    let storage: Vec<_> = source.run().plan.workloads.iter().filter(|workload| is_storage(workload)).collect();
+    let storage: Vec<_> = source.run().plan.workloads.iter().filter(|workload| workload.is_direct_storage()).collect();
     let (large, small): (Vec<_>, Vec<_>) =
         storage.iter().partition(|workload| workload.deciding == "bandwidth_bytes_per_s");
     let panels = [("judged by IOPS or latency", small), ("judged by bandwidth", large)];
     let panels = panels.iter().filter_map(|(heading, workloads)| bar_panel(source, heading, metric, workloads));
     let panels: Vec<_> = panels.collect();
     let title = "CPU time per I/O: what the same work costs the host";
-    let caption = format!("{BAR_CAPTION} Of a VM it is the time of all of QEMU: vCPUs, IOThread, main loop.");
+    let caption = format!("{BAR_CAPTION} Of a VM it is the time of all of its VMM: vCPUs, IOThread, main loop.");
     (!panels.is_empty()).then(|| bars(source, "cpu-per-io", (title, &caption), &storage, panels))
 }
 

@@ -1,13 +1,12 @@
 //! The model of a report: everything that any renderer shows, in the order in which it is shown.
 
-use std::rc::Rc;
-
 use bench_results::patterns::Mode;
 use bench_results::reportable::Reportable;
 use bench_results::{Direction, Unit};
 use serde::Serialize;
 
 use crate::figures::Figure;
+use crate::isolation::IsolationSection;
 use crate::patterns::PatternRow;
 use crate::validity::{CheckRow, RemarkRow};
 
@@ -67,15 +66,15 @@ pub struct Report {
     pub(crate) instances: Vec<InstanceRow>,
     /// What each step of the way behind NAT adds; empty where the run does not take it apart.
     pub(crate) ladder: Vec<LadderRow>,
+    /// What probes of isolation found; absent of a run without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) isolation: Option<IsolationSection>,
     /// Facts of machine, kernel, tools and settings: name and value.
     pub(crate) fingerprint: Vec<(String, String)>,
     /// The command that repeats the run, quoted for a shell.
     pub(crate) command: String,
     /// Which bench made the record.
     pub(crate) bench: String,
-    /// Every value of every trial.
-    #[serde(skip)]
-    pub(crate) measurements: Vec<MeasurementRow>,
 }
 
 /// How the row of a comparison ended.
@@ -216,7 +215,7 @@ pub(crate) struct SamenessCell {
     pub(crate) differs: bool,
 }
 
-/// One step of the way behind NAT.
+/// One step of a way that is taken apart.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct LadderRow {
     /// Label of the environment that takes this step and all before it.
@@ -269,21 +268,6 @@ pub(crate) struct InstanceRow {
     pub(crate) guest_memory_at_ready_bytes: Option<f64>,
     /// `uname -r` inside.
     pub(crate) kernel_release: Option<String>,
-}
-
-/// One value of one trial.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct MeasurementRow {
-    pub(crate) block: u32,
-    pub(crate) turn: u32,
-    pub(crate) order: u32,
-    pub(crate) environment: Rc<str>,
-    pub(crate) workload: Rc<str>,
-    pub(crate) accelerator: &'static str,
-    pub(crate) metric: Rc<str>,
-    pub(crate) unit: Unit,
-    pub(crate) value: f64,
-    pub(crate) valid: bool,
 }
 
 impl Report {

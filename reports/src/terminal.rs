@@ -26,6 +26,7 @@ impl Report {
         }
         out.absolutes(&self.absolutes_table());
         out.ladder(&self.ladder_table());
+        out.isolation(self);
         out.claims(self);
         for row in &self.left_out {
             out.wrapped(&format!("left out: {}: {}", row.environment, row.reason), "  ", Style::Warning);
@@ -220,10 +221,21 @@ impl Screen {
 
     fn ladder(&mut self, table: &Table) {
         if !table.rows.is_empty() {
-            self.line("the way behind NAT, one step at a time", Style::Strong);
+            self.line("one step at a time", Style::Strong);
             self.grouped(table);
             self.blank();
         }
+    }
+
+    fn isolation(&mut self, report: &Report) {
+        let Some(section) = &report.isolation else { return };
+        self.line("isolation", Style::Strong);
+        for line in section.lines() {
+            self.wrapped(&line, BELOW, Style::Plain);
+        }
+        self.blank();
+        self.table(&report.isolation_table());
+        self.blank();
     }
 
     /// Tested claims one by one; what could not be tested by its reason.

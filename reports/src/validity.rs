@@ -6,7 +6,6 @@ use bench_results::record::{Run, Trial};
 use bench_results::store::Record;
 use bench_results::validity::{CHECKS, Check, Weight, worst};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::facts;
 use crate::figures::Table;
@@ -59,7 +58,7 @@ pub(crate) fn checks(record: &Record) -> Vec<CheckRow> {
 }
 
 fn row(check: &'static Check, record: &Record) -> Option<CheckRow> {
-    let figure = |trial: &Trial| trial.facts.get(check.fact).and_then(Value::as_f64);
+    let figure = |trial: &Trial| trial.figure(check.fact);
     let figures: Vec<(f64, &Trial)> = record.trials.iter().filter_map(|trial| Some((figure(trial)?, trial))).collect();
     let trial = worst(check.fact, figures.iter().map(|(_, trial)| *trial))?;
     let worst = figure(trial)?;
@@ -71,7 +70,7 @@ fn row(check: &'static Check, record: &Record) -> Option<CheckRow> {
         bound: check.bound_text(),
         worst,
         worst_text: check.figure_text(worst),
-        trial: trial.planned.id.clone(),
+        trial: trial.planned.id.to_string(),
         trials: figures.len(),
         of: record.trials.len(),
         beyond: beyond.len(),

@@ -181,7 +181,7 @@ fn markdown_fits_a_comment_and_the_worst_comes_first() {
                 workload
             }));
             run.trials.extend(trials.iter().cloned().map(|mut trial| {
-                trial.planned.workload = name(&trial.planned.workload);
+                trial.planned.workload = name(&trial.planned.workload).into();
                 trial
             }));
         }

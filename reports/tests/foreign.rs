@@ -14,7 +14,7 @@ use bench_results::store::Record;
 use bench_results::testing;
 use pulldown_cmark::{Event, Options, Parser, Tag};
 use serde_json::Value;
-use support::assert_well_formed;
+use support::{assert_well_formed, measurements};
 
 const BENIGN: &str = "word";
 
@@ -44,7 +44,7 @@ const HOSTILE: [&str; 20] = [
 
 /// Whatever differs from another record, the two are compared.
 const ALLOWED: [&str; 11] =
-    ["cpu", "kernel", "device", "fio", "qemu", "guest-kernel", "tools", "profile", "limits", "environment", "workload"];
+    ["cpu", "kernel", "device", "fio", "vmm", "guest-kernel", "tools", "profile", "limits", "environment", "workload"];
 
 /// A record as JSON, some texts of which may be anything.
 struct Sample {
@@ -71,8 +71,9 @@ impl Sample {
         record.trials[1].invalid = vec![text(), text()];
         record.trials[2].remarks =
             vec![serde_json::from_value(serde_json::json!({ "check": "x", "text": "y" })).unwrap()];
-        record.trials[2].instance.kernel_release = Some(text());
-        let named = bench_results::record::Measurement { metric: text(), ..record.trials[3].measurements[0].clone() };
+        record.trials[2].instance.kernel_release = Some(text().into());
+        let named =
+            bench_results::record::Measurement { metric: text().into(), ..record.trials[3].measurements[0].clone() };
         record.trials[3].measurements.push(named);
         let run = serde_json::to_value(&record.run).unwrap();
         let trials: Vec<Value> = record.trials.iter().map(|trial| serde_json::to_value(trial).unwrap()).collect();
@@ -144,7 +145,7 @@ fn forms(record: &Record, other: &Record) -> Vec<Form> {
         ("terminal", report.terminal(100, false, Some(Path::new("bench-runs/a/index.html")))),
         ("narrow terminal", report.terminal(40, false, None)),
         ("report.md", report.markdown()),
-        ("measurements.csv", report.csv()),
+        ("measurements.csv", measurements(record)),
         ("report.json", report.json().unwrap()),
         ("index.html", report.html().unwrap()),
     ];

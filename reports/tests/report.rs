@@ -12,7 +12,7 @@ use bench_results::analysis::analyse;
 use bench_results::record::{Remark, State, Trial};
 use bench_results::store::Record;
 use bench_results::testing::record;
-use support::{HOSTILE, assert_well_formed, golden};
+use support::{HOSTILE, assert_well_formed, golden, measurements};
 
 fn report(record: &Record) -> Report {
     Report::new(record, &analyse(record))
@@ -76,7 +76,7 @@ fn six_environments() -> Record {
         record.run.environments.push(environment);
         let mut trials: Vec<_> = record.trials.iter().filter(|t| t.planned.environment == like).cloned().collect();
         for trial in &mut trials {
-            trial.planned.environment = name.to_owned();
+            trial.planned.environment = name.into();
         }
         record.trials.extend(trials);
     }
@@ -96,14 +96,15 @@ fn hostile() -> Record {
         rename(&mut workload.title);
     }
     for trial in &mut record.trials {
-        rename(&mut trial.planned.environment);
-        rename(&mut trial.planned.workload);
-        rename(&mut trial.planned.id);
+        let planned = &mut trial.planned;
+        for name in [&mut planned.environment, &mut planned.workload, &mut planned.id] {
+            name.push_str(HOSTILE);
+        }
         if trial.planned.block == 1 {
             trial.invalid.push(HOSTILE.to_owned());
             trial.remarks.push(Remark { check: HOSTILE.to_owned(), text: HOSTILE.to_owned() });
         }
-        trial.instance.kernel_release = Some(HOSTILE.to_owned());
+        trial.instance.kernel_release = Some(HOSTILE.into());
     }
     let run = &mut record.run;
     let control = run.plan.control.as_mut().unwrap();
@@ -133,10 +134,10 @@ fn terminal_markdown_and_csv_are_as_they_were_looked_at() {
     emulated.trials.truncate(8);
     emulated.trials[7].invalid.push("the limit of 1 GiB is not in force".to_owned());
     emulated.run.state = State::Interrupted;
+    golden("emulated.csv", &measurements(&emulated));
     let emulated = report(&emulated);
     golden("emulated.txt", &emulated.terminal(80, true, None));
     golden("emulated.md", &emulated.markdown());
-    golden("emulated.csv", &emulated.csv());
 }
 
 #[test]
@@ -150,6 +151,24 @@ fn every_kind_of_run_has_a_page_that_is_well_formed_and_needs_nothing_else() {
         assert!(html.contains("id=\"answer\""), "{name}: no answer figure");
         assert_eq!(html.matches("<figure ").count(), html.matches("The numbers of this figure").count(), "{name}");
     }
+}
+
+#[test]
+fn isolation_is_a_matrix_with_its_evidence_and_has_no_empty_tables() {
+    let hostile = |environment: &str, _: u32, one: &mut bench_results::record::Observation| {
+        if environment == "vm" && one.probe == "kernel-release" {
+            one.inside = bench_results::record::Sight::Value(HOSTILE.to_owned());
+        }
+    };
+    let report = report(&bench_results::testing::probed(hostile));
+    let page = report.html().unwrap();
+    assert_well_formed(&page, "isolation");
+    assert!(page.contains("Isolation: whose resource is it?") && page.contains("on the host before: 10; after: 20"));
+    assert!(!page.contains("Deciding metric of each workload") && !page.contains("<figure"), "nothing was measured");
+    let (markdown, terminal) = (report.markdown(), report.terminal(100, false, None));
+    assert!(markdown.contains("| time | shared | shared | shared | separated |"), "{markdown}");
+    assert!(terminal.contains("container: ") && terminal.contains("kernel log"), "{terminal}");
+    assert!(report.json().unwrap().contains("\"isolation\""));
 }
 
 #[test]
@@ -235,7 +254,7 @@ fn an_emulated_guest_is_named_so_in_every_line_and_never_judged() {
 #[test]
 fn invalid_trials_are_listed_and_in_the_csv_but_in_no_number() {
     let mut broken = record(1, 4, false);
-    let clean = report(&broken);
+    let clean = measurements(&broken);
     let found = broken.trials.iter_mut().find(|t| t.planned.environment == "vm" && t.planned.workload == "rand-read");
     let trial = found.unwrap();
     let block = trial.planned.block;
@@ -243,10 +262,10 @@ fn invalid_trials_are_listed_and_in_the_csv_but_in_no_number() {
     for measurement in &mut trial.measurements {
         measurement.value *= 1e6;
     }
-    let report = report(&broken);
+    let (report, csv) = (report(&broken), measurements(&broken));
     assert!(report.html().unwrap().contains("percentiles are not monotone"));
-    assert_eq!(report.csv().lines().count(), clean.csv().lines().count());
-    assert!(report.csv().lines().any(|line| line.ends_with(",false,1")));
+    assert_eq!(csv.lines().count(), clean.lines().count());
+    assert!(csv.lines().any(|line| line.ends_with(",false,1")));
     let value: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
     let row =
         value["results"].as_array().unwrap().iter().find(|r| r["workload"] == "rand-read" && r["environment"] == "vm");
@@ -318,7 +337,7 @@ fn every_check_is_shown_with_its_worst_figure_and_remarks_are_told_once() {
         |check: &str| value["checks"].as_array().unwrap().iter().find(|row| row["check"] == check).cloned().unwrap();
     let depth = row("fio.depth_reached_percent");
     assert_eq!((&depth["worst_text"], &depth["beyond"], &depth["trials"]), (&"91.5 %".into(), &0.into(), &112.into()));
-    assert_eq!(depth["trial"], noisy.trials[5].planned.id);
+    assert_eq!(depth["trial"], noisy.trials[5].planned.id.as_str());
     let load = row("host.other_cpu_percent");
     assert_eq!(
         (&load["worst_text"], &load["beyond"], &load["bound"]),

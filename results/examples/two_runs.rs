@@ -1,6 +1,6 @@
 //! How often a comparison of two runs is wrong, by simulation: the tables of docs/FIGURES.md, "Two runs".
 //!
-//! `cargo run -p bench-results --example two_runs [COMPARISONS]`; the seed is fixed. Margin and spread between blocks are 5 %.
+//! `cargo run --release -p bench-results --example two_runs [COMPARISONS]`; the seed is fixed. Margin and spread between blocks are 5 %.
 
 use bench_results::compare::simulated::{Ends, Pairs, Row, Scatter, Told};
 use bench_results::metric::{self, Metric};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claims::{ClaimResult, Evidence, judge_claims};
+use crate::isolation::{self, Isolation};
 use crate::judge;
 use crate::metric::{self, Direction};
 use crate::order::{Fit, Places};
@@ -19,7 +20,8 @@ use crate::{paper, patterns, planning, secondary, sentence};
 /// Fewer blocks give no verdict.
 pub const LEAST_BLOCKS: usize = 3;
 
-pub use crate::percentiles::{Distribution, distributions, distributions_of};
+pub use crate::latencies::distributions;
+pub use crate::percentiles::{Distribution, distributions_of};
 
 /// Everything that is said about a record.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +40,8 @@ pub struct Analysis {
     pub claims: Vec<ClaimResult>,
     /// Drift, order effects and modes, as tested; by workload.
     pub patterns: Vec<Pattern>,
+    /// What probes of isolation say; absent of a run that has none.
+    pub isolation: Option<Isolation>,
     /// Trials that failed or are invalid, with the reasons.
     pub broken: Vec<Broken>,
 }
@@ -190,11 +194,19 @@ pub fn analyse(record: &Record) -> Analysis {
     let (mut comparisons, patterns) = judged(record, &values, &places);
     secondary::judge(record, &values, &mut comparisons);
     let reportable = reportable::judge(record, &comparisons);
+    let isolation = isolation::of(record);
     Analysis {
-        headline: sentence::headline(record, &comparisons, &reportable),
+        headline: sentence::headline(record, &comparisons, isolation.as_ref(), &reportable),
         reportable,
         cells: cells(record, &values, &distributions),
-        claims: judge_claims(&Evidence { record, values: &values, places: &places, patterns: &patterns }),
+        claims: judge_claims(&Evidence {
+            record,
+            values: &values,
+            places: &places,
+            patterns: &patterns,
+            isolation: isolation.as_ref(),
+        }),
+        isolation,
         broken: broken(record),
         comparisons,
         distributions,
@@ -353,7 +365,7 @@ fn compare(about: &About<'_>, pairs: Vec<(u32, f64)>, values: &Values<'_>) -> Co
 
 fn broken(record: &Record) -> Vec<Broken> {
     let of = |trial: &Trial| Broken {
-        trial: trial.planned.id.clone(),
+        trial: trial.planned.id.to_string(),
         failed: trial.failure.is_some(),
         reason: trial.failure.clone().unwrap_or_else(|| trial.invalid.join("; ")),
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{Read, Seek};
+use std::io::{BufReader, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -12,9 +12,9 @@ use flate2::write::GzEncoder;
 use tar::{Archive, Builder, EntryType, Header};
 
 use crate::limits::{
-    self, ARCHIVE_BYTES, ARCHIVE_ENTRIES, ARCHIVE_NAME_BYTES, Links, UNPACKED_BYTES, UNPACKED_FILE_BYTES,
+    self, ARCHIVE_BYTES, ARCHIVE_ENTRIES, ARCHIVE_NAME_BYTES, Links, TRIALS_BYTES, UNPACKED_BYTES, UNPACKED_FILE_BYTES,
 };
-use crate::reading::{self, Trials, parse_run};
+use crate::reading::{self, Keep, Trials, parse_run};
 use crate::record::Run;
 use crate::store::{RUN, Record, StoreError, TRIALS, io};
 
@@ -24,7 +24,7 @@ pub const ENDING: &str = ".tar.gz";
 /// Write a run's folder to the archive `to`, wholly or not at all: its record and raw output, without the report, which is
 /// made from them. The same folder gives the same bytes.
 pub fn export(folder: &Path, to: &Path) -> Result<(), StoreError> {
-    let record = Record::load(folder)?;
+    let record = Record::load_lean(folder, |_| {})?;
     let mut files = vec![PathBuf::from(RUN), PathBuf::from(TRIALS)];
     collect(folder, Path::new("raw"), &mut files)?;
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -72,7 +72,8 @@ fn write(folder: &Path, id: &str, files: &[PathBuf], to: &Path) -> Result<(), St
     let mut all_bytes = 0;
     for name in files {
         let path = folder.join(name);
-        let source = limits::open(&path, UNPACKED_FILE_BYTES, Links::Refused).map_err(io("packing", &path))?;
+        let most_bytes = if name == Path::new(TRIALS) { TRIALS_BYTES } else { UNPACKED_FILE_BYTES };
+        let source = limits::open(&path, most_bytes, Links::Refused).map_err(io("packing", &path))?;
         let bytes = source.metadata().map_err(io("looking at", &path))?.len();
         all_bytes += bytes;
         let most = limits::size(UNPACKED_BYTES);
@@ -102,16 +103,20 @@ fn other(reason: String) -> std::io::Error {
     std::io::Error::other(reason)
 }
 
-/// The record in an archive. Nothing is unpacked to disk, and all the same every path in it is checked: an archive that would write
+/// The record in an archive, with its trials as `take` reads them: it is given the run, where that comes before them and can be read. Nothing
+/// is unpacked to disk, and all the same every path in it is checked: an archive that would write
 /// outside of its folder is not ours.
-pub(crate) fn read(path: &Path) -> Result<(Run, Trials), StoreError> {
+pub(crate) fn read(
+    path: &Path,
+    mut take: impl FnMut(Option<&Run>, Content<'_>) -> Result<Trials, StoreError>,
+) -> Result<(Run, Trials), StoreError> {
     let (mut run, mut trials) = (None, None);
     walk(path, unpacked(path)?, |part, content| {
         match part {
-            Part::Run => run = Some(whole(path, content)?),
+            Part::Run => run = Some(parse_run(&path.join(RUN), &whole(path, content)?)),
             Part::Trials => {
-                let unreadable = |e| unreadable(path, &e);
-                trials = Some(reading::trials(&path.join(TRIALS), std::io::BufReader::new(content), unreadable));
+                let run = run.as_ref().and_then(|run| run.as_ref().ok());
+                trials = Some(take(run, Content { archive: path, content: BufReader::new(content) }));
             }
             Part::Other(_) => {}
         }
@@ -119,7 +124,19 @@ pub(crate) fn read(path: &Path) -> Result<(Run, Trials), StoreError> {
     })?;
     // What is wrong with the archive is said first.
     let (run, trials) = run.zip(trials).ok_or_else(|| lacking(path))?;
-    Ok((parse_run(&path.join(RUN), &run)?, trials?))
+    Ok((run?, trials?))
+}
+
+/// `trials.jsonl` of an archive.
+pub(crate) struct Content<'a> {
+    archive: &'a Path,
+    content: BufReader<&'a mut dyn Read>,
+}
+
+impl Content<'_> {
+    pub(crate) fn trials(self, keep: &mut dyn Keep) -> Result<Trials, StoreError> {
+        reading::trials((&self.archive.join(TRIALS), self.content), |e| unreadable(self.archive, &e), keep)
+    }
 }
 
 /// Go through the raw output in an archive: `take` is given the path of each file below `raw/`, and its content, which it may leave unread.
@@ -140,7 +157,7 @@ pub fn each_raw(path: &Path, mut take: impl FnMut(&Path, &mut dyn Read)) -> Resu
 fn unpacked(path: &Path) -> Result<impl Read, StoreError> {
     let file = limits::open(path, ARCHIVE_BYTES, Links::Followed);
     let file = file.map_err(|e| refused(path, format!("it cannot be read as an archive: {e}")))?;
-    Ok(GzDecoder::new(std::io::BufReader::new(file)))
+    Ok(GzDecoder::new(BufReader::new(file)))
 }
 
 /// The bytes of `run.json` and `trials.jsonl` of a tar archive that is decompressed already; `path` is its name for errors.
@@ -268,4 +285,21 @@ fn plain(name: &Path, kind: EntryType) -> Result<(String, PathBuf), String> {
     let first =
         parts.next().and_then(|part| part.as_os_str().to_str()).ok_or(format!("`{shown}` in it is no plain name"))?;
     Ok((first.to_owned(), parts.as_path().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_archive_may_hold_in_all_is_said_where_it_holds_more() {
+        let mut full = Sums { bytes: UNPACKED_BYTES - 1, ..Sums::default() };
+        full.add("it is larger", 1, 1).unwrap();
+        assert_eq!(full.add("it is larger", 1, 1).unwrap_err(), "it unpacks to more than 16 GiB");
+        let mut many = Sums { entries: ARCHIVE_ENTRIES - 1, ..Sums::default() };
+        many.add("it is larger", 0, 1).unwrap();
+        assert_eq!(many.add("it is larger", 0, 1).unwrap_err(), "it has more than 1000000 entries");
+        let larger = Sums::default().add("`r/x` in it is larger", UNPACKED_FILE_BYTES + 1, UNPACKED_FILE_BYTES);
+        assert_eq!(larger.unwrap_err(), "`r/x` in it is larger than 1 GiB");
+    }
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::analysis::LEAST_BLOCKS;
 use crate::host;
+use crate::isolation::{Isolation, Outcome as Tried};
 use crate::judge::{self, WhyNot};
 use crate::metric;
 use crate::order::Places;
@@ -73,6 +74,7 @@ pub(crate) struct Evidence<'a> {
     pub values: &'a Values<'a>,
     pub places: &'a Places<'a>,
     pub patterns: &'a [Pattern],
+    pub isolation: Option<&'a Isolation>,
 }
 
 pub(crate) fn judge_claims(of: &Evidence<'_>) -> Vec<ClaimResult> {
@@ -88,6 +90,7 @@ pub(crate) fn judge_claims(of: &Evidence<'_>) -> Vec<ClaimResult> {
         Predicate::GuestMemory { .. } | Predicate::WhoseKernel => {
             record.run.environments.iter().any(|environment| environment.class() != Class::Process)
         }
+        Predicate::Shared { .. } => of.isolation.is_some(),
     };
     paper().claims.iter().filter(relevant).map(|claim| judge(claim, of)).collect()
 }
@@ -104,8 +107,11 @@ fn judge(claim: &Claim, of: &Evidence<'_>) -> ClaimResult {
             judge_memory(record, Interval { low: *at_least_bytes, high: *at_most_bytes })
         }
         Predicate::WhoseKernel => judge_kernel(record),
+        Predicate::Shared { class, probes } => judge_shared(*class, probes, of),
     };
-    let (outcome, evidence) = on_emulated_machine(record).unwrap_or_else(judged);
+    // Whose a resource is does not go by the clock.
+    let is_timeless = matches!(claim.predicate, Predicate::Shared { .. });
+    let (outcome, evidence) = on_emulated_machine(record).filter(|_| !is_timeless).unwrap_or_else(judged);
     ClaimResult {
         id: claim.id.clone(),
         sentence: claim.sentence.clone(),
@@ -244,7 +250,7 @@ fn trials(record: &Record, class: Class) -> impl Iterator<Item = &Trial> {
     record.trials.iter().filter(move |trial| Some(trial.planned.environment.as_str()) == name)
 }
 
-/// Memory of QEMU and of the guest's touched RAM when the agent was ready, once for each instance.
+/// Memory of the VMM and of the guest's touched RAM when the agent was ready, once for each instance.
 fn judge_memory(record: &Record, band: Interval) -> (Outcome, String) {
     let Some(environment) = first(record, Class::Vm) else {
         return (Outcome::NotTested("no vm in this run".to_owned()), String::new());
@@ -262,9 +268,9 @@ fn judge_memory(record: &Record, band: Interval) -> (Outcome, String) {
     let mean = |of: fn(&(f64, f64)) -> f64| by_block.values().map(of).sum::<f64>() / by_block.len() as f64;
     let (vmm, guest) = (mean(|memory| memory.0), mean(|memory| memory.1));
     let evidence =
-        format!("QEMU {:.0} MB and {:.0} MB of guest RAM touched when the agent was ready", vmm / 1e6, guest / 1e6);
+        format!("the VMM {:.0} MB and {:.0} MB of guest RAM touched when the agent was ready", vmm / 1e6, guest / 1e6);
     if environment.is_emulated() {
-        // The translation buffer of TCG is in QEMU's figure.
+        // The translation buffer of TCG is in the VMM's figure.
         return (Outcome::NotTested("guest was emulated".to_owned()), evidence);
     }
     if let Some(why) = no_verdicts(record) {
@@ -302,4 +308,28 @@ fn judge_kernel(record: &Record) -> (Outcome, String) {
         (Some(_), Some(_)) => Outcome::Holds,
     };
     (outcome, evidence)
+}
+
+/// Probes of isolation, in every environment of a class.
+fn judge_shared(class: Class, probes: &[String], of: &Evidence<'_>) -> (Outcome, String) {
+    let Some(isolation) = of.isolation else {
+        return (Outcome::NotTested("no probe was tried in this run".to_owned()), String::new());
+    };
+    let environments = &of.record.run.environments;
+    let here = environments.iter().filter(|one| one.class() == class && isolation.environments.contains(&one.name));
+    let (mut all, mut said) = (Vec::new(), Vec::new());
+    for environment in here {
+        for id in probes {
+            let outcome = isolation.cell(id, &environment.name).map(|cell| &cell.outcome);
+            said.push(format!("{id} in {}: {}", environment.name, outcome.map_or("not tried", Tried::text)));
+            all.push(outcome);
+        }
+    }
+    let outcome = match () {
+        () if all.is_empty() => Outcome::NotTested(format!("no {} in this run", class.text())),
+        () if all.iter().any(|one| matches!(one, Some(Tried::Own | Tried::Denied))) => Outcome::DoesNotHold,
+        () if all.iter().all(|one| *one == Some(&Tried::Hosts)) => Outcome::Holds,
+        () => Outcome::Inconclusive,
+    };
+    (outcome, said.join("; "))
 }

@@ -76,6 +76,11 @@ impl Sum {
         }
     }
 
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.bins.capacity() * size_of::<(u64, u64)>()
+    }
+
     /// All of them as one.
     pub fn histogram(self) -> Histogram {
         Histogram::from_bins(self.bins)

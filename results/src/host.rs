@@ -8,8 +8,8 @@ use crate::record::{Capability, Environment, Run};
 
 /// In the fingerprint where a build for tests lets a run on an emulated machine be judged all the same.
 pub const JUDGED_FACT: &str = "build.judges_emulated";
-/// The model name that QEMU gives a CPU which it emulates: runs from before `machine.emulated` was recorded have only that.
-const EMULATED_MODEL: &str = "QEMU TCG CPU";
+/// In the model name of a CPU that is emulated: runs from before `machine.emulated` was recorded have only that.
+const EMULATED_MODEL: &str = "TCG CPU";
 
 /// Why a row with an emulated side is not judged.
 pub const EMULATED_GUEST: &str = "emulated: says nothing about KVM";

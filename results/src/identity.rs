@@ -10,6 +10,9 @@ use crate::store::Record;
 /// A digest of everything that a trial measured, in full precision, and of what and where; not of names, times and paths, which a copy
 /// can have anew.
 pub(crate) fn of_trial(trial: &Trial) -> u128 {
+    if let Some(folded) = &trial.folded {
+        return folded.digest;
+    }
     let mut measurements: Vec<_> = trial.measurements.iter().map(|one| (one.metric.as_str(), one.value)).collect();
     measurements.sort_unstable_by_key(|&(metric, _)| metric);
     let mut hash = Sha256::new();
@@ -29,8 +32,8 @@ pub(crate) fn of_trial(trial: &Trial) -> u128 {
 
 /// Of all trials of a run that measured something, sorted, each once.
 pub(crate) fn of_trials(record: &Record) -> Vec<u128> {
-    if let Some(lean) = &record.lean {
-        return lean.digests.clone();
+    if let Some(set) = record.lean.as_ref().and_then(|lean| lean.set.as_ref()) {
+        return set.digests.clone();
     }
     let measured = record.trials.iter().filter(|trial| trial.is_valid() && !trial.measurements.is_empty());
     let mut digests: Vec<u128> = measured.map(of_trial).collect();

@@ -1,50 +1,76 @@
-//! Sets of runs: of each run only what a comparison needs is kept, so that a thousand of them fit into memory.
+//! Runs of which only what is asked for later is kept: those that are read for a report or a comparison ([`Folding`]), and sets of runs
+//! ([`Set`]), so that a thousand of them fit into memory.
 
 use std::collections::BTreeMap;
 
 use crate::analysis::{Distribution, distributions};
+use crate::consistency;
 use crate::identity;
-use crate::metric;
-use crate::percentiles::Refusal;
+use crate::latencies::{Merged, Parameters, parameters};
+use crate::record::{Run, Trial};
 use crate::store::Record;
-use crate::values::Values;
+use crate::values::{Gathering, Measured, Values};
 
-/// Workload to environment to metric to something.
-type ByMetric<T> = BTreeMap<String, BTreeMap<String, BTreeMap<&'static str, T>>>;
-
-fn find<'a, T>(all: &'a ByMetric<T>, workload: &str, environment: &str, metric: &str) -> Option<&'a T> {
-    all.get(workload)?.get(environment)?.get(metric)
-}
-
-fn insert<T>(all: &mut ByMetric<T>, (workload, environment, metric): (&str, &str, &'static str), value: T) {
-    let environments = all.entry(workload.to_owned()).or_default();
-    environments.entry(environment.to_owned()).or_default().insert(metric, value);
-}
-
-/// What stands for the measurements, histograms and facts of a run whose trials do not have them any more.
+/// What stands for what the trials of a run do not have any more.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Lean {
-    /// `(block, value)` by block.
-    values: ByMetric<Vec<(u32, f64)>>,
-    /// Percentiles that a block's I/Os do not bear.
-    refused: ByMetric<Refusal>,
-    /// Of all runs of the set in the first of them, of none in the others.
+    /// Their values.
+    pub(crate) measured: Measured,
+    /// Their latencies; of all runs of a set in the first of them, of none in the others.
     pub(crate) distributions: Vec<Distribution>,
+    /// Of a run of a set.
+    pub(crate) set: Option<OfSet>,
+}
+
+/// What stands for the trials of a run of a set.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct OfSet {
     /// What the reader should know of the run, besides its own notes.
     pub(crate) notes: Vec<String>,
     /// [`identity::of_trials`].
     pub(crate) digests: Vec<u128>,
 }
 
-impl Lean {
-    /// `(block, value)` by block.
-    pub(crate) fn get(&self, workload: &str, environment: &str, metric: &str) -> &[(u32, f64)] {
-        find(&self.values, workload, environment, metric).map_or(&[], Vec::as_slice)
+/// Trials as they are read, one after the other: what is judged by facts and histograms is judged at once, what is shown of histograms is
+/// added up, and both are let go.
+pub(crate) struct Folding<'r> {
+    run: &'r Run,
+    parameters: Parameters<'r>,
+    gathering: Gathering<'r>,
+    merged: Merged,
+}
+
+impl<'r> Folding<'r> {
+    pub(crate) fn of(run: &'r Run) -> Folding<'r> {
+        Folding { run, parameters: parameters(run), gathering: Gathering::of(run), merged: Merged::default() }
     }
 
-    /// Why a percentile has no value in some block.
-    pub(crate) fn refused(&self, workload: &str, environment: &str, metric: &str) -> Option<Refusal> {
-        find(&self.refused, workload, environment, metric).copied()
+    /// Take in the next one. `deny`: what else may say that a valid trial is not.
+    pub(crate) fn take(&mut self, trial: &mut Trial, deny: &mut dyn FnMut(&mut Trial)) {
+        if trial.superseded {
+            // It is in no number; why it was executed again is asked for.
+            trial.histograms = BTreeMap::new();
+            return;
+        }
+        consistency::deny(self.run, trial);
+        if trial.is_valid() {
+            deny(trial);
+        }
+        if trial.is_valid() {
+            self.gathering.add(trial);
+            self.merged.add(&self.parameters, trial);
+        }
+        trial.fold();
+    }
+
+    /// Bytes that are kept besides the trials, about.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.gathering.bytes() + self.merged.bytes()
+    }
+
+    /// All of them were taken in.
+    pub(crate) fn lean(self) -> Lean {
+        Lean { measured: self.gathering.measured(), distributions: self.merged.distributions(), set: None }
     }
 }
 
@@ -67,7 +93,8 @@ impl Set {
             trial.facts = BTreeMap::new();
             trial.remarks = Vec::new();
             trial.instance = Default::default();
-            (trial.planned.id, trial.started_at) = (String::new(), String::new());
+            trial.folded = None;
+            (trial.planned.id, trial.started_at) = Default::default();
         }
         record.trials.shrink_to_fit();
         record.run.plan.trials = Vec::new();
@@ -83,29 +110,8 @@ impl Set {
 }
 
 fn of(record: &Record) -> Lean {
-    let all = Values::of(record);
-    let (mut values, mut refused) = (ByMetric::new(), ByMetric::new());
-    for workload in &record.run.plan.workloads {
-        for environment in &record.run.environments {
-            for metric in metric::METRICS {
-                let names = (workload.name.as_str(), environment.name.as_str(), metric.name);
-                let list = all.get(names.0, names.1, names.2);
-                if !list.is_empty() {
-                    insert(&mut values, names, list.to_vec());
-                }
-                if let Some(refusal) = all.refused(names.0, names.1, names.2) {
-                    insert(&mut refused, names, refusal);
-                }
-            }
-        }
-    }
-    Lean {
-        values,
-        refused,
-        distributions: distributions([record]),
-        notes: crate::compare::notes_of(record),
-        digests: identity::of_trials(record),
-    }
+    let set = OfSet { notes: crate::compare::notes_of(record), digests: identity::of_trials(record) };
+    Lean { measured: Values::of(record).into_measured(), distributions: distributions([record]), set: Some(set) }
 }
 
 /// Both are sorted by workload, environment and direction.

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod aliases;
 pub mod analysis;
 pub mod archive;
 pub mod between;
@@ -15,6 +16,7 @@ pub mod consistency;
 pub mod host;
 pub mod identity;
 pub mod imported;
+pub mod isolation;
 pub mod lean;
 pub mod limits;
 pub mod metric;
@@ -43,8 +45,10 @@ pub mod validity;
 pub mod values;
 pub mod verdict;
 
+mod folded;
 mod histogram;
 mod judge;
+mod latencies;
 mod reading;
 mod secondary;
 mod sentence;

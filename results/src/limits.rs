@@ -9,22 +9,25 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
+/// Bytes that a value takes which is read from JSON, at most, however short it is written.
+pub const VALUE_BYTES: u64 = 100;
 /// Most bytes of `run.json`.
-pub const RUN_BYTES: u64 = 64 << 20;
-/// Most values in `run.json`: what is read takes up to a hundred bytes for each, however short it is written.
-pub const RUN_VALUES: u64 = 2 << 20;
+pub const RUN_BYTES: u64 = 256 << 20;
+/// Most values in `run.json`; with [`VALUE_BYTES`] for each they take at most 600 MiB.
+pub const RUN_VALUES: u64 = 6 << 20;
 /// Most bytes of `trials.jsonl`.
-pub const TRIALS_BYTES: u64 = 2 << 30;
+pub const TRIALS_BYTES: u64 = 8 << 30;
+/// Most bytes of memory that all trials of a run take. Where whole trials are kept (`--resume`), [`VALUE_BYTES`] are counted for each value. For
+/// reports and comparisons histograms and most facts are let go ([`crate::lean`]): what is left of half a million trials is far from it.
+pub const TRIALS_MEMORY: u64 = 6400 << 20;
 /// Most bytes of one line of `trials.jsonl`.
 pub const TRIAL_BYTES: u64 = 32 << 20;
 /// Most values in one line of `trials.jsonl`.
 pub const TRIAL_VALUES: u64 = 1 << 20;
-/// Most values in all of `trials.jsonl`.
-pub const TRIALS_VALUES: u64 = 64 << 20;
 /// Most facts of a trial.
 pub const FACTS: usize = 1_000;
-/// Most trials that a run plans.
-pub const TRIALS: usize = 1_000_000;
+/// Most trials that a run plans: its `run.json` is within [`RUN_BYTES`] and [`RUN_VALUES`].
+pub const TRIALS: usize = 500_000;
 /// Most workloads of a run or suite.
 pub const WORKLOADS: usize = 1_000;
 /// Most rows of a run: workloads × environments.
@@ -37,6 +40,13 @@ pub const DEFINITION_BYTES: u64 = 1 << 20;
 pub const IMPORT_BYTES: u64 = 64 << 20;
 /// Most values of a file that is imported: what is read takes up to a hundred bytes for each.
 pub const IMPORT_VALUES: u64 = 2 << 20;
+/// Most bytes of a job file of fio, with all files that it includes: job files are written by hand, and stand in the record.
+pub const JOB_FILE_BYTES: u64 = 64 << 10;
+/// Most sections of a job file of fio, each of which is a process at least.
+pub const JOB_FILE_SECTIONS: usize = 256;
+/// Most bytes that are read of what a tool printed in a trial: a hundred times what fio prints with all its histograms. What is read takes
+/// many times as much memory, and a guest may say that its tool printed anything.
+pub const TOOL_OUTPUT_BYTES: u64 = 8 << 20;
 /// Most bytes of an archive, as it is stored.
 pub const ARCHIVE_BYTES: u64 = 4 << 30;
 /// Most bytes of all that an archive holds, unpacked: a few kilobytes can unpack to any size.
@@ -141,7 +151,7 @@ pub fn size(bytes: u64) -> String {
 /// The limits for the documentation, as rows of a table in Markdown.
 pub fn markdown() -> String {
     let rows = [
-        ("`run.json`", size(RUN_BYTES), format!("{RUN_VALUES} values")),
+        ("`run.json`", size(RUN_BYTES), format!("{RUN_VALUES} values, of up to {VALUE_BYTES} bytes each in memory")),
         (
             "a plan",
             format!("{TRIALS} trials"),
@@ -149,7 +159,7 @@ pub fn markdown() -> String {
                 "{WORKLOADS} workloads, {ENVIRONMENTS} environments, workloads × environments {ROWS}; `bench run` refuses more before it measures"
             ),
         ),
-        ("`trials.jsonl`", size(TRIALS_BYTES), format!("{TRIALS_VALUES} values")),
+        ("`trials.jsonl`", size(TRIALS_BYTES), format!("{} of memory for what is kept of it", size(TRIALS_MEMORY))),
         ("one line of it", size(TRIAL_BYTES), format!("{TRIAL_VALUES} values, {FACTS} facts")),
         (
             "a suite, a policy",
@@ -157,11 +167,17 @@ pub fn markdown() -> String {
             format!("a suite: {WORKLOADS} workloads, {ENVIRONMENTS} environments"),
         ),
         ("a file for `bench import`", size(IMPORT_BYTES), format!("{IMPORT_VALUES} values")),
+        ("a job file of fio", size(JOB_FILE_BYTES), format!("with all that it includes; {JOB_FILE_SECTIONS} sections")),
+        (
+            "output of a tool in a trial",
+            size(TOOL_OUTPUT_BYTES),
+            "a trial with more fails; a larger one in `raw/` is not held against the record".to_owned(),
+        ),
         (
             "an archive",
             size(ARCHIVE_BYTES),
             format!(
-                "unpacked {}, a file in it {}; {ARCHIVE_ENTRIES} entries, names of {}; `bench export` makes no larger one",
+                "unpacked {}, a file in it {}, the record as above; {ARCHIVE_ENTRIES} entries, names of {}; `bench export` makes no larger one",
                 size(UNPACKED_BYTES),
                 size(UNPACKED_FILE_BYTES),
                 size(ARCHIVE_NAME_BYTES)
@@ -176,12 +192,44 @@ pub fn markdown() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::PlannedTrial;
 
     /// `BLESS=1 cargo test -p bench-results` writes the table in the documentation anew.
     #[test]
     fn the_documentation_has_these_limits() {
         let (begin, end) = ("limits: written by a test of results/src/limits.rs", "/limits");
         crate::testing::documented_in("RECORD-FORMAT.md", begin, end, &markdown());
+    }
+
+    /// Bytes and values of a plan as it is written, with its order of starts, under long names.
+    fn written(blocks: usize, workloads: usize, environments: usize) -> (u64, u64) {
+        let mut plan = crate::testing::record(1, 1, false).run.plan;
+        let name = |number: usize| format!("{number:0>32}");
+        let like = plan.trials[0].clone();
+        let one = |environment: usize| PlannedTrial {
+            id: format!("b123456t1-{}-{}", name(0), name(0)).into(),
+            block: 123_456,
+            workload: name(0).into(),
+            environment: name(environment).into(),
+            seed: u64::from(u32::MAX),
+            ..like.clone()
+        };
+        plan.trials = (0..blocks * workloads).flat_map(|_| (0..environments).map(one)).collect();
+        plan.starts = vec![(0..environments).map(name).collect(); blocks];
+        // Its place in run.json is two steps to the right.
+        let text = serde_json::to_string_pretty(&serde_json::json!({ "plan": plan })).unwrap();
+        (text.len() as u64, values(text.as_bytes()))
+    }
+
+    #[test]
+    fn the_largest_plan_can_be_read_again() {
+        for (workloads, environments) in [(1, 1), (1, ENVIRONMENTS), (100, ENVIRONMENTS), (7, 4)] {
+            let (one, two) = (written(1, workloads, environments), written(2, workloads, environments));
+            let blocks = TRIALS.div_ceil(workloads * environments) as u64;
+            let (bytes, values) = (blocks * (two.0 - one.0), blocks * (two.1 - one.1));
+            assert!(bytes < RUN_BYTES, "{workloads} × {environments}: {}", size(bytes));
+            assert!(values < RUN_VALUES, "{workloads} × {environments}: {values} values");
+        }
     }
 
     #[test]

@@ -103,6 +103,15 @@ pub const METRICS: &[Metric] = &[
     metric("memory_peak_bytes", "peak memory", Unit::Bytes, Lower),
     metric("wall_time_ns", "wall time", Unit::Ns, Lower),
     metric("cpu_time_ns", "CPU time", Unit::Ns, Lower),
+    metric("start_to_ready_p50_ns", "median start to ready", Unit::Ns, Lower),
+    metric("start_to_ready_p95_ns", "start to ready p95", Unit::Ns, Lower),
+    metric("start_to_first_instruction_p50_ns", "median start to first instruction", Unit::Ns, Lower),
+    metric("start_to_kernel_p50_ns", "median start to the guest's kernel", Unit::Ns, Lower),
+    metric("end_to_gone_p50_ns", "median end to gone", Unit::Ns, Lower),
+    metric("machine_cpu_ns_per_start", "machine CPU per start and end", Unit::Ns, Lower),
+    metric("idle_memory_available_bytes", "memory of an idle instance (MemAvailable)", Unit::Bytes, Lower),
+    metric("idle_memory_cgroup_bytes", "memory of an idle instance (cgroup)", Unit::Bytes, Lower),
+    metric("idle_memory_pss_bytes", "memory of an idle instance (PSS)", Unit::Bytes, Lower),
 ];
 
 /// The metric of this name.

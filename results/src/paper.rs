@@ -103,6 +103,13 @@ pub enum Predicate {
     },
     /// A container runs on the host's kernel; a guest has its own.
     WhoseKernel,
+    /// In each environment of a class these probes of isolation say that the resource is the host's.
+    Shared {
+        /// Class of the environments.
+        class: Class,
+        /// Ids of probes.
+        probes: Vec<String>,
+    },
 }
 
 /// The paper.

@@ -3,15 +3,13 @@
 //! A percentile is interpolated within its bin, and is refused unless [`STALLS`] stalls lie beyond it: one stall delays whatever is in
 //! flight, so that the I/Os beyond a percentile come in groups.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::histogram::{Histogram, Sum};
+use crate::histogram::Histogram;
 use crate::metric::{self, Metric};
 use crate::record::Trial;
 use crate::sentence;
-use crate::store::Record;
-use crate::values::{ByEnvironment, Values};
+use crate::values::Values;
 
 /// So many stalls must lie beyond a percentile.
 pub const STALLS: u64 = 10;
@@ -63,7 +61,8 @@ impl Recorded {
         let per_s = parameters.get("per_s").and_then(|text| text.parse::<f64>().ok());
         Recorded {
             bins: if direction == "round_trip" { Bins::Probe } else { Bins::Fio },
-            depth: number("iodepth").saturating_mul(number("jobs")),
+            // A process waits for one sync at a time.
+            depth: if direction == "sync" { number("jobs") } else { number("iodepth").saturating_mul(number("jobs")) },
             per_s: per_s.filter(|per_s| per_s.is_finite() && *per_s > 0.0),
         }
     }
@@ -79,7 +78,7 @@ impl Recorded {
     /// The I/Os that must lie beyond the percentile of the fraction `q`: those of [`STALLS`] stalls. At a fixed rate this grows with the
     /// longest stall only beyond the median, which no stall makes that takes less than half of the time: else blocks would lose their
     /// median for their value.
-    fn least_beyond(&self, histogram: &Histogram, q: f64) -> u64 {
+    pub(crate) fn least_beyond(&self, histogram: &Histogram, q: f64) -> u64 {
         let in_flight = if q > 0.5 { self.in_flight(histogram) } else { self.depth };
         in_flight.saturating_mul(STALLS)
     }
@@ -177,53 +176,10 @@ impl Distribution {
     }
 }
 
-/// The latencies of all valid trials, merged by workload and environment, and sorted by these.
-pub fn distributions<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Distribution> {
-    let mut merged: BTreeMap<_, (Recorded, Sum)> = BTreeMap::new();
-    for record in records {
-        for one in record.lean.iter().flat_map(|lean| &lean.distributions) {
-            let key = (one.workload.as_str(), one.environment.as_str(), one.direction.as_str());
-            merged.entry(key).or_insert_with(|| (one.recorded, Sum::default())).1.add(&one.histogram);
-        }
-        let parameters = parameters(record);
-        for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
-            let planned = &trial.planned;
-            for (direction, histogram) in &trial.histograms {
-                let key = (planned.workload.as_str(), planned.environment.as_str(), direction.as_str());
-                let recorded = || recorded(&parameters, &planned.workload, direction);
-                merged.entry(key).or_insert_with(|| (recorded(), Sum::default())).1.add(histogram);
-            }
-        }
-    }
-    merged
-        .into_iter()
-        .map(|((workload, environment, direction), (recorded, sum))| Distribution {
-            workload: workload.to_owned(),
-            environment: environment.to_owned(),
-            direction: direction.to_owned(),
-            histogram: sum.histogram(),
-            recorded,
-        })
-        .collect()
-}
-
-/// Those of one workload in one environment, out of all that [`distributions`] gave.
+/// Those of one workload in one environment, out of all that [`distributions`](crate::latencies::distributions) gave.
 pub fn distributions_of<'a>(all: &'a [Distribution], workload: &str, environment: &str) -> &'a [Distribution] {
     let order = |d: &Distribution| (&*d.workload, &*d.environment).cmp(&(workload, environment));
     &all[all.partition_point(|d| order(d).is_lt())..all.partition_point(|d| order(d).is_le())]
-}
-
-/// Workload to its parameters.
-type Parameters<'a> = BTreeMap<&'a str, &'a BTreeMap<String, String>>;
-
-fn parameters(record: &Record) -> Parameters<'_> {
-    let workloads = record.run.plan.workloads.iter();
-    workloads.map(|workload| (workload.name.as_str(), &workload.parameters)).collect()
-}
-
-fn recorded(parameters: &Parameters<'_>, workload: &str, direction: &str) -> Recorded {
-    static NONE: BTreeMap<String, String> = BTreeMap::new();
-    Recorded::of(parameters.get(workload).copied().unwrap_or(&NONE), direction)
 }
 
 /// Direction and fraction of a metric that is a percentile.
@@ -254,8 +210,8 @@ pub(crate) struct Refusal {
     pub(crate) needs: u64,
     /// In flight there.
     pub(crate) in_flight: u64,
-    /// True when the workload is decided by it: then the other blocks are shown, and have no verdict.
-    pub(crate) decides: bool,
+    /// The block that it was: the earliest of those with as few.
+    pub(crate) block: u32,
 }
 
 impl Values<'_> {
@@ -271,72 +227,7 @@ impl Values<'_> {
     }
 }
 
-/// Percentiles of each block: from the histograms of its turns, merged, so that turns that bear none may bear one together; of a single
-/// trial, those that it has by its own account. What is refused is given back.
-pub(crate) fn of_blocks<'a>(
-    record: &'a Record,
-    values: &mut BTreeMap<&'a str, ByEnvironment<'a>>,
-) -> BTreeMap<(&'a str, &'a str, &'static str), Refusal> {
-    let mut blocks: BTreeMap<_, Vec<&Trial>> = BTreeMap::new();
-    for trial in record.trials.iter().filter(|trial| trial.is_valid()) {
-        let planned = &trial.planned;
-        let block = (planned.workload.as_str(), planned.environment.as_str(), planned.block);
-        blocks.entry(block).or_default().push(trial);
-    }
-    let turns = record.run.plan.profile.turns as usize;
-    blocks.retain(|_, trials| trials.len() == turns);
-    let (parameters, mut refused) = (parameters(record), BTreeMap::new());
-    let decides = |workload: &str, metric: &str| {
-        record.run.plan.workloads.iter().any(|known| known.name == workload && known.deciding == metric)
-    };
-    for ((workload, environment, block), trials) in blocks {
-        for direction in trials[0].histograms.keys() {
-            let Some(histogram) = merged(&trials, direction) else { continue };
-            let recorded = recorded(&parameters, workload, direction);
-            for (metric, q) in metrics(direction) {
-                let Some(ns) = recorded.percentile_ns(&histogram, q).filter(|ns| *ns > 0.0) else {
-                    let refusal = Refusal {
-                        blocks: 1,
-                        fewest: histogram.count(),
-                        needs: recorded.needs(&histogram, q),
-                        in_flight: recorded.least_beyond(&histogram, q) / STALLS,
-                        decides: decides(workload, metric.name),
-                    };
-                    let known =
-                        refused.entry((workload, environment, metric.name)).or_insert(Refusal { blocks: 0, ..refusal });
-                    *known = Refusal {
-                        blocks: known.blocks + 1,
-                        ..if refusal.fewest < known.fewest { refusal } else { *known }
-                    };
-                    continue;
-                };
-                if turns == 1 && !trials[0].measurements.iter().any(|measured| measured.metric == metric.name) {
-                    continue;
-                }
-                let list = values.entry(workload).or_default().entry(environment).or_default();
-                let list = list.entry(metric.name).or_default();
-                match list.binary_search_by_key(&block, |&(block, _)| block) {
-                    Ok(at) => list[at].1 = ns,
-                    Err(at) => list.insert(at, (block, ns)),
-                }
-            }
-        }
-    }
-    refused
-}
-
-/// Of all these trials, which must all have one.
-fn merged<'a>(trials: &[&'a Trial], direction: &str) -> Option<Cow<'a, Histogram>> {
-    let mut histograms = trials.iter().map(|trial| trial.histograms.get(direction));
-    if let [trial] = trials {
-        return trial.histograms.get(direction).map(Cow::Borrowed);
-    }
-    let mut all = Histogram::default();
-    histograms.try_for_each(|histogram| histogram.map(|histogram| all.merge(histogram)))?;
-    Some(Cow::Owned(all))
-}
-
 /// The percentiles of a direction that are metrics.
-fn metrics(direction: &str) -> impl Iterator<Item = (&'static Metric, f64)> + use<'_> {
+pub(crate) fn metrics(direction: &str) -> impl Iterator<Item = (&'static Metric, f64)> + use<'_> {
     PERCENTILES.iter().filter_map(move |&(name, q)| Some((metric::find(&format!("{direction}_latency_{name}"))?, q)))
 }

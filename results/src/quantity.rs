@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-/// Units of size, in small letters. A letter alone is binary, as fio, QEMU, docker and systemd read it.
+/// Units of size, in small letters. A letter alone is binary, as fio, VMMs, docker and systemd read it.
 const SIZES: &[(&[&str], u64)] = &[
     (&["b", "byte", "bytes"], 1),
     (&["kib", "k"], 1 << 10),

@@ -4,12 +4,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A name of which a record has millions: up to 24 bytes of it take no memory of their own.
+pub use compact_str::CompactString as Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::aliases;
 pub use crate::class::{Capability, Class};
+use crate::folded::Folded;
 use crate::histogram::Histogram;
 use crate::imported::Imported;
+pub use crate::isolation::{Observation, Sight};
 use crate::metric::{Direction, Unit};
 use crate::sequential::Sequential;
 pub use crate::work::WorkFolder;
@@ -51,6 +56,7 @@ pub struct Run {
     pub settle: Option<Settle>,
     /// Facts of machine, kernel, tools and settings that a number depends on: dotted name to value
     /// (`cpu.model`, `kernel.release`, `block.scheduler`, `tool.fio.sha256`).
+    #[serde(deserialize_with = "aliases::facts")]
     pub fingerprint: BTreeMap<String, String>,
     /// What the reader should know: what was seen, why it matters, what to do.
     pub warnings: Vec<String>,
@@ -178,7 +184,7 @@ pub struct Workload {
     pub name: String,
     /// One line for people.
     pub title: String,
-    /// Name of the metric that its verdict is about.
+    /// Name of the metric that its verdict is about; empty where nothing is measured (probes of isolation).
     pub deciding: String,
     /// Its parameters as written in the suite (`rw`, `block_size_bytes`, `iodepth`, `jobs`, ...).
     pub parameters: BTreeMap<String, String>,
@@ -187,14 +193,19 @@ pub struct Workload {
     pub environments: Vec<String>,
 }
 
-/// Parameters of a paced workload that each run finds out anew: half of what the slowest environment that is not emulated can do that
+/// Parameters of a paced workload that each run finds out anew: a share of what the slowest environment that is not emulated can do that
 /// day.
-pub const RATES: [&str; 2] = ["bytes_per_s", "per_s"];
+pub const RATES: [&str; 3] = ["bytes_per_s", "per_s", "ios_per_s"];
 
 impl Workload {
     /// True for a command: program and arguments, whatever they do.
     pub fn is_command(&self) -> bool {
         self.parameters.contains_key("argv")
+    }
+
+    /// True for block I/O past the page cache; records of before workloads named their engine have nothing else.
+    pub fn is_direct_storage(&self) -> bool {
+        self.parameters.get("engine").is_none_or(|engine| engine.ends_with(", direct"))
     }
 
     /// The rate of a paced one, in units of its work per second.
@@ -212,7 +223,7 @@ impl Workload {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedTrial {
     /// Unique, and the name of its folder in `raw/`: `b02-rand-read-container`.
-    pub id: String,
+    pub id: Name,
     /// Block, counted from 1.
     pub block: u32,
     /// Turn within the block, counted from 1.
@@ -221,9 +232,9 @@ pub struct PlannedTrial {
     /// Position among the environments of its workload, block and turn, counted from 1.
     pub order: u32,
     /// Name of the environment.
-    pub environment: String,
+    pub environment: Name,
     /// Name of the workload.
-    pub workload: String,
+    pub workload: Name,
     /// Seed of the workload's own random choices.
     pub seed: u64,
 }
@@ -241,7 +252,7 @@ pub struct Environment {
     /// What it has that others have not; absent in records of before it was told: what a guest has.
     #[serde(default)]
     pub capabilities: Option<BTreeSet<Capability>>,
-    /// Its definition as it could be given to `--env`: `old=vm:qemu=/opt/q9/qemu-system-x86_64`.
+    /// Its definition as it could be given to `--env`: `old=vm:kernel=/boot/vmlinuz-6.1`.
     pub definition: String,
     /// What executes the guest's instructions; only where there is a VMM.
     pub accelerator: Option<Accelerator>,
@@ -363,7 +374,7 @@ pub struct Trial {
     #[serde(default)]
     pub superseded: bool,
     /// When the job was sent, RFC 3339, UTC.
-    pub started_at: String,
+    pub started_at: Name,
     /// Wall time of the job on the host's clock, in nanoseconds.
     pub elapsed_ns: u64,
     /// What executes the guest's instructions; only where there is a VMM.
@@ -380,9 +391,16 @@ pub struct Trial {
     /// Completion latencies `read` and `write`; `round_trip`s over the network.
     pub histograms: BTreeMap<String, Histogram>,
     /// What else is known of it: dotted name to value (`clock.offset_ns`); some are judged by [`crate::validity::CHECKS`].
+    #[serde(deserialize_with = "aliases::facts")]
     pub facts: BTreeMap<String, serde_json::Value>,
+    /// What probes of isolation saw; empty of all other workloads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observations: Vec<Observation>,
     /// Of the instance it was executed in.
     pub instance: Instance,
+    /// What stands for facts and histograms that were let go ([`crate::lean`]).
+    #[serde(skip)]
+    pub folded: Option<Box<Folded>>,
 }
 
 impl Trial {
@@ -410,7 +428,7 @@ pub struct Remark {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measurement {
     /// Name out of [`crate::metric::METRICS`].
-    pub metric: String,
+    pub metric: Name,
     /// Unit of the value.
     pub unit: Unit,
     /// Which values are better.
@@ -429,14 +447,14 @@ pub struct Instance {
     pub start_to_ready_ns: Option<u64>,
     /// Memory that its cgroup held when the agent was ready; of a guest without its RAM, see `guest_memory_bytes`.
     pub memory_at_ready_bytes: Option<u64>,
-    /// Resident memory of the process that is the guest's machine (QEMU) when the agent was ready, guest RAM apart.
+    /// Resident memory of the process that is the guest's machine (its VMM) when the agent was ready, guest RAM apart.
     pub vmm_memory_at_ready_bytes: Option<u64>,
     /// The part of the guest's RAM that was resident when the agent was ready.
     pub guest_memory_at_ready_bytes: Option<u64>,
     /// `uname -r` inside.
-    pub kernel_release: Option<String>,
+    pub kernel_release: Option<Name>,
     /// Clock source inside.
-    pub clock_source: Option<String>,
+    pub clock_source: Option<Name>,
     /// Cost of one clock read inside.
     pub clock_read_ns: Option<f64>,
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::analysis::{Comparison, LEAST_BLOCKS};
 use crate::consistency;
+use crate::folded::{MOVED, UNACCOUNTED};
 use crate::host::Host;
 use crate::imported;
 use crate::metric;
@@ -173,7 +174,7 @@ impl<'a> About<'a> {
         let least = ((1.0 - LOST_BLOCKS) * planned as f64).max(LEAST_BLOCKS as f64);
         let real = |environment: &&Environment| environment.name != plan.reference && !environment.is_emulated();
         let mut lost = Vec::new();
-        for workload in &plan.workloads {
+        for workload in plan.workloads.iter().filter(|workload| workload.is_measured()) {
             for environment in self.run.environments.iter().filter(real).filter(|e| workload.runs_in(&e.name)) {
                 let of =
                     |c: &&Comparison| c.deciding && c.workload == workload.name && c.environment == environment.name;
@@ -232,7 +233,7 @@ impl<'a> About<'a> {
 
     fn watched(&self) -> Option<String> {
         let done = self.trials().filter(|trial| trial.failure.is_none());
-        let unwatched = done.filter(|trial| WATCHED.iter().any(|fact| !trial.facts.contains_key(*fact))).count();
+        let unwatched = done.filter(|trial| WATCHED.iter().any(|fact| !trial.knows(fact))).count();
         let text = || format!("{} do not say whether anything disturbed them", self.of_all(unwatched));
         too_many(unwatched, self.all()).then(text)
     }
@@ -298,8 +299,7 @@ impl<'a> About<'a> {
         }
         let stores = |name: &str| {
             let workload = run.plan.workloads.iter().find(|workload| workload.name == name);
-            let engine = workload.and_then(|workload| workload.parameters.get("engine"));
-            engine.is_some_and(|engine| engine.starts_with("libaio"))
+            workload.is_some_and(|workload| workload.parameters.contains_key("engine") && workload.is_direct_storage())
         };
         let faster = |c: &&Comparison| {
             let guest = self.environment(&c.environment).is_some_and(|one| one.has(Capability::OwnKernel));
@@ -324,11 +324,11 @@ impl<'a> About<'a> {
 
     /// A file system without a single disk beneath may hold I/O back in memory, and nobody would see it.
     fn bytes(&self) -> Option<String> {
-        const SEEN_BY: [&str; 3] = ["disk.missing_percent", "cgroup.io_missing_percent", "qmp.disk_off_bytes"];
-        let stored = self.trials().filter(|trial| trial.facts.contains_key("fio.bytes"));
+        const SEEN_BY: [&str; 3] = ["disk.missing_percent", "cgroup.io_missing_percent", "vmm.disk_off_bytes"];
         // Where the page cache is the point, or fio does not count all that it moves, nobody could.
-        let stored: Vec<_> = stored.filter(|trial| !trial.facts.contains_key("fio.unaccounted")).collect();
-        let unseen = stored.iter().filter(|trial| SEEN_BY.iter().all(|fact| !trial.facts.contains_key(*fact))).count();
+        let is_stored = |trial: &&Trial| trial.knows(MOVED) && !trial.knows(UNACCOUNTED);
+        let stored: Vec<_> = self.trials().filter(is_stored).collect();
+        let unseen = stored.iter().filter(|trial| SEEN_BY.iter().all(|fact| !trial.knows(fact))).count();
         let text = || {
             format!(
                 "in {unseen} of {} storage trials nothing but fio says how many bytes were moved: the kernel names no single \

@@ -43,7 +43,7 @@ pub fn break_before(rounds: &[Round], recorded: &[Trial], resumed_at: &str) -> O
     Some(Break {
         block: first.block,
         attempt: first.attempt,
-        last_trial_at: recorded.last().map(|trial| trial.started_at.clone()),
+        last_trial_at: recorded.last().map(|trial| trial.started_at.to_string()),
         resumed_at: resumed_at.to_owned(),
         superseded: recorded.iter().filter(is_broken).count() as u32,
         baseline: None,

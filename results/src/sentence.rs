@@ -2,9 +2,10 @@
 
 use crate::analysis::{Comparison, loss};
 use crate::host;
+use crate::isolation::Isolation;
 use crate::metric::{self, Direction, Metric, Unit};
 use crate::planning::{MOST_BLOCKS, POWER};
-use crate::record::{Class, Environment};
+use crate::record::{Class, Environment, Workload};
 use crate::reportable::{Reason, Reportable};
 use crate::statistics::Interval;
 use crate::store::Record;
@@ -86,8 +87,17 @@ pub(crate) fn comparison(comparison: &Comparison, margin: f64, metric: &Metric) 
 
 /// The sentence at the top: why it should not be passed on, one part for each environment, and what machine this is where it is not
 /// bare metal. Quoted by itself, it still says all of that.
-pub(crate) fn headline(record: &Record, comparisons: &[Comparison], reportable: &Reportable) -> String {
+pub(crate) fn headline(
+    record: &Record,
+    comparisons: &[Comparison],
+    isolation: Option<&Isolation>,
+    reportable: &Reportable,
+) -> String {
     let run = &record.run;
+    // It is no matter of time whose a resource is: emulation says it as well.
+    if let Some(isolation) = isolation.filter(|_| !run.plan.workloads.iter().any(Workload::is_measured)) {
+        return shared(record, isolation);
+    }
     if let Some(why) = host::why_not_judged(run) {
         return format!("not judged: {why}");
     }
@@ -103,6 +113,18 @@ pub(crate) fn headline(record: &Record, comparisons: &[Comparison], reportable: 
     match host::label(run) {
         Some(label) => format!("{said} ({label})"),
         None => said,
+    }
+}
+
+/// What each environment shares with the host.
+fn shared(record: &Record, isolation: &Isolation) -> String {
+    let run = &record.run;
+    let others = |name: &str| Some(name) != isolation.control.as_deref() && run.plan.control.as_deref() != Some(name);
+    let all = isolation.environments.iter().enumerate().filter(|(_, name)| others(name));
+    let said: Vec<String> = all.map(|(at, name)| format!("{name} {}", isolation.shares(at))).collect();
+    match said.is_empty() {
+        true => "the native control alone: there is nothing to compare it with".to_owned(),
+        false => format!("of the host's resources: {}", said.join("; ")),
     }
 }
 
@@ -167,7 +189,8 @@ fn name(environment: &Environment) -> &str {
 fn part(record: &Record, environment: &Environment, comparisons: &[Comparison]) -> String {
     let name = name(environment);
     let deciding: Vec<_> = comparisons.iter().filter(|c| c.deciding && c.environment == environment.name).collect();
-    let planned = record.run.plan.workloads.iter().filter(|workload| workload.runs_in(&environment.name)).count();
+    let planned =
+        record.run.plan.workloads.iter().filter(|one| one.is_measured() && one.runs_in(&environment.name)).count();
     // A record may plan what it did not do, and the other way round.
     let total = planned.max(deciding.len());
     let judged = |verdict| deciding.iter().copied().filter(|c| c.verdict == Some(verdict)).collect::<Vec<_>>();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::lean::Lean;
 use crate::limits;
-use crate::reading::{self, check_trials, damaged, parse_run};
+use crate::reading::{self, Whole, check_trials, damaged, parse_run};
 use crate::record::{Run, SCHEMA_VERSION, State, Trial};
 use crate::resume::{self, Round};
 use crate::sequential::Sequential;
@@ -206,7 +206,7 @@ fn line(trial: &Trial) -> Vec<u8> {
 
 /// Every trial that is recorded in a run's folder, superseded ones among them, in the order of execution.
 pub fn recorded(folder: &Path, run: &Run) -> Result<Vec<Trial>, StoreError> {
-    let trials = reading::trials_of(folder)?.trials;
+    let trials = reading::trials_of(folder, &mut Whole)?.trials;
     check_trials(&folder.join(TRIALS), &trials, run)?;
     Ok(trials)
 }
@@ -240,28 +240,42 @@ pub struct Record {
     pub notes: Vec<String>,
     /// Where it was read from.
     pub folder: PathBuf,
-    /// What stands for that of which its trials were emptied, since it is one of a [`crate::lean::Set`].
+    /// What stands for that of which its trials were emptied.
     pub lean: Option<Box<Lean>>,
 }
 
 impl Record {
     /// Read a run's folder, or its archive. A torn last line is tolerated (a killed run leaves one), nothing else is.
     pub fn load(folder: &Path) -> Result<Record, StoreError> {
-        if !folder.is_dir() && folder.exists() {
-            let (run, trials) = archive::read(folder)?;
+        if is_archive(folder)? {
+            let (run, trials) = archive::read(folder, |_, content| content.trials(&mut Whole))?;
             return Record::of(folder, run, trials);
         }
-        if !folder.join(RUN).exists() {
-            return Err(StoreError::NotARun(folder.display().to_string()));
+        Record::of(folder, reading::run_of(folder)?, reading::trials_of(folder, &mut Whole)?)
+    }
+
+    /// Read it for reports and comparisons, which say the same as of the whole record: histograms and most facts are let go as soon as they
+    /// are taken into account ([`crate::lean`]). `deny`: what else may say that a valid trial is not.
+    pub fn load_lean(folder: &Path, mut deny: impl FnMut(&mut Trial)) -> Result<Record, StoreError> {
+        if !is_archive(folder)? {
+            let run = reading::run_of(folder)?;
+            let trials = reading::folded(&run, &mut deny, |keep| reading::trials_of(folder, keep))?;
+            return Record::of(folder, run, trials);
         }
-        Record::of(folder, reading::run_of(folder)?, reading::trials_of(folder)?)
+        let (run, trials) = archive::read(folder, |run, content| match run {
+            Some(run) => reading::folded(run, &mut deny, |keep| content.trials(keep)),
+            None => content.trials(&mut Whole),
+        })?;
+        // Where the trials came first, they could not be folded on the way.
+        let trials = if trials.lean.is_some() { trials } else { trials.fold(&run, &mut deny) };
+        Record::of(folder, run, trials)
     }
 
     /// From the bytes of `run.json` and `trials.jsonl`, which were found in `folder`. Nothing is read from there.
     pub fn parse(folder: &Path, run: &[u8], trials: &[u8]) -> Result<Record, StoreError> {
         let run = parse_run(&folder.join(RUN), run)?;
         let path = folder.join(TRIALS);
-        Record::of(folder, run, reading::trials(&path, trials, io("reading", &path))?)
+        Record::of(folder, run, reading::trials((&path, trials), io("reading", &path), &mut Whole)?)
     }
 
     fn of(folder: &Path, run: Run, read: reading::Trials) -> Result<Record, StoreError> {
@@ -273,12 +287,14 @@ impl Record {
         }
         notes.extend(executed_again(&trials));
         trials.retain(|trial| !trial.superseded);
-        consistency::deny(&run, &mut trials);
+        if read.lean.is_none() {
+            trials.iter_mut().for_each(|trial| consistency::deny(&run, trial));
+        }
         notes.extend(run.plan.sequential.as_ref().map(Sequential::note));
         if run.state == State::Running {
             notes.push(resume::how(folder, trials.len(), run.plan.trials.len()));
         }
-        Ok(Record { run, trials, notes, folder: folder.to_path_buf(), lean: None })
+        Ok(Record { run, trials, notes, folder: folder.to_path_buf(), lean: read.lean.map(Box::new) })
     }
 
     /// The last block of which a trial is recorded.
@@ -292,6 +308,15 @@ impl Record {
         let recorded = self.trials.iter().filter(|trial| trial.planned.block == last).count();
         let planned = self.run.plan.trials.iter().filter(|planned| planned.block == last).count();
         last.saturating_sub(u32::from(recorded < planned))
+    }
+}
+
+/// Whether a run is in an archive and not in a folder.
+fn is_archive(path: &Path) -> Result<bool, StoreError> {
+    let is_archive = !path.is_dir() && path.exists();
+    match is_archive || path.join(RUN).exists() {
+        true => Ok(is_archive),
+        false => Err(StoreError::NotARun(path.display().to_string())),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What tests, examples and benchmarks share; above all a plausible record: made up, and only ever shown as such.
 
 mod agreement;
+mod probed;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::record::*;
 use crate::store::Record;
 
 pub use agreement::disagreement;
+pub use probed::probed;
 
 const WORKLOADS: [(&str, &str, &str, f64, f64); 7] = [
     ("seq-write", "sequential write, 1 MiB blocks", "bandwidth_bytes_per_s", 900.0, 0.99),
@@ -38,12 +40,12 @@ pub fn record(seed: u64, blocks: u32, emulated: bool) -> Record {
         for workload in WORKLOADS {
             for (order, environment) in names.iter().enumerate() {
                 planned.push(PlannedTrial {
-                    id: format!("b{block:02}-{}-{environment}", workload.0),
+                    id: format!("b{block:02}-{}-{environment}", workload.0).into(),
                     block,
                     turn: 1,
                     order: order as u32 + 1,
-                    environment: (*environment).to_owned(),
-                    workload: workload.0.to_owned(),
+                    environment: (*environment).into(),
+                    workload: workload.0.into(),
                     seed: u64::from(rng.random::<u32>()),
                 });
             }
@@ -217,14 +219,16 @@ fn trial(planned: &PlannedTrial, emulated: bool, rng: &mut ChaCha12Rng) -> Trial
         remarks: Vec::new(),
         measurements: measurements.into_iter().filter_map(|(name, value)| measurement(name, value)).collect(),
         histograms: [("read".to_owned(), histogram)].into(),
+        observations: Vec::new(),
         facts: BTreeMap::from(["limits.broken", "host.other_cpu_percent"].map(|fact| (fact.to_owned(), 0.into()))),
         instance: instance(is_vm),
+        folded: None,
     }
 }
 
 fn measurement(name: &str, value: f64) -> Option<Measurement> {
     let metric = metric::find(name)?;
-    Some(Measurement { metric: name.to_owned(), unit: metric.unit, better: metric.better, value })
+    Some(Measurement { metric: name.into(), unit: metric.unit, better: metric.better, value })
 }
 
 /// A long-tailed distribution around a mean.
@@ -290,7 +294,9 @@ pub fn counted(mut record: Record) -> Record {
         workload.parameters.extend(parameters.map(|(name, value)| (name.to_owned(), value)));
     }
     for trial in &mut record.trials {
-        let (Some(iops), Some(block)) = (trial.value("iops"), blocks.get(&trial.planned.workload)) else { continue };
+        let (Some(iops), Some(block)) = (trial.value("iops"), blocks.get(trial.planned.workload.as_str())) else {
+            continue;
+        };
         let bins: Vec<(u64, u64)> = trial.histograms.values().flat_map(|one| one.bins().to_vec()).collect();
         let ios: u64 = bins.iter().map(|&(_, count)| count).sum();
         let time: f64 = bins.iter().map(|&(ns, count)| ns as f64 * count as f64).sum();
@@ -365,6 +371,12 @@ pub fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says it");
     peak.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// CPU time that this process has taken, in seconds: others that use the machine make it little longer.
+pub fn cpu_s() -> f64 {
+    let taken = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    taken.tv_sec as f64 + taken.tv_nsec as f64 / 1e9
 }
 
 /// Pointers to all texts of a JSON value.

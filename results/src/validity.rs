@@ -104,6 +104,12 @@ impl Check {
         format!("{number} {}", self.unit).trim_end().to_owned()
     }
 
+    /// The facts that it is said with.
+    pub(crate) fn says(&self) -> impl Iterator<Item = &'static str> {
+        let named = self.sentence.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
+        named.chain([self.fact])
+    }
+
     /// The sentence with the figures of a trial, and what to do.
     fn words(&self, facts: &BTreeMap<String, Value>) -> String {
         let mut said = String::new();
@@ -174,8 +180,7 @@ pub fn find(fact: &str) -> Option<&'static Check> {
 /// without a figure where none has one.
 pub fn worst<'a>(fact: &str, trials: impl IntoIterator<Item = &'a Trial>) -> Option<&'a Trial> {
     let bound = find(fact).map(|check| check.bound);
-    let figure = |trial: &Trial| trial.facts.get(fact).and_then(Value::as_f64);
-    let is_worse = |than: &Trial, trial: &Trial| match (bound, figure(than), figure(trial)) {
+    let is_worse = |than: &Trial, trial: &Trial| match (bound, than.figure(fact), trial.figure(fact)) {
         (Some(bound), Some(than), Some(figure)) => figure != than && bound.worse(than, figure) == figure,
         (_, than, figure) => than.is_none() && figure.is_some(),
     };

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use bench_results::archive;
+use bench_results::record::Trial;
 use bench_results::store::{Record, RunFolder, StoreError, find_runs};
 use bench_results::testing::record;
 
@@ -24,6 +25,20 @@ fn an_archive_is_read_like_its_folder() {
     }
     let (from_folder, from_archive) = (Record::load(&folder).unwrap(), Record::load(&archives[0]).unwrap());
     assert_eq!((from_archive.run, from_archive.trials), (from_folder.run, from_folder.trials));
+    let [from_folder, from_archive] = [&folder, &archives[0]]
+        .map(|path| Record { folder: folder.clone(), ..Record::load_lean(path, |_| {}).unwrap() });
+    assert_eq!(from_archive, from_folder);
+    // The trials come first: they are folded when the run is known, and what is said against them counts all the same.
+    let other_way = parent.path().join("other.tar.gz");
+    let [run, trials] = ["run.json", "trials.jsonl"].map(|name| fs::read(folder.join(name)).unwrap());
+    let file = tar::EntryType::Regular;
+    forged(&other_way, &[("r/trials.jsonl", file, &trials), ("r/run.json", file, &run)]);
+    let deny = |trial: &mut Trial| trial.deny("somebody says so");
+    let [there, here] =
+        [&other_way, &folder].map(|path| Record { folder: folder.clone(), ..Record::load_lean(path, deny).unwrap() });
+    assert_eq!(there, here);
+    assert!(here.trials.iter().all(|trial| !trial.is_valid() && trial.histograms.is_empty()));
+    fs::remove_file(other_way).unwrap();
     assert_eq!(fs::read(&archives[0]).unwrap(), fs::read(&archives[1]).unwrap(), "the same bytes each time");
     let mut names = Vec::new();
     let file = flate2::read::GzDecoder::new(fs::File::open(&archives[0]).unwrap());

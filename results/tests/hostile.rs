@@ -143,7 +143,7 @@ fn long_names_do_not_lead_out_and_bombs_are_not_unpacked() {
     for (entries, said) in [
         (&[(long, out.as_str(), 1), (file, "x", 0)][..], "leads out"),
         (&[(long, "/etc/passwd", 1), (file, "x", 0)], "leads out"),
-        (&[(long, "r/run.json", 1), (file, "", gibibyte)], "larger than 64 MiB"),
+        (&[(long, "r/run.json", 1), (file, "", gibibyte)], "larger than 256 MiB"),
         (&[(long, "r/x", gibibyte)], "longer than 4 KiB"),
         (&[(attributes, "", gibibyte)], "longer than 4 KiB"),
         (&[(EntryType::GNULongLink, "/etc/passwd", 1)], "neither file nor folder"),

@@ -1,4 +1,4 @@
-//! Whether KVM boots a guest here, remembered for this kernel, QEMU and boot of the host.
+//! Whether KVM boots a guest here, remembered for this kernel, VMM and boot of the host.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::boot::BootError;
 use crate::sources::stamp;
+use crate::vmm::Vmm;
 
 /// What a real boot under KVM showed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,8 +20,8 @@ pub enum KvmVerdict {
     NoDevice,
     /// `/dev/kvm` cannot be opened, and why.
     NoPermission(String),
-    /// QEMU gave up, and its words.
-    QemuAborts(String),
+    /// The VMM gave up, and its words.
+    VmmAborts(String),
     /// The guest was never heard of, or panicked.
     NeverComesUp {
         /// Its last words, or that it had none.
@@ -41,7 +42,7 @@ impl std::fmt::Display for KvmVerdict {
                  that has it",
             ),
             KvmVerdict::NoPermission(why) => write!(f, "/dev/kvm cannot be opened ({why}): be root or in the group kvm"),
-            KvmVerdict::QemuAborts(said) => write!(f, "QEMU gives up under KVM ({said}); {TRAP}"),
+            KvmVerdict::VmmAborts(said) => write!(f, "the VMM gives up under KVM ({said}); {TRAP}"),
             KvmVerdict::NeverComesUp { why, .. } => write!(f, "a guest does not boot under KVM ({why}); {TRAP}"),
         }
     }
@@ -63,7 +64,7 @@ impl KvmVerdict {
             return None;
         }
         let waited_s = match error {
-            BootError::QemuExited { said, .. } => return Some(KvmVerdict::QemuAborts(said.clone())),
+            BootError::VmmExited { said, .. } => return Some(KvmVerdict::VmmAborts(said.clone())),
             BootError::NeverCameUp { seconds, .. } => Some(*seconds),
             _ => None,
         };
@@ -82,55 +83,64 @@ struct Remembered {
     verdict: KvmVerdict,
 }
 
-fn file(cache: &Path) -> PathBuf {
-    cache.join("kvm.json")
+/// Each type of machine has its own: one that does not boot says nothing about others.
+fn file(cache: &Path, vmm: &dyn Vmm) -> PathBuf {
+    cache.join(format!("kvm-{}.json", vmm.machine()))
 }
 
-/// This kernel, QEMU and boot of the host.
-fn key(qemu: &Path) -> String {
+/// This kernel, VMM and boot of the host.
+fn key(vmm: &dyn Vmm) -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    let stamp = stamp(qemu).unwrap_or_default();
+    let stamp = stamp(vmm.program()).unwrap_or_default();
     let (release, boot) = (read("/proc/sys/kernel/osrelease"), read("/proc/sys/kernel/random/boot_id"));
-    format!("{release} {boot} {} {stamp:?}", qemu.display())
+    format!("{release} {boot} {} {stamp:?}", vmm.program().display())
 }
 
 /// What was found out before, if nothing has changed since, and no guest that was given up sooner would now be given this long.
-pub fn recall(cache: &Path, qemu: &Path, patience: Duration) -> Option<KvmVerdict> {
-    let remembered: Remembered = serde_json::from_slice(&fs::read(file(cache)).ok()?).ok()?;
-    let holds = remembered.key == key(qemu) && !remembered.verdict.may_change(patience);
+pub fn recall(cache: &Path, vmm: &dyn Vmm, patience: Duration) -> Option<KvmVerdict> {
+    let remembered: Remembered = serde_json::from_slice(&fs::read(file(cache, vmm)).ok()?).ok()?;
+    let holds = remembered.key == key(vmm) && !remembered.verdict.may_change(patience);
     holds.then_some(remembered.verdict)
 }
 
 /// Keep what was found out; a cache that cannot be written costs a second probe.
-pub fn remember(cache: &Path, qemu: &Path, verdict: &KvmVerdict) {
-    let remembered = Remembered { key: key(qemu), verdict: verdict.clone() };
-    drop(serde_json::to_vec(&remembered).map(|text| fs::write(file(cache), text)));
+pub fn remember(cache: &Path, vmm: &dyn Vmm, verdict: &KvmVerdict) {
+    let remembered = Remembered { key: key(vmm), verdict: verdict.clone() };
+    drop(serde_json::to_vec(&remembered).map(|text| fs::write(file(cache, vmm), text)));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::qemu::{MachineType, Qemu};
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
+    fn vmm(program: &str, machine: MachineType) -> Qemu {
+        Qemu { program: program.into(), machine }
+    }
+
     #[test]
-    fn what_was_found_is_remembered_for_this_qemu() {
+    fn what_was_found_is_remembered_for_this_vmm_and_machine() {
         let cache = tempfile::tempdir().unwrap();
-        let verdict = KvmVerdict::QemuAborts("an assertion failed".into());
-        remember(cache.path(), Path::new("/bin/true"), &verdict);
-        assert_eq!(recall(cache.path(), Path::new("/bin/true"), PATIENCE), Some(verdict));
-        assert_eq!(recall(cache.path(), Path::new("/bin/false"), PATIENCE), None);
-        fs::write(file(cache.path()), "{").unwrap();
-        assert_eq!(recall(cache.path(), Path::new("/bin/true"), PATIENCE), None);
+        let [q35, other] = ["/bin/true", "/bin/false"].map(|program| vmm(program, MachineType::Q35));
+        let verdict = KvmVerdict::VmmAborts("an assertion failed".into());
+        remember(cache.path(), &q35, &verdict);
+        assert_eq!(recall(cache.path(), &q35, PATIENCE), Some(verdict));
+        assert_eq!(recall(cache.path(), &other, PATIENCE), None);
+        assert_eq!(recall(cache.path(), &vmm("/bin/true", MachineType::Microvm), PATIENCE), None);
+        fs::write(file(cache.path(), &q35), "{").unwrap();
+        assert_eq!(recall(cache.path(), &q35, PATIENCE), None);
     }
 
     #[test]
     fn a_guest_that_was_given_up_is_tried_again_with_more_patience() {
         let cache = tempfile::tempdir().unwrap();
+        let vmm = vmm("/bin/true", MachineType::Q35);
         let error = BootError::NeverCameUp { seconds: 20, started: false, console: String::new() };
         let verdict = KvmVerdict::of_failure(&error).unwrap();
-        remember(cache.path(), Path::new("/bin/true"), &verdict);
-        assert_eq!(recall(cache.path(), Path::new("/bin/true"), PATIENCE), Some(verdict));
-        assert_eq!(recall(cache.path(), Path::new("/bin/true"), PATIENCE * 2), None);
+        remember(cache.path(), &vmm, &verdict);
+        assert_eq!(recall(cache.path(), &vmm, PATIENCE), Some(verdict));
+        assert_eq!(recall(cache.path(), &vmm, PATIENCE * 2), None);
     }
 }

@@ -7,12 +7,10 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
-use crate::qemu::Sockets;
-use crate::qmp::{Qmp, QmpError};
+use crate::vmm::{Launch, Machine, Vmm, VmmError};
 
 /// How every complaint of the guest's `/init` begins on its console.
 pub(crate) const COMPLAINT: &str = "bench: guest: ";
@@ -25,9 +23,11 @@ const PANICS_OF_IMAGES: [&str; 5] =
 /// A guest did not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
-    /// QEMU itself ended.
-    #[error("QEMU ended ({status}): {said}")]
-    QemuExited {
+    /// The VMM itself ended.
+    #[error("{vmm} ended ({status}): {said}")]
+    VmmExited {
+        /// Which.
+        vmm: &'static str,
         /// How.
         status: ExitStatus,
         /// Its last words.
@@ -59,9 +59,9 @@ pub enum BootError {
         /// The end of its console.
         console: String,
     },
-    /// Its control socket failed.
-    #[error("taking control of QEMU")]
-    Qmp(#[from] QmpError),
+    /// The VMM could not be controlled.
+    #[error("taking control of the guest's machine")]
+    Control(#[from] VmmError),
 }
 
 fn after_words(console: &str) -> String {
@@ -74,9 +74,14 @@ fn after_words(console: &str) -> String {
 
 impl BootError {
     /// What console and log tell of a guest that did not come up.
-    pub fn diagnose(sockets: &Sockets, status: Option<ExitStatus>, waited: Duration) -> BootError {
-        let console = tail(&sockets.console, 6);
-        let whole = last_of(&sockets.console);
+    pub(crate) fn diagnose(
+        vmm: &'static str,
+        launch: &Launch,
+        status: Option<ExitStatus>,
+        waited: Duration,
+    ) -> BootError {
+        let console = tail(&launch.console, 6);
+        let whole = last_of(&launch.console);
         if let Some(said) = whole.lines().find_map(|line| line.trim().strip_prefix(COMPLAINT)) {
             return BootError::InitFailed { said: said.to_owned() };
         }
@@ -86,9 +91,9 @@ impl BootError {
         }
         match status {
             Some(status) => {
-                let said = [tail(&sockets.log, 3), console].into_iter().find(|text| !text.is_empty());
+                let said = [tail(&launch.log, 3), console].into_iter().find(|text| !text.is_empty());
                 let silent = if status.success() { "the guest reset itself without a word" } else { "it said nothing" };
-                BootError::QemuExited { status, said: said.unwrap_or_else(|| silent.into()) }
+                BootError::VmmExited { vmm, status, said: said.unwrap_or_else(|| silent.into()) }
             }
             None => BootError::NeverCameUp { seconds: waited.as_secs(), started: whole.contains(STARTED), console },
         }
@@ -97,11 +102,11 @@ impl BootError {
     /// True when KVM may be to blame; false when it is the image or the configuration, with which no accelerator would do.
     pub fn may_be_of_kvm(&self) -> bool {
         match self {
-            // Refused arguments and files end QEMU by an exit status, without a word about KVM.
-            BootError::QemuExited { status, said } => {
+            // Refused arguments and files end a VMM by an exit status, without a word about KVM.
+            BootError::VmmExited { status, said, .. } => {
                 status.signal().is_some() || status.success() || said.to_ascii_lowercase().contains("kvm")
             }
-            BootError::InitFailed { .. } | BootError::Qmp(_) => false,
+            BootError::InitFailed { .. } | BootError::Control(_) => false,
             BootError::GuestPanicked { console } => !PANICS_OF_IMAGES.iter().any(|words| console.contains(words)),
             BootError::NeverCameUp { started, .. } => !started,
         }
@@ -114,7 +119,7 @@ fn lines_about(log: &str, words: &[&str]) -> String {
     found.take(6).collect::<Vec<_>>().join(" | ")
 }
 
-/// Most bytes that are read of a guest's console, and of QEMU's log: a guest may write to it for ever.
+/// Most bytes that are read of a guest's console, and of a VMM's log: a guest may write to it for ever.
 pub const LOG_BYTES: u64 = 4 << 20;
 
 /// The end of a log, whole where it is not longer than [`LOG_BYTES`]; nothing of what is no file.
@@ -139,79 +144,40 @@ fn tail(path: &Path, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join(" | ")
 }
 
-/// How long a QEMU that closed its socket may take to end.
+/// How long a VMM that closed its socket may take to end.
 pub const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// The control of a running guest.
-#[derive(Debug)]
-pub struct Guest {
-    qmp: Qmp,
-    paused: bool,
-}
-
-impl Guest {
-    /// Connect to QEMU and to the agent's port. `exited` completes when QEMU ends.
-    pub async fn connect(
-        sockets: &Sockets,
-        within: Duration,
-        exited: impl Future<Output = std::io::Result<ExitStatus>>,
-    ) -> Result<(Guest, UnixStream), BootError> {
-        let connected = async {
-            let qmp = Qmp::connect(connect(&sockets.qmp).await).await?;
-            Ok::<_, QmpError>((qmp, connect(&sockets.agent).await))
-        };
-        tokio::pin!(exited);
-        let connected = tokio::select! {
-            connected = timeout(within, connected) => connected,
-            status = &mut exited => return Err(BootError::diagnose(sockets, status.ok(), within)),
-        };
-        match connected {
-            Ok(Ok((qmp, agent))) => Ok((Guest { qmp, paused: false }, agent)),
-            // A QEMU that gives up closes its socket a moment before it ends.
-            Ok(Err(error)) => match timeout(LAST_WORDS, exited).await {
-                Ok(status) => Err(BootError::diagnose(sockets, status.ok(), within)),
-                Err(_) => Err(error.into()),
-            },
-            Err(_) => Err(BootError::diagnose(sockets, None, within)),
-        }
-    }
-
-    /// QEMU's control.
-    pub fn qmp(&mut self) -> &mut Qmp {
-        &mut self.qmp
-    }
-
-    /// Stop its virtual CPUs: it costs nothing while it waits.
-    pub async fn pause(&mut self) -> Result<(), QmpError> {
-        if !self.paused {
-            self.qmp.execute("stop", json!({})).await?;
-            self.paused = true;
-        }
-        Ok(())
-    }
-
-    /// Let it go on.
-    pub async fn resume(&mut self) -> Result<(), QmpError> {
-        if self.paused {
-            self.qmp.execute("cont", json!({})).await?;
-            self.paused = false;
-        }
-        Ok(())
-    }
-
-    /// The block nodes as QEMU sees them: cache and aio that are in force.
-    pub async fn block_nodes(&mut self) -> Result<Value, QmpError> {
-        self.qmp.execute("query-named-block-nodes", json!({"flat": true})).await
-    }
-
-    /// What QEMU moved for the guest's disks so far.
-    pub async fn block_stats(&mut self) -> Result<Value, QmpError> {
-        self.qmp.execute("query-blockstats", json!({})).await
+/// Take control of a guest's machine that was started as `launch` says, and reach its agent's port. `exited` completes when the process
+/// ends.
+pub async fn connect(
+    vmm: &dyn Vmm,
+    launch: &Launch,
+    pid: u32,
+    within: Duration,
+    exited: impl Future<Output = std::io::Result<ExitStatus>>,
+) -> Result<(Box<dyn Machine>, UnixStream), BootError> {
+    let connected = async {
+        let machine = vmm.control(launch, pid).await?;
+        Ok::<_, VmmError>((machine, reach(&launch.agent).await))
+    };
+    tokio::pin!(exited);
+    let connected = tokio::select! {
+        connected = timeout(within, connected) => connected,
+        status = &mut exited => return Err(vmm.diagnose(launch, status.ok(), within)),
+    };
+    match connected {
+        Ok(Ok(connected)) => Ok(connected),
+        // A VMM that gives up closes its socket a moment before it ends.
+        Ok(Err(error)) => match timeout(LAST_WORDS, exited).await {
+            Ok(status) => Err(vmm.diagnose(launch, status.ok(), within)),
+            Err(_) => Err(error.into()),
+        },
+        Err(_) => Err(vmm.diagnose(launch, None, within)),
     }
 }
 
 /// Connect as soon as the socket is there.
-async fn connect(path: &Path) -> UnixStream {
+pub(crate) async fn reach(path: &Path) -> UnixStream {
     loop {
         match UnixStream::connect(path).await {
             Ok(stream) => return stream,
@@ -227,10 +193,17 @@ mod tests {
     /// The diagnosis of a guest with this console and QEMU's own log.
     fn diagnosis(console: &str, log: &str, status: Option<i32>) -> BootError {
         let folder = tempfile::tempdir().unwrap();
-        let sockets = Sockets::in_folder(folder.path());
-        std::fs::write(&sockets.console, console).unwrap();
-        std::fs::write(&sockets.log, log).unwrap();
-        BootError::diagnose(&sockets, status.map(ExitStatus::from_raw), Duration::from_secs(9))
+        let file = |name| folder.path().join(name);
+        let launch = Launch {
+            argv: Vec::new(),
+            agent: file("agent"),
+            console: file("console"),
+            log: file("log"),
+            arguments: file("arguments"),
+        };
+        std::fs::write(&launch.console, console).unwrap();
+        std::fs::write(&launch.log, log).unwrap();
+        BootError::diagnose("a VMM", &launch, status.map(ExitStatus::from_raw), Duration::from_secs(9))
     }
 
     #[test]

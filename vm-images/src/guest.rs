@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,12 @@ use crate::boot::{COMPLAINT, STARTED};
 
 /// Path of the target's device inside.
 pub const TARGET_IN_GUEST: &str = "/target";
-/// Where its scheduler can be read inside: the root is the first disk, the target the second.
-pub const TARGET_SCHEDULER: &str = "/sys/block/vdb/queue/scheduler";
+/// Where its scheduler can be read inside.
+pub const TARGET_SCHEDULER: &str = "/run/target/queue/scheduler";
 /// Where its I/O counters can be read inside.
-pub const TARGET_STAT: &str = "/sys/block/vdb/stat";
+pub const TARGET_STAT: &str = "/run/target/stat";
+/// Leads to the target's folder in sysfs: in which order a kernel finds its disks depends on the machine.
+const TARGET_FOLDER: &str = "/run/target";
 
 /// Serial number of the root disk.
 pub(crate) const ROOT_SERIAL: &str = "root";
@@ -135,6 +137,17 @@ fn disk(serial: &str) -> Option<String> {
     Path::new("/dev").join(&name).exists().then_some(name)
 }
 
+/// Why there may be no disk at all.
+fn without_devices() -> &'static str {
+    match fs::read_dir("/sys/bus/virtio/devices").ok().and_then(|mut found| found.next()) {
+        Some(_) => "",
+        None => {
+            ": the kernel found no virtio device; a machine without PCI (microvm) needs a kernel that has virtio_mmio, built in or as a \
+             module"
+        }
+    }
+}
+
 /// True when the kernel's command line has this word.
 fn has_word(wanted: &str) -> bool {
     fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.split_whitespace().any(|word| word == wanted))
@@ -175,16 +188,19 @@ fn mount_work(warnings: &mut Vec<String>) -> Result<(), String> {
 /// Make the tools tree the root, as it is in a container.
 fn enter_root(warnings: &mut Vec<String>) -> Result<(), String> {
     const NEW: &str = "/newroot";
-    let root = wait("the root disk", || disk(ROOT_SERIAL))?;
+    let root = wait("the root disk", || disk(ROOT_SERIAL)).map_err(|e| format!("{e}{}", without_devices()))?;
     let device = format!("/dev/{root}");
     let mounted =
         mount(Some(device.as_str()), NEW, Some("ext4"), MsFlags::MS_RDONLY | MsFlags::MS_NOATIME, Some("noload"));
     doing(mounted, &format!("mounting the root disk {device}"))?;
     let bind = |from: &str, to: &str| doing(mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>), to);
     bind("/init", &format!("{NEW}/bench"))?;
-    if has_word("bench.target") {
-        let target = measured_disk("the target's disk", TARGET_SERIAL, warnings)?;
-        bind(&format!("/dev/{target}"), &format!("{NEW}{TARGET_IN_GUEST}"))?;
+    let target = match has_word("bench.target") {
+        true => Some(measured_disk("the target's disk", TARGET_SERIAL, warnings)?),
+        false => None,
+    };
+    if let Some(name) = &target {
+        bind(&format!("/dev/{name}"), &format!("{NEW}{TARGET_IN_GUEST}"))?;
     }
     for place in ["/proc", "/sys", "/dev"] {
         let to = format!("{NEW}{place}");
@@ -198,6 +214,9 @@ fn enter_root(warnings: &mut Vec<String>) -> Result<(), String> {
     doing(nix::unistd::chroot("."), "changing the root")?;
     doing(std::env::set_current_dir("/"), "entering the new root")?;
     special("tmpfs", "/run", Some("mode=0755"))?;
+    if let Some(name) = target {
+        doing(symlink(format!("/sys/block/{name}"), TARGET_FOLDER), "linking the target's folder")?;
+    }
     match has_word("bench.work") {
         true => mount_work(warnings)?,
         false => special("tmpfs", "/tmp", Some("mode=1777"))?,

@@ -11,7 +11,7 @@ use crate::tools::{ToolsTree, hex};
 use crate::{ImageError, initramfs, io, kernel, modules, program, run};
 
 /// Raised when what is in an image changes though nothing it is made from does.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 /// RAM that a guest's kernel needs to boot, without its image and initramfs: found by booting Debian's kernels with less and less.
 const LEAST_MEMORY_BYTES: u64 = 64 << 20;

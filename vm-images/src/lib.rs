@@ -1,4 +1,4 @@
-//! From nothing to a guest: tools tree, kernel, initramfs, root image, QEMU's arguments, QMP, and the guest's own first process.
+//! From nothing to a guest: tools tree, kernel, initramfs, root image, the VMM that makes its machine, and the guest's own first process.
 
 #![forbid(unsafe_code)]
 
@@ -13,13 +13,12 @@ mod kernel;
 mod modules;
 mod programs;
 mod qemu;
-mod qmp;
-mod resident;
 mod sources;
 mod tools;
+mod vmm;
 
 pub use accelerator::{KvmVerdict, recall, remember};
-pub use boot::{BootError, Guest, LAST_WORDS, LOG_BYTES};
+pub use boot::{BootError, LAST_WORDS, LOG_BYTES, connect};
 pub use cache::{CacheItem, list, remove, remove_half_made};
 pub use closure::{SEARCH, is_executable, is_program, obstacle, search};
 pub use guest::{
@@ -29,11 +28,12 @@ pub use guest::{
 pub use image::{Image, agent_executable, write_ext4};
 pub use kernel::check_kernel;
 pub use programs::{PROGRAMS, Program, find_program};
-pub use qemu::{Accelerator, Config, Disk, Sockets, TARGET_NODE, Tap, argv, detect_aio};
-pub use qmp::{Qmp, QmpError};
-pub use resident::{Resident, resident};
+#[cfg(feature = "silent-vmm")]
+pub use qemu::Silent;
+pub use qemu::{MachineType, QEMU, Qemu, installed_vmm};
 pub use sources::Sources;
 pub use tools::{Check, ToolsTree};
+pub use vmm::{Accelerator, Disk, DiskIo, Doing, Guest, Launch, Machine, Resident, Tap, VcpuThreads, Vmm, VmmError};
 
 /// Something about images could not be done.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,8 @@ use crate::{ImageError, io, program, run};
 
 /// A guest cannot do without: PCI transport, disks, the agent's port, the root's file system, the network card.
 const NEEDED: [&str; 5] = ["virtio_pci", "virtio_blk", "virtio_console", "ext4", "virtio_net"];
+/// Only some machines need: the transport of those without PCI. A kernel that lacks it does for all others.
+const WANTED: [&str; 1] = ["virtio_mmio"];
 /// How modules are packed: ending, and program that unpacks to standard output.
 const PACKED: [(&str, &str); 3] = [("xz", "xz"), ("zst", "zstd"), ("gz", "gzip")];
 /// The indices that `depmod` writes and `modprobe` reads (depmod(8)); packages that were only unpacked have none.
@@ -33,8 +35,13 @@ pub(crate) fn collect(folder: &Path) -> Result<Vec<Module>, ImageError> {
 fn files(folder: &Path) -> Result<Vec<PathBuf>, ImageError> {
     let tree = Tree::of(folder)?;
     let (mut files, mut seen) = (Vec::new(), BTreeSet::new());
-    for name in NEEDED {
-        for file in tree.show_depends(name)? {
+    let needed = NEEDED.iter().map(|name| tree.show_depends(name));
+    let wanted = WANTED.iter().map(|name| match tree.show_depends(name) {
+        Err(ImageError::Missing(_)) => Ok(Vec::new()),
+        found => found,
+    });
+    for found in needed.chain(wanted) {
+        for file in found? {
             // Below the folder itself: the tree is gone when they are read.
             let file = file.strip_prefix(&tree.modules).map(|inner| folder.join(inner)).unwrap_or(file);
             if seen.insert(file.clone()) {
@@ -213,6 +220,13 @@ mod tests {
         let names = Package::of(&modules, BUILT_IN).names();
         let at = |name: &str| names.split(' ').position(|known| known == name).unwrap();
         assert!(at("crc32c_generic") < at("ext4") && at("crc32c-intel") < at("ext4"), "{names}");
+    }
+
+    #[test]
+    fn a_machine_without_pci_is_provided_for_where_the_kernel_is() {
+        let modules = [("virtio", ""), ("virtio_blk", "needs=virtio"), ("ext4", ""), ("virtio_mmio", "needs=virtio")];
+        assert_eq!(Package::of(&modules, BUILT_IN).names(), "virtio virtio_blk ext4 virtio_mmio");
+        assert_eq!(Package::of(&modules[..3], BUILT_IN).names(), "virtio virtio_blk ext4");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{ImageError, is_executable};
+use crate::{ImageError, QEMU, is_executable};
 
 /// A program that is not part of `bench`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Program {
 
 /// Everything that building and starting a guest needs.
 pub const PROGRAMS: &[Program] = &[
-    Program { name: "qemu-system-x86_64", package: "qemu-system-x86", purpose: "the guest" },
+    Program { name: QEMU, package: "qemu-system-x86", purpose: "the guest" },
     Program { name: "mke2fs", package: "e2fsprogs", purpose: "the guest's root image" },
     Program { name: "modprobe", package: "kmod", purpose: "finding the guest's kernel modules" },
     Program { name: "xz", package: "xz-utils", purpose: "unpacking kernel modules (.ko.xz)" },

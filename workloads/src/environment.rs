@@ -149,9 +149,9 @@ mod tests {
         let read = |text| EnvironmentDefinition::parse(text, &AnyKind).unwrap();
         let plain = read("vm");
         assert_eq!((plain.name.as_str(), plain.kind.as_str(), plain.options.len()), ("vm", "vm", 0));
-        let old = read("old=vm:qemu=/opt/q9/qemu:accel=tcg");
+        let old = read("old=vm:kernel=/opt/k9/vmlinuz:accel=tcg");
         assert_eq!((old.name.as_str(), old.kind.as_str()), ("old", "vm"));
-        assert_eq!(old.options["qemu"], "/opt/q9/qemu");
-        assert_eq!(old.to_string(), "old=vm:accel=tcg:qemu=/opt/q9/qemu");
+        assert_eq!(old.options["kernel"], "/opt/k9/vmlinuz");
+        assert_eq!(old.to_string(), "old=vm:accel=tcg:kernel=/opt/k9/vmlinuz");
     }
 }

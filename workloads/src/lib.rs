@@ -16,10 +16,11 @@ mod workload;
 
 pub use bench_results::quantity::{parse_duration, parse_size};
 pub use environment::{AnyKind, EnvironmentDefinition, EnvironmentError, Kinds, is_name};
+pub use kinds::Instances;
 pub use kinds::command::{WORK_FILE_SYSTEM, WORK_FOLDER};
-pub use kinds::fio::recount;
+pub use kinds::fio::{Engine, recount};
 pub use kinds::fio_job::{JobFileError, workloads as fio_job};
 pub use network::{Network, Server};
 pub use suite::{Suite, SuiteError};
-pub use target::{drive_job, drive_result, fill_job, is_steady};
+pub use target::{drive_job, drive_result, engine_job, engine_result, fill_job, is_steady};
 pub use workload::{Measured, Place, TrialJobs, Work, Workload};

@@ -19,7 +19,12 @@ use crate::workload::Workload;
 const BUILTIN: &[(&str, &str)] = &[
     ("io", include_str!("../suites/io.toml")),
     ("network", include_str!("../suites/network.toml")),
+    ("database", include_str!("../suites/database.toml")),
+    ("open-loop", include_str!("../suites/open-loop.toml")),
     ("nat-ladder", include_str!("../suites/nat-ladder.toml")),
+    ("docker-ladder", include_str!("../suites/docker-ladder.toml")),
+    ("lifecycle", include_str!("../suites/lifecycle.toml")),
+    ("isolation", include_str!("../suites/isolation.toml")),
 ];
 
 /// A suite.

@@ -37,6 +37,28 @@ pub fn drive_job(place: &Place, seconds: f64, seed: u64) -> Job {
     fio_job(place, &[section], 3.0 * seconds + 30.0)
 }
 
+/// Read a single block of the target with this engine, to see whether that can be done at all.
+pub fn engine_job(place: &Place, engine: &str) -> Job {
+    let section = fio_rs::Job {
+        size_bytes: 4096,
+        iodepth: 1,
+        numjobs: 1,
+        direct: false,
+        engine: engine.to_owned(),
+        ..drive_section(place, 0)
+    };
+    fio_job(place, &[section], 30.0)
+}
+
+/// Whether an [`engine_job`] could be done; an error is why not, in fio's words.
+///
+/// # Errors
+/// What fio said.
+pub fn engine_result(output: &JobOutput) -> Result<(), String> {
+    let parsed = parse(output)?;
+    parsed.check(exit_status(output)?, DRIVE).map(|_| ()).map_err(|failure| said(&failure))
+}
+
 fn drive_section(place: &Place, seed: u32) -> fio_rs::Job {
     fio_rs::Job {
         name: DRIVE.to_owned(),
@@ -53,6 +75,7 @@ fn drive_section(place: &Place, seed: u32) -> fio_rs::Job {
         refill_buffers: false,
         end_fsync: false,
         stonewall: false,
+        more: Vec::new(),
     }
 }
 

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use bench_agent::{Job, JobOutput, JobStatus};
 use bench_results::Histogram;
+use bench_results::limits;
 use bench_results::metric;
 use bench_results::percentiles::{PERCENTILES, Recorded};
-use bench_results::record::{self, Measurement, Profile};
+use bench_results::record::{self, Measurement, Profile, Sight};
 
-use crate::kinds::Kind;
 use crate::kinds::command::Command;
+use crate::kinds::fio::Engine;
+use crate::kinds::{Instances, Kind};
 use crate::network::{Network, Server};
 
 /// What a workload may know of where it is executed.
@@ -21,6 +23,8 @@ pub struct Place {
     pub size_bytes: u64,
     /// Absolute path of fio, inside.
     pub fio: String,
+    /// Path of `bench` itself, inside.
+    pub bench: String,
     /// `PATH` for the user's own commands.
     pub path_env: String,
     /// The way to the peer; absent when there is none.
@@ -104,6 +108,8 @@ pub struct Measured {
     pub rate_per_s: Option<f64>,
     /// Raw tool output to keep: file name and content.
     pub raw: Vec<(String, Vec<u8>)>,
+    /// What probes of isolation saw inside, by id.
+    pub sights: BTreeMap<String, Sight>,
 }
 
 impl Measured {
@@ -112,7 +118,7 @@ impl Measured {
         debug_assert!(metric::find(name).is_some(), "unknown metric {name}");
         if let Some(metric) = metric::find(name).filter(|_| value.is_finite()) {
             let (unit, better) = (metric.unit, metric.better);
-            self.measurements.push(Measurement { metric: name.to_owned(), unit, better, value });
+            self.measurements.push(Measurement { metric: name.into(), unit, better, value });
         }
     }
 
@@ -184,6 +190,16 @@ impl Workload {
         self.kind.set_program(path);
     }
 
+    /// What its trials measure of instances themselves; absent: a job in one.
+    pub fn instances(&self) -> Option<Instances> {
+        self.kind.instances()
+    }
+
+    /// True when it is probes of isolation: the host is looked at meanwhile, and nothing is measured.
+    pub fn is_probed(&self) -> bool {
+        self.kind.is_probed()
+    }
+
     /// True when it needs a peer.
     pub fn needs_network(&self) -> bool {
         self.kind.needs_network()
@@ -193,6 +209,29 @@ impl Workload {
     /// [`Workload::set_pace`].
     pub fn needs_pace(&self) -> bool {
         self.kind.needs_pace()
+    }
+
+    /// The share of what the slowest environment can do that is its pace: 0.5 is half.
+    pub fn pace_share(&self) -> f64 {
+        self.kind.pace_share()
+    }
+
+    /// The engines that fio does its I/O with; none where it is not fio's.
+    pub fn engines(&self) -> Vec<String> {
+        self.kind.engines()
+    }
+
+    /// True when its I/O goes through the page cache of the kernel that it is executed on.
+    pub fn is_buffered(&self) -> bool {
+        self.kind.is_buffered()
+    }
+
+    /// Let fio do its I/O with this engine; false, and nothing changes, where the suite has no say in that.
+    ///
+    /// # Errors
+    /// Why it cannot be done with this one.
+    pub fn set_engine(&mut self, engine: Engine) -> Result<bool, String> {
+        self.kind.set_engine(engine).map_err(|why| format!("`{}`: {why}", self.name))
     }
 
     /// The same as fast as it goes: its [`Measured::rate_per_s`] tells what an environment can do.
@@ -259,14 +298,11 @@ impl Workload {
     }
 }
 
-/// Bytes of a tool's output that are read at most: a hundred times what fio prints with all its histograms. What is read takes many
-/// times as much memory, and a guest may say that its tool printed anything.
-const MOST_OUTPUT: usize = 8 << 20;
-
 /// What a tool printed, to be read.
 pub(crate) fn printed(output: &JobOutput) -> Result<&[u8], String> {
-    match output.stdout.0.len() {
-        length if length > MOST_OUTPUT => Err(format!("it printed {length} bytes; {MOST_OUTPUT} are read at most")),
+    const MOST: u64 = limits::TOOL_OUTPUT_BYTES;
+    match output.stdout.0.len() as u64 {
+        length if length > MOST => Err(format!("it printed {length} bytes; {MOST} are read at most")),
         _ => Ok(&output.stdout.0),
     }
 }

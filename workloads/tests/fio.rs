@@ -19,6 +19,7 @@ fn place(folder: &Path) -> Place {
         target: Some(folder.join("target").display().to_string()),
         size_bytes: 16 << 20,
         fio: "/usr/bin/fio".to_owned(),
+        bench: String::new(),
         path_env: "/usr/bin:/bin".to_owned(),
         network: None,
     }

@@ -15,6 +15,7 @@ fn run(workload: &Workload, folder: &Path, seed: u64) -> JobOutput {
         target: Some(folder.join("target").display().to_string()),
         size_bytes: TARGET_BYTES,
         fio: "/usr/bin/fio".to_owned(),
+        bench: String::new(),
         path_env: "/usr/bin:/bin".to_owned(),
         network: None,
     };

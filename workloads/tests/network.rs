@@ -85,8 +85,14 @@ fn both_ends_are_told_the_same() {
         bench: "/bench".into(),
         peers_bench: "/srv/bench".into(),
     };
-    let mut place =
-        Place { target: None, size_bytes: 0, fio: String::new(), path_env: String::new(), network: Some(network) };
+    let mut place = Place {
+        target: None,
+        size_bytes: 0,
+        fio: String::new(),
+        bench: String::new(),
+        path_env: String::new(),
+        network: Some(network),
+    };
     let port_of = |argv: &[String]| {
         let at = argv.iter().position(|word| word == "-p" || word == "--port").unwrap();
         argv[at + 1].clone()

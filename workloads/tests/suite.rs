@@ -1,5 +1,6 @@
 //! Suite files: the built-in one says what the paper did, and what is wrong is said with its place.
 
+use bench_results::limits;
 use bench_workloads::{AnyKind, Suite};
 
 const MINE: &str = r#"name = "mine"
@@ -112,6 +113,23 @@ fn what_is_wrong_is_said_with_file_line_and_column() {
 }
 
 /// iperf3 before 3.18 refuses `-O` beyond 60, in every trial.
+#[test]
+fn more_than_a_suite_may_have_is_refused_with_the_limit() {
+    let reads = &MINE[MINE.find("[[workload]]\nname = \"reads\"").unwrap()..MINE.find("[[profile]]").unwrap()];
+    let more: String =
+        (0..limits::WORKLOADS).map(|number| reads.replace("\"reads\"", &format!("\"w{number}\""))).collect();
+    let workloads = MINE.replace("[[profile]]", &format!("{more}[[profile]]"));
+    let named: Vec<_> = (0..=limits::ENVIRONMENTS).map(|number| format!("\"e{number}=native\"")).collect();
+    let environments = MINE.replace("\"native\", \"c=container\"", &named.join(", "));
+    for (text, said) in [
+        (workloads, "it has 1002 workloads, and a suite has at most 1000"),
+        (environments, "it has 101 environments, and a suite has at most 100"),
+    ] {
+        let error = Suite::parse(&text, "mine.toml", &AnyKind).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
 #[test]
 fn a_warm_up_that_iperf3_refuses_is_refused_with_the_suite() {
     let stream = "kind = \"stream\"\ndirection = \"transmit\"\nport = 5201\ndeciding = \"bandwidth_bytes_per_s\"\n";

@@ -17,4 +17,6 @@ pub use message::{
     Bytes, Greeting, Job, JobFile, JobOutput, JobStatus, PROTOCOL_VERSION, Reply, Request, Rusage, Streams, Window,
     printable,
 };
-pub use serve::{CLOCK_SOURCE, Channel, ServeError, adopt_orphans, clock_ns, clock_source, serve, sha256};
+pub use serve::{
+    CLOCK_SOURCE, Channel, ServeError, adopt_orphans, beginning_ns, clock_ns, clock_source, serve, sha256,
+};

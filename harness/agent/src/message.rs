@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 /// Raised whenever a message changes its meaning; both sides must agree.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Bytes that travel as base64 inside JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -170,6 +170,9 @@ pub struct Greeting {
     pub clock_read_ns: f64,
     /// The agent's monotonic clock.
     pub clock_ns: u64,
+    /// When the first instruction of its program was executed, on the same clock. In a guest the program is `/init`, and that clock
+    /// began with the guest's kernel.
+    pub began_ns: u64,
     /// Problems met while the instance started (a guest's module that did not load, ...).
     pub warnings: Vec<String>,
 }

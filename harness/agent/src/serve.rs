@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rustix::time::{ClockId, clock_gettime};
 use sha2::{Digest, Sha256};
@@ -54,6 +55,12 @@ impl Read for FdReader<'_> {
 pub fn clock_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The monotonic clock when this was asked for the first time: by a program that may become an agent, as the first thing.
+pub fn beginning_ns() -> u64 {
+    static BEGINNING: OnceLock<u64> = OnceLock::new();
+    *BEGINNING.get_or_init(clock_ns)
 }
 
 /// Greet, then serve requests, with `scratch` for the files of jobs, until the other side says so or goes away.
@@ -168,6 +175,7 @@ fn greeting(warnings: Vec<String>) -> Greeting {
         clock_source: fs::read_to_string(CLOCK_SOURCE).ok().map(|text| clock_source(&text)),
         clock_read_ns: clock_read_ns(),
         clock_ns: clock_ns(),
+        began_ns: beginning_ns(),
         warnings,
     }
 }

@@ -8,7 +8,7 @@ use crate::{ledger, output, paths};
 /// Arguments of `bench clean`.
 #[derive(clap::Args)]
 pub struct CleanArgs {
-    /// Only say what would be undone
+    /// Only print the changes that would be undone
     #[arg(long)]
     dry_run: bool,
 }

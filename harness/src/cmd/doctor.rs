@@ -21,10 +21,10 @@ pub struct DoctorArgs {
     /// Print JSON
     #[arg(long, conflicts_with = "install")]
     json: bool,
-    /// Boot a guest under KVM, if that was never tried: nothing else tells whether KVM works
+    /// Boot a guest under KVM unless the result is known already: nothing else tells whether KVM works
     #[arg(long, conflicts_with = "install")]
     kvm: bool,
-    /// Take ten seconds to measure how evenly CPUs and the disk beneath a folder go
+    /// Measure the noise of the CPUs and of the disk below a folder for ten seconds
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = ".", conflicts_with = "install")]
     noise: Option<PathBuf>,
 }
@@ -93,7 +93,7 @@ fn told(noise: &NoiseFigure) -> String {
     let rows = [
         ("taken from a spinning program", percent(Some(noise.taken))),
         ("longest gap", format!("{:.0} µs", noise.longest_gap_ns as f64 / 1e3)),
-        ("steal meanwhile", percent(noise.steal)),
+        ("steal", percent(noise.steal)),
         ("spread of CPU work", percent(noise.cpu_sd_log)),
         ("spread of direct reads", disk),
     ]

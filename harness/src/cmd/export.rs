@@ -18,7 +18,7 @@ pub struct ExportArgs {
     /// Parent of the run folders
     #[arg(long, value_name = "DIR", default_value = "bench-runs")]
     out: PathBuf,
-    /// The archive to write [default: ID.tar.gz, here]
+    /// The archive to write [default: ID.tar.gz in the current folder]
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
 }

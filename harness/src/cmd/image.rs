@@ -10,18 +10,18 @@ use crate::{output, paths, tools};
 /// Subcommands of `bench image`.
 #[derive(clap::Subcommand)]
 pub enum ImageCommand {
-    /// Build what is not cached yet
+    /// Build the tree and the image that are not cached yet
     Build {
         /// A guest kernel instead of the host's own or the distribution's
         #[arg(long, value_name = "FILE")]
         kernel: Option<PathBuf>,
-        /// A file (with the libraries it needs) to have in the tree as well
+        /// A file to add to the tree, with the libraries it needs
         #[arg(long = "with", value_name = "PATH")]
         with: Vec<PathBuf>,
     },
-    /// What the cache holds
+    /// List the cache
     List,
-    /// Remove everything from the cache, or what begins with DIGEST
+    /// Remove everything from the cache, or only entries that begin with DIGEST
     Remove {
         /// As `bench image list` shows it
         digest: Option<String>,

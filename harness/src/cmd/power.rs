@@ -26,19 +26,19 @@ pub struct PowerArgs {
     /// The smallest relative difference you care about: 5% (or 5) is 5 % [default: the run's own]
     #[arg(long, value_name = "PERCENT", value_parser = parse_margin, allow_hyphen_values = true)]
     margin: Option<f64>,
-    /// How often the right verdict is to be given: 0.95, 95% or 95
+    /// Probability of the right verdict: 0.95, 95% or 95
     #[arg(long, value_name = "SHARE", default_value = "0.95", value_parser = parse_power, allow_hyphen_values = true)]
     power: f64,
-    /// Plan a gate instead: how often `bench compare` of two runs like this one passes where nothing changed, and which loss it finds
+    /// Plan a gate instead: how often `bench compare` of two such runs passes without a change, and which loss it detects
     #[arg(long)]
     gate: bool,
     /// Blocks of each of the two runs [default: as many as RUN has]
     #[arg(long, value_name = "N", requires = "gate", value_parser = parse_blocks)]
     blocks: Option<u32>,
-    /// Folder of earlier runs of the same series, as `bench compare --history` will get it
+    /// Folder of earlier runs of the same series, as for `bench compare --history`
     #[arg(long, value_name = "DIR", requires = "gate")]
     history: Option<PathBuf>,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -105,13 +105,15 @@ fn gate_text(told: &Gate) -> String {
         text.push_str(&format!("left out: {said} ({workloads})\n"));
     }
     if sources.iter().any(|source| source.ends_with("assumed")) {
-        text.push_str("how far runs lie apart here is not known: 2.5 % are assumed; --history DIR, a folder of earlier runs, tells it\n");
+        text.push_str(
+            "the between-run spread is assumed to be 2.5 %; --history DIR, a folder of earlier runs, estimates it\n",
+        );
     }
     text.push_str(&format!(
-        "runs' spread: how far two runs lie apart beyond what their blocks explain\n\
-        equivalent: how often the row is found equivalent where nothing changed; the gate passes only if all are\n\
+        "runs' spread: standard deviation between runs, beyond the variation between their blocks\n\
+        equivalent: how often the row is equivalent if nothing changed; the gate passes only if all rows are\n\
         loss found: the smallest loss of this row alone that fails the gate in {} of comparisons\n\
-        both sides in one run, paired by block (bench compare RUN --env), tell more than two runs\n",
+        both sides in one run, paired by block (bench compare RUN --env), are more precise than two runs\n",
         percent(told.power)
     ));
     text

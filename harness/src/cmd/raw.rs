@@ -15,52 +15,49 @@ use crate::caller::Hands;
 
 /// What fio printed.
 const FIO: &str = "fio.json";
-/// Most bytes of a tool's output: more is not accepted from an environment either.
-const OUTPUT_BYTES: u64 = 32 << 20;
 /// Share by which a value may differ from what its raw output says: the record has it in full precision.
 const TOLERANCE: f64 = 1e-6;
 
-/// Read a record with these hands. A trial whose raw output says otherwise is denied: it is invalid, and the run is not reportable.
+/// Read a record with these hands, and keep of it what reports and comparisons need. A trial whose raw output says otherwise is denied: it
+/// is invalid, and the run is not reportable.
 pub fn load(path: &Path, hands: Hands) -> Result<Record> {
     hands.act(|| {
-        let mut record = Record::load(path)?;
-        deny(&mut record)?;
-        Ok(record)
+        if path.is_file() {
+            let counted = counted_in_archive(path)?;
+            let of = |trial: &Trial| counted.get(&Path::new(&name_of(trial)).join(FIO));
+            return Ok(Record::load_lean(path, |trial| deny(trial, of(trial).map_or(&[], Vec::as_slice)))?);
+        }
+        let raw = raw_of(path);
+        Ok(Record::load_lean(path, |trial| raw.iter().for_each(|raw| deny_from(raw, trial)))?)
     })
 }
 
-fn deny(record: &mut Record) -> Result<()> {
-    if record.folder.is_file() {
-        return deny_archived(record);
-    }
-    let raw = record.folder.join("raw");
-    if !is_folder(&raw) {
-        return Ok(());
-    }
-    for trial in record.trials.iter_mut().filter(|trial| trial.is_valid()) {
-        let folder = raw.join(name_of(trial));
-        if is_folder(&folder)
-            && let Ok(output) = limits::read(&folder.join(FIO), OUTPUT_BYTES, Links::Refused)
-        {
-            deny_one(trial, &output);
-        }
-    }
-    Ok(())
+/// Where raw output of a run's folder is.
+fn raw_of(folder: &Path) -> Option<PathBuf> {
+    Some(folder.join("raw")).filter(|raw| is_folder(raw))
 }
 
-fn deny_archived(record: &mut Record) -> Result<()> {
-    let valid = record.trials.iter_mut().filter(|trial| trial.is_valid());
-    let mut trials: BTreeMap<PathBuf, &mut Trial> =
-        valid.map(|trial| (Path::new(&name_of(trial)).join(FIO), trial)).collect();
-    archive::each_raw(&record.folder, |path, content| {
+fn deny_from(raw: &Path, trial: &mut Trial) {
+    let folder = raw.join(name_of(trial));
+    if is_folder(&folder)
+        && let Ok(output) = limits::read(&folder.join(FIO), limits::TOOL_OUTPUT_BYTES, Links::Refused)
+    {
+        deny(trial, &bench_workloads::recount(&output));
+    }
+}
+
+/// What fio's own outputs in an archive say, by their paths below `raw/`.
+fn counted_in_archive(path: &Path) -> Result<BTreeMap<PathBuf, Vec<Counted>>> {
+    let mut all = BTreeMap::new();
+    archive::each_raw(path, |path, content| {
         let mut output = Vec::new();
-        if let Some(trial) = trials.get_mut(path)
-            && content.take(OUTPUT_BYTES).read_to_end(&mut output).is_ok()
+        if path.file_name().is_some_and(|name| name == FIO)
+            && content.take(limits::TOOL_OUTPUT_BYTES).read_to_end(&mut output).is_ok()
         {
-            deny_one(trial, &output);
+            all.insert(path.to_owned(), bench_workloads::recount(&output));
         }
     })?;
-    Ok(())
+    Ok(all)
 }
 
 /// A link would lead elsewhere.
@@ -75,10 +72,13 @@ fn name_of(trial: &Trial) -> String {
     format!("{}{execution}{attempt}", trial.planned.id)
 }
 
+/// A metric, and what fio's own output says of it.
+type Counted = (String, f64);
+
 /// What fio's own output says against a trial; where it cannot be read, nothing.
-fn deny_one(trial: &mut Trial, output: &[u8]) {
-    let denial = bench_workloads::recount(output).into_iter().find_map(|(metric, counted)| {
-        let measured = trial.value(&metric)?;
+fn deny(trial: &mut Trial, counted: &[Counted]) {
+    let denial = counted.iter().find_map(|(metric, counted)| {
+        let measured = trial.value(metric)?;
         let differs = (measured - counted).abs() > TOLERANCE * measured.abs().max(counted.abs());
         differs.then(|| format!("{metric} is {measured:.1}, and raw/{}/{FIO} says {counted:.1}", name_of(trial)))
     });
@@ -93,6 +93,13 @@ mod tests {
     use bench_results::testing;
 
     use super::*;
+
+    /// Of every trial that is valid.
+    fn deny_all(record: &mut Record) {
+        let raw = raw_of(&record.folder);
+        let valid = record.trials.iter_mut().filter(|trial| trial.is_valid());
+        valid.for_each(|trial| raw.iter().for_each(|raw| deny_from(raw, trial)));
+    }
 
     const GOLDEN: &str = include_str!("../../../workloads/fio-rs/tests/golden/good.out");
 
@@ -115,7 +122,7 @@ mod tests {
             let folder = parent.path().join("raw").join(raw);
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("fio.json"), text).unwrap();
-            deny(&mut record).unwrap();
+            deny_all(&mut record);
             fs::remove_dir_all(parent.path().join("raw")).unwrap();
             record.trials[0].invalid.clone()
         };
@@ -160,11 +167,11 @@ mod tests {
         fs::write(elsewhere.join("b01-seq-write-native/fio.json"), GOLDEN).unwrap();
         fs::create_dir(&record.folder).unwrap();
         std::os::unix::fs::symlink(&elsewhere, record.folder.join("raw")).unwrap();
-        deny(&mut record).unwrap();
+        deny_all(&mut record);
         assert!(record.trials.iter().all(Trial::is_valid));
         fs::remove_file(record.folder.join("raw")).unwrap();
         fs::rename(&elsewhere, record.folder.join("raw")).unwrap();
-        deny(&mut record).unwrap();
+        deny_all(&mut record);
         assert!(!record.trials[0].is_valid(), "its values are made up");
     }
 }

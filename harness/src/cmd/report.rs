@@ -19,10 +19,10 @@ pub struct ReportArgs {
     /// Parent of the run folders
     #[arg(long, value_name = "DIR", default_value = "bench-runs")]
     out: PathBuf,
-    /// Judge by this metric instead of those that the suite named, as in `read_latency_p99_ns`; the report goes to `report-METRIC`
+    /// Judge by this metric instead of the suite's, such as `read_latency_p99_ns`; the report goes to `report-METRIC`
     #[arg(long, value_name = "METRIC")]
     primary: Option<String>,
-    /// Print exactly this instead of rewriting the report
+    /// Print this format instead of rewriting the report
     #[arg(long, value_enum)]
     format: Option<Format>,
 }
@@ -54,13 +54,17 @@ pub fn run(args: &ReportArgs) -> Result<i32> {
     let analysis = bench_results::analysis::analyse(&record);
     let report = Report::new(&record, &analysis);
     if let Some(format) = args.format {
-        output::print_document(&match format {
+        let document = match format {
+            Format::Csv => {
+                output::print_written(|to| bench_reports::write_measurements(&record, to))?;
+                return Ok(0);
+            }
             Format::Html => report.html()?,
             Format::Md => report.markdown(),
-            Format::Csv => report.csv(),
             Format::Json => report.json()?,
             Format::Comparisons => report.comparisons_csv(),
-        })?;
+        };
+        output::print_document(&document)?;
         return Ok(0);
     }
     // The standing report is that of the metrics that were named before.
@@ -74,7 +78,9 @@ pub fn write_and_print(record: &Record, report: &Report, name: &str, hands: Hand
     let from = &record.folder;
     let folder =
         if from.is_file() { from.with_file_name(format!("{}-{name}", record.run.id)) } else { from.join(name) };
-    hands.act(|| report.write_all(&folder).with_context(|| format!("writing the report to {}", folder.display())))?;
+    hands.act(|| {
+        report.write_all(record, &folder).with_context(|| format!("writing the report to {}", folder.display()))
+    })?;
     let page = folder.join("index.html");
     output::print_document(&report.terminal(output::width(), output::in_color(), Some(&page)))
 }

@@ -27,22 +27,22 @@ pub struct RunArgs {
     /// Options of the guest as in `--env`: accel=kvm:kernel=FILE
     #[arg(long, value_name = "KEY=VALUE[:...]")]
     options: Option<String>,
-    /// CPUs of the host that it may use; it gets as many of its own
+    /// CPUs of the host for the guest, which has as many virtual CPUs
     #[arg(long, value_name = "LIST")]
     cpus: Option<String>,
     /// Its RAM
     #[arg(long, value_name = "SIZE", value_parser = parse_size, allow_hyphen_values = true, default_value = "1GiB")]
     memory: u64,
-    /// A variable of the command's environment
+    /// An environment variable of the command
     #[arg(short, long = "env", value_name = "KEY=VALUE")]
     env: Vec<String>,
     /// Working directory inside
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
-    /// A file of the host to have inside as well, with the libraries it needs
+    /// A file of the host to copy inside, with the libraries it needs
     #[arg(long = "with", value_name = "PATH")]
     with: Vec<std::path::PathBuf>,
-    /// Say how long the boot took, and what executes the guest's instructions
+    /// Print the boot time and the accelerator
     #[arg(long)]
     verbose: bool,
     /// The command
@@ -70,6 +70,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
         ledger: Ledger::open(&paths::state_dir()?)?,
         hands: Hands::of(None),
         started: Cell::new(0),
+        filled: Cell::new(false),
         shared: Shared::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
@@ -105,7 +106,7 @@ async fn execute(args: &RunArgs, definition: &EnvironmentDefinition, setting: &S
         }
         // As a command ends whose reader went away; the guest ends with its cgroup.
         Ok(Ended::Unread(e)) if e.kind() == ErrorKind::BrokenPipe => Ok(128 + Signal::SIGPIPE as i32),
-        Ok(Ended::Unread(e)) => Err(e).context("writing what the command said"),
+        Ok(Ended::Unread(e)) => Err(e).context("writing the output of the command"),
         Err(e) => Err(instance.explain(e).await),
     }
 }
@@ -159,7 +160,7 @@ async fn converse(job: Job, instance: &mut Instance<'_>) -> Result<Ended> {
                     Reply::Stderr(Bytes(bytes)) => output::write_to(std::io::stderr(), &bytes),
                     Reply::Done(output) => return Ok(Ended::Command(output.status)),
                     Reply::Refused(why) => anyhow::bail!("the guest's agent refused the command: {why}"),
-                    _ => anyhow::bail!("the guest's agent said what it was not asked"),
+                    _ => anyhow::bail!("the guest's agent sent an unexpected answer"),
                 };
                 if let Err(e) = written {
                     return Ok(Ended::Unread(e));

@@ -32,7 +32,7 @@ pub struct Environment {
     pub route: Option<Route>,
     /// What a workload may know of where it is.
     pub place: Place,
-    /// Files that measured tools and QEMU consist of, the copies that a container executes, and a guest's image: as they were
+    /// Files that measured tools and VMMs consist of, the copies that a container executes, and a guest's image: as they were
     /// when it was prepared.
     pub sources: Sources,
 }
@@ -255,6 +255,7 @@ fn place(prepared: &Prepared, route: Option<Route>, setting: &Setting) -> Result
         network,
         size_bytes: setting.target.as_ref().map_or(0, |checked| checked.target.size_bytes),
         fio: fio.display().to_string(),
+        bench: prepared.bench.clone(),
         path_env: PATH.to_owned(),
     })
 }

@@ -1,4 +1,4 @@
-//! What tells whether a trial measured what it was meant to: looks at host, guest and QEMU before and after the job, and the
+//! What tells whether a trial measured what it was meant to: looks at host, guest and VMM before and after the job, and the
 //! figures that `bench_results::validity` judges.
 
 use std::collections::BTreeMap;
@@ -35,9 +35,9 @@ pub struct GuestLook {
     pub kernel: Kernel,
     /// The target as the guest's kernel counts it.
     pub disk: Option<Moved>,
-    /// The target as QEMU counts it.
-    pub qmp: Option<Moved>,
-    /// `on`, `off` of `cache.direct`, as QEMU says.
+    /// The target as its VMM counts it.
+    pub vmm: Option<Moved>,
+    /// Whether its VMM holds the target open past the host's page cache.
     pub direct: Option<bool>,
     /// Virtual CPUs that are not where they were put.
     pub unpinned: usize,
@@ -66,7 +66,8 @@ impl Look {
     }
 }
 
-fn look_at_host(instance: &Instance<'_>, setting: &Setting) -> Witness {
+/// The host, and the instance as it is seen from there.
+pub fn look_at_host(instance: &Instance<'_>, setting: &Setting) -> Witness {
     let disk = setting.target.as_ref().and_then(|target| target.disk.as_ref());
     Witness::look_for(instance.running.helpers(), Some(&instance.ground.cgroup), disk)
 }
@@ -114,7 +115,7 @@ pub fn facts(before: &Look, after: &Look, tool: Option<(u64, u64)>, idle_bytes_p
 fn guest_facts(facts: &mut Facts, before: &GuestLook, after: &GuestLook, tool: Option<Moved>) {
     facts.extend(after.kernel.facts_since(&before.kernel, "guest"));
     facts.insert("guest.unpinned_cpus".into(), json!(after.unpinned));
-    for (name, moved) in [("guest", since(after.disk, before.disk)), ("qmp", since(after.qmp, before.qmp))] {
+    for (name, moved) in [("guest", since(after.disk, before.disk)), ("vmm", since(after.vmm, before.vmm))] {
         moved_facts(facts, name, moved);
         if let (Some(tool), Some(moved)) = (tool, moved) {
             let (read, written) =
@@ -127,7 +128,7 @@ fn guest_facts(facts: &mut Facts, before: &GuestLook, after: &GuestLook, tool: O
         facts.insert("guest.clock_changed".into(), json!(u8::from(was != is)));
     }
     if let Some(direct) = after.direct {
-        facts.insert("qmp.host_cached".into(), json!(u8::from(!direct)));
+        facts.insert("vmm.host_cached".into(), json!(u8::from(!direct)));
     }
 }
 

@@ -22,7 +22,7 @@ use crate::caller::Hands;
 use crate::environments::{Parts, Running, Shared};
 use crate::host::target::Checked;
 use crate::ledger::{Change, ChangeId, Ledger};
-use crate::netlab::{Lab, User};
+use crate::netlab::{Lab, Route, User};
 use crate::{output, paths};
 
 /// How long an agent may take to greet from a process or a container.
@@ -55,6 +55,8 @@ pub struct Setting {
     pub hands: Hands,
     /// Counts instances, for their names.
     pub started: Cell<u32>,
+    /// True once the whole target was written.
+    pub filled: Cell<bool>,
     /// What environments of a kind have in common.
     pub shared: Shared,
 }
@@ -186,9 +188,9 @@ impl<'a> Instance<'a> {
         let prepared = &environment.prepared;
         let mut ground = Ground::prepare_at(prepared.plan_group, &setting.ledger, &name, &prepared.limits)?;
         ground.work = work;
-        let network = match environment.route {
+        let mut network = match environment.route {
             Some(route) => {
-                let lab = Lab::make(route, environment.prepared.user)?;
+                let lab = Lab::make(route, prepared.user, prepared.host_network.as_deref())?;
                 ground.network = Some(lab.work());
                 Some(Network { peer: Peer::start(setting, &lab).await?, lab })
             }
@@ -198,6 +200,9 @@ impl<'a> Instance<'a> {
         let parts = environment.prepared.start.start(setting, &ground).await;
         let parts = parts.with_context(|| format!("starting an instance of `{}`", environment.name))?;
         let ready_ns = clock_ns() - began;
+        if let (Some(network), Some(Route::Engine), Some(pid)) = (&mut network, environment.route, parts.child.id()) {
+            network.lab.find_inside(pid)?;
+        }
         let mut instance = Instance {
             facts: facts(&parts, &ground, ready_ns)?,
             agent: parts.agent,
@@ -301,8 +306,8 @@ fn facts(parts: &Parts, ground: &Ground<'_>, ready_ns: u64) -> Result<record::In
         memory_at_ready_bytes: Some(usage.memory_bytes.saturating_sub(guest_memory.unwrap_or(0))),
         vmm_memory_at_ready_bytes: resident.map(|resident| resident.rest_bytes),
         guest_memory_at_ready_bytes: guest_memory,
-        kernel_release: Some(parts.greeting.kernel_release.clone()),
-        clock_source: parts.greeting.clock_source.clone(),
+        kernel_release: Some(parts.greeting.kernel_release.as_str().into()),
+        clock_source: parts.greeting.clock_source.as_deref().map(Into::into),
         clock_read_ns: Some(parts.greeting.clock_read_ns),
     })
 }

@@ -6,12 +6,13 @@ pub mod event;
 pub mod evidence;
 pub mod instance;
 pub mod interrupt;
+mod lifecycle;
 mod peer;
 pub mod plan;
 pub mod process;
 pub mod progress;
 mod repeats;
-mod settle;
+pub mod settle;
 pub mod trial;
 pub mod work;
 
@@ -115,10 +116,11 @@ impl<'a> Conductor<'a> {
         folder: &mut RunFolder,
         listener: Listener<'_>,
     ) -> Result<Cost> {
-        if let Some((driver, place)) = driver {
+        if let Some((driver, place)) = driver
+            && !self.setting.filled.get()
+        {
             listener(Event::Phase("writing the target once with incompressible data".into()));
-            settle::fill(&mut driver.agent, place).await?;
-            self.sync_target()?;
+            settle::fill(driver, place, self.setting).await?;
         }
         if run.plan.profile.verdicts {
             listener(Event::Phase("looking at what others do on the machine".into()));
@@ -139,7 +141,7 @@ impl<'a> Conductor<'a> {
     /// True when the run looks at its verdicts before this block and has them all: it gives up the rest. What is left of a plan is
     /// executed in its order, so that all earlier blocks are there.
     fn ends_before(&self, block: u32, run: &mut Run, folder: &RunFolder, listener: Listener<'_>) -> Result<bool> {
-        let is_decided = || Ok(sequential::is_decided(&Record::load(folder.path())?));
+        let is_decided = || Ok(sequential::is_decided(&Record::load_lean(folder.path(), |_| {})?));
         if !run.plan.looks_before(block) || !self.setting.hands.act(is_decided)? {
             return Ok(false);
         }
@@ -175,7 +177,7 @@ impl<'a> Conductor<'a> {
             let mut started = Instance::start(environment, self.setting).await.map_err(|e| format!("{e:#}"));
             match &mut started {
                 Ok(instance) => instance.facts.start_order = Some(at as u32 + 1),
-                Err(why) => listener(Event::Note(format!("{why}; the run goes on without it until the next block"))),
+                Err(why) => listener(Event::Note(format!("{why}; the run continues without it until the next block"))),
             }
             instances.push((index, started));
         }
@@ -216,7 +218,10 @@ impl<'a> Conductor<'a> {
             Err(why) => return Ok(trial::lost(&subject, why)),
         };
         let used = own_cpu_ns();
-        let outcome = trial::execute(&subject, instance, self.setting).await?;
+        let outcome = match workload.instances() {
+            Some(what) => lifecycle::execute(&subject, &what, instance, self.setting).await?,
+            None => trial::execute(&subject, instance, self.setting).await?,
+        };
         cost.add(own_cpu_ns() - used, outcome.trial.elapsed_ns);
         if outcome.broken {
             // Its later trials of this block would only wait for the same silence.
@@ -249,13 +254,6 @@ impl<'a> Conductor<'a> {
         let kept = hands.act(|| Ok(folder.raw(&format!("b{block:02}-instance-{environment}"), attempt)?))?;
         instance.keep_evidence(&kept, hands).await?;
         instance.stop().await
-    }
-
-    fn sync_target(&self) -> Result<()> {
-        match &self.setting.target {
-            Some(target) => trial::sync(target.path()),
-            None => Ok(()),
-        }
     }
 }
 

@@ -118,6 +118,6 @@ impl<'a> Peer<'a> {
 
 fn words(output: &JobOutput) -> String {
     let text = [output.stderr.text(), output.stdout.text()].into_iter().find(|text| !text.trim().is_empty());
-    let last = text.as_deref().and_then(|text| text.trim().lines().last()).unwrap_or("it said nothing").to_owned();
+    let last = text.as_deref().and_then(|text| text.trim().lines().last()).unwrap_or("it printed nothing").to_owned();
     format!("{last} ({:?})", output.status)
 }

@@ -81,12 +81,12 @@ pub fn make(request: Request<'_>) -> Plan {
                     let environment = home[environment];
                     planned_s += warmup_s + runtime_s;
                     trials.push(PlannedTrial {
-                        id: format!("b{block:02}{of_turn}-{}{between}{environment}", workload.name()),
+                        id: format!("b{block:02}{of_turn}-{}{between}{environment}", workload.name()).into(),
                         block,
                         turn,
                         order: position as u32 + 1,
-                        environment: environment.clone(),
-                        workload: workload.name().to_owned(),
+                        environment: environment.into(),
+                        workload: workload.name().into(),
                         // 32 bits: every tool's seed option takes them, and a reader of JSON keeps them.
                         seed: u64::from(rng.random::<u32>()),
                     });
@@ -273,7 +273,7 @@ mod tests {
         for id in ["b01-rand-read-4k+vm", "b01-rand-read+4k-vm"] {
             assert!(unclear.iter().any(|found| found == id), "{unclear:?}");
         }
-        let apart: BTreeSet<&String> = unclear.iter().collect();
+        let apart: BTreeSet<_> = unclear.iter().collect();
         assert_eq!(apart.len(), unclear.len());
     }
 }

@@ -6,18 +6,22 @@ use bench_results::record::Settle;
 use bench_workloads::{Place, drive_job, drive_result, fill_job, is_steady};
 
 use super::agent_client::AgentClient;
+use super::instance::{Instance, Setting};
 use super::plan::DRIVE_S;
+use super::trial;
 
 /// Write the whole target once with incompressible data: unwritten extents read as zeros without I/O.
-pub async fn fill(agent: &mut AgentClient, place: &Place) -> Result<()> {
-    let output = agent.execute(&fill_job(place)).await.context("filling the target")?;
-    match output.status {
-        JobStatus::Exited(0) => Ok(()),
-        status => bail!(
-            "filling the target: fio ended with {status:?}: {}",
-            tail(&output.stderr.text(), &output.stdout.text())
-        ),
+pub async fn fill(driver: &mut Instance<'_>, place: &Place, setting: &Setting) -> Result<()> {
+    let output = driver.agent.execute(&fill_job(place)).await.context("filling the target")?;
+    if output.status != JobStatus::Exited(0) {
+        let said = tail(&output.stderr.text(), &output.stdout.text());
+        bail!("filling the target: fio ended with {:?}: {said}", output.status);
     }
+    if let Some(target) = &setting.target {
+        trial::sync(target.path())?;
+    }
+    setting.filled.set(true);
+    Ok(())
 }
 
 fn tail(stderr: &str, stdout: &str) -> String {

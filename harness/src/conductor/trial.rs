@@ -19,6 +19,7 @@ use super::evidence::{self, Look};
 use super::instance::{Instance, Setting};
 use super::work;
 use crate::host::sampler::{Sample, Sampler, Window, mean_frequency_percent};
+use crate::isolation::{Observer, Outside};
 use crate::netlab::Counters;
 
 /// What a trial is about.
@@ -79,7 +80,7 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
     let began = clock_ns();
     let kills = instance.ground.cgroup.oom_kills().ok();
     let before = counters(instance, &mut trial);
-    let executed = run_jobs(&jobs, instance, setting).await;
+    let (executed, seen) = run_observed(subject, &jobs, instance, setting).await;
     let broken = executed.is_err();
     let mut guests = [Counters::default(); 2];
     match executed {
@@ -90,7 +91,11 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
             let job = serde_json::to_vec_pretty(&describe(&jobs.measured, &executed.output))?;
             setting.hands.act(|| write_raw(subject.raw, "job.json", &job))?;
             match subject.workload.measure(&executed.output) {
-                Ok(measured) => fill(&mut trial, subject, measured, &executed, instance, setting)?,
+                Ok(mut measured) => {
+                    let sights = std::mem::take(&mut measured.sights);
+                    trial.observations = seen.map_or(Vec::new(), |seen| seen.beside(sights, instance.ground.name()));
+                    fill(&mut trial, subject, measured, &executed, instance, setting)?;
+                }
                 Err(why) => trial.failure = Some(why),
             }
             for (name, content) in [("stdout", &executed.output.stdout), ("stderr", &executed.output.stderr)] {
@@ -104,11 +109,8 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
             trial.failure = Some(format!("{:#}", instance.explain(e).await));
         }
     }
-    if subject.workload.argv().is_some()
-        && !broken
-        && let Err(e) = work::sync(instance).await
-    {
-        trial.invalid.push(format!("{e:#}"));
+    if !broken {
+        sync_caches(&mut trial, subject, instance).await;
     }
     trial.failure = trial.failure.map(bounded);
     // An I/O that is still on its way would be the next trial's load: alike for all environments.
@@ -130,10 +132,25 @@ pub async fn execute(subject: &Subject<'_>, instance: &mut Instance<'_>, setting
     Ok(Outcome { trial, broken })
 }
 
+/// What a page cache inside holds back reaches its storage before the next trial; if it does not, the trial is invalid.
+async fn sync_caches(trial: &mut Trial, subject: &Subject<'_>, instance: &mut Instance<'_>) {
+    let synced = match &subject.environment.place.target {
+        _ if subject.workload.argv().is_some() => work::sync(instance).await,
+        Some(target) if subject.workload.is_buffered() => {
+            work::sync_inside(&[target], instance).await.context("syncing the target")
+        }
+        _ => Ok(()),
+    };
+    if let Err(e) = synced {
+        trial.invalid.push(format!("{e:#}"));
+    }
+}
+
 /// Characters of a reason that are kept: it may hold words of a guest, and a record has to stay readable.
 const REASON_LIMIT: usize = 4000;
 
-fn bounded(why: String) -> String {
+/// A reason, as much of it as is kept.
+pub fn bounded(why: String) -> String {
     match why.char_indices().nth(REASON_LIMIT) {
         Some((end, _)) => format!("{} ...", &why[..end]),
         None => why,
@@ -146,13 +163,13 @@ pub fn lost(subject: &Subject<'_>, why: &str) -> Trial {
 }
 
 /// A trial of which nothing is known but that it was planned.
-fn blank(subject: &Subject<'_>, instance: &record::Instance) -> Trial {
+pub fn blank(subject: &Subject<'_>, instance: &record::Instance) -> Trial {
     Trial {
         planned: subject.planned.clone(),
         attempt: subject.attempt,
         execution: subject.execution,
         superseded: false,
-        started_at: now(),
+        started_at: now().into(),
         elapsed_ns: 0,
         accelerator: subject.environment.accelerator(),
         failure: None,
@@ -161,7 +178,9 @@ fn blank(subject: &Subject<'_>, instance: &record::Instance) -> Trial {
         measurements: Vec::new(),
         histograms: BTreeMap::new(),
         facts: BTreeMap::new(),
+        observations: Vec::new(),
         instance: instance.clone(),
+        folded: None,
     }
 }
 
@@ -179,6 +198,19 @@ fn counters(instance: &Instance<'_>, trial: &mut Trial) -> Option<Counters> {
             None
         }
     }
+}
+
+/// The jobs, and what the host showed meanwhile to whom probes of isolation are compared with.
+async fn run_observed(
+    subject: &Subject<'_>,
+    jobs: &TrialJobs,
+    instance: &mut Instance<'_>,
+    setting: &Setting,
+) -> (Result<Result<Executed, String>>, Option<Outside>) {
+    let probed = subject.workload.is_probed();
+    let observer = probed.then(|| Observer::begin(&subject.seed().to_string(), &setting.executable));
+    let executed = run_jobs(jobs, instance, setting).await;
+    (executed, observer.map(Observer::end))
 }
 
 /// The measured job, with its server at the peer if it has one. The server is ended whatever happens; one that was never there
@@ -249,7 +281,7 @@ fn fill(
     if let Some(frequency) = mean_frequency_percent(&executed.samples) {
         trial.facts.insert("cpu.frequency_percent".into(), json!(frequency));
     }
-    if let Some(peak) = executed.memory_peak_bytes {
+    if let Some(peak) = executed.memory_peak_bytes.filter(|_| !subject.workload.is_probed()) {
         trial.measurements.retain(|measurement| measurement.metric != "memory_peak_bytes");
         put(trial, "memory_peak_bytes", peak as f64);
     }
@@ -286,7 +318,7 @@ fn broken_limits(group: &Cgroup) -> Vec<String> {
 
 /// What only the host can see when the job is over: limits that are not in force, programs that are not the same any more, the
 /// guest's memory.
-fn host_facts(trial: &mut Trial, environment: &Environment, instance: &Instance<'_>) {
+pub fn host_facts(trial: &mut Trial, environment: &Environment, instance: &Instance<'_>) {
     let mut broken = broken_limits(&instance.ground.cgroup);
     if let Some(network) = &instance.network {
         broken.extend(broken_limits(network.peer.cgroup()).into_iter().map(|limit| format!("at the peer, {limit}")));
@@ -322,14 +354,10 @@ fn keep_what_can_be_judged(trial: &mut Trial, has_server: bool) {
     }
 }
 
-fn put(trial: &mut Trial, name: &str, value: f64) {
+/// Add a measurement of [`metric::METRICS`].
+pub fn put(trial: &mut Trial, name: &str, value: f64) {
     if let Some(metric) = metric::find(name) {
-        trial.measurements.push(Measurement {
-            metric: name.to_owned(),
-            unit: metric.unit,
-            better: metric.better,
-            value,
-        });
+        trial.measurements.push(Measurement { metric: name.into(), unit: metric.unit, better: metric.better, value });
     }
 }
 

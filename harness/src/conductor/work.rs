@@ -125,11 +125,11 @@ impl WorkPlan {
         let means = match LoopDevice::attach(&seen_by_descriptor(&file), self.file_system.block_bytes()) {
             Ok(device) => Means::Loop { direct: device.is_direct },
             Err(e) if !self.is_roots => bail!(
-                "no loop device can be had here ({e}), and {} is not root's alone: what the command executes could be changed in a \
+                "no loop device is available here ({e}), and others than root can write to {}: they could change the command's files in a \
                  plain folder there; give --out, or a --target, in a folder of root's",
                 self.folder.path.display()
             ),
-            Err(e) => Means::Folder { why: format!("no loop device can be had here: {e}") },
+            Err(e) => Means::Folder { why: format!("no loop device is available here: {e}") },
         };
         ledger.undo(change)?;
         ledger.undo(made)?;
@@ -206,13 +206,13 @@ impl WorkPlan {
         let mut warnings = Vec::new();
         if self.file_system.is_memory {
             warnings.push(format!(
-                "the command works on {}: what it writes goes to no disk; give --out, or a --target, on one if it should",
+                "the command works on {}, so it writes to no disk; give --out or --target on a disk if it should",
                 self.file_system
             ));
         }
         if let Means::Folder { why } = &self.means {
             warnings.push(format!(
-                "the work folder of commands is a plain folder natively and in containers ({why}); a guest has a file system of its own"
+                "the work folder of commands is a plain folder natively and in containers ({why}); a guest has its own file system"
             ));
         }
         warnings
@@ -291,18 +291,23 @@ impl Drop for Work<'_> {
 
 /// Write what the last command left in memory: it would be the next trial's load, alike for all environments.
 pub async fn sync(instance: &mut Instance<'_>) -> Result<()> {
+    sync_inside(&["-f", WORK_FILE_SYSTEM], instance).await.context("syncing the work folder")
+}
+
+/// sync(1) inside, with these arguments.
+pub async fn sync_inside(arguments: &[&str], instance: &mut Instance<'_>) -> Result<()> {
     let job = Job {
-        argv: ["sync", "-f", WORK_FILE_SYSTEM].map(str::to_owned).to_vec(),
+        argv: ["sync"].iter().chain(arguments).map(|word| (*word).to_owned()).collect(),
         env: vec![("PATH".to_owned(), PATH.to_owned())],
         deadline_ns: SYNC_NS,
         ..Job::default()
     };
     instance.resume().await?;
-    let output = instance.agent.execute(&job).await.context("syncing the work folder")?;
+    let output = instance.agent.execute(&job).await?;
     instance.pause().await?;
     match output.status {
         JobStatus::Exited(0) => Ok(()),
-        status => bail!("syncing the work folder: {status:?}: {}", output.stderr.text().trim()),
+        status => bail!("sync(1): {status:?}: {}", output.stderr.text().trim()),
     }
 }
 

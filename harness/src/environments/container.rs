@@ -97,6 +97,7 @@ fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setting: &S
         target: setting.target.as_ref().map(|_| TARGET.to_owned()),
         bench: BENCH.to_owned(),
         user: if shell.walls.host_network { User::Process } else { User::Container },
+        host_network: None,
         plan_group: Cgroup::plan,
         limits: Limits {
             memory_bytes: Some(setting.memory_bytes),

@@ -7,6 +7,7 @@ mod image;
 mod private;
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use anyhow::{Result, ensure};
 use bench_container::{Cgroup, Limits};
@@ -21,16 +22,16 @@ use crate::conductor::instance::Setting;
 use crate::host::target::Checked;
 use crate::netlab::{Route, User};
 use crate::output;
-use container::Contained;
-use engine::Which;
+use container::{Contained, Walls};
+use engine::{Engine, Which};
 pub use engine::{EngineObject, Engines, SayEngine, remove_of_engine, say_engine};
 
 const NAME: &str = "docker";
 /// Where the target is inside.
 const TARGET: &str = "/target";
 
-/// What the option `net` takes.
-const ROUTES: &[&str] = &["none"];
+/// What the option `net` takes: Docker's own names, of which `bridge` is that of its NAT.
+const ROUTES: &[&str] = &["none", "host", "bridge"];
 
 /// Options of `docker`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -42,7 +43,7 @@ struct Options {
     engine: Option<Which>,
     /// The engine's own filter of system calls, or none.
     seccomp: Seccomp,
-    /// How it reaches the peer: not at all, as yet.
+    /// How it reaches the peer: by the engine's bridge and NAT, by the host's link, or not at all.
     #[serde(deserialize_with = "net")]
     #[schemars(extend("enum" = ROUTES))]
     net: Option<Net>,
@@ -107,48 +108,60 @@ impl Kind for Docker {
 
     fn route(&self, definition: &EnvironmentDefinition, networked: bool) -> Result<Option<Route>> {
         let options: Options = options::read(NAME, &definition.options)?;
+        let route = match Net::route(options.net, networked, Route::Engine) {
+            Some(Route::Direct) => Some(Route::Direct),
+            asked => asked.map(|_| Route::Engine),
+        };
         ensure!(
-            !networked || options.net.is_some(),
-            "`{}` has no way to the peer: Docker's own NAT is not implemented yet. Leave it out of this suite, or measure \
-             container:net=nat in its place",
+            route.is_none() || options.engine != Some(Which::Machine),
+            "`{}` with a network has an engine of the run's own, in the lab: bench never touches the machine's firewall. Leave out \
+             engine=machine",
             definition.name
         );
-        Ok(None)
+        Ok(route)
     }
 
     fn check(&self, definition: &EnvironmentDefinition, _target: Option<&Checked>) -> Result<()> {
         let options: Options = options::read(NAME, &definition.options)?;
-        engine::check(options.engine)
+        let is_networked = options.net.is_some_and(|net| net.0.is_some());
+        engine::check(if is_networked { Some(Which::Private) } else { options.engine })
     }
 
     fn prepare<'a>(
         &'a self,
         definition: &'a EnvironmentDefinition,
-        _route: Option<Route>,
+        route: Option<Route>,
         setting: &'a Setting,
     ) -> Doing<'a, Prepared> {
-        Box::pin(prepare(definition, setting))
+        Box::pin(prepare(definition, route, setting))
     }
 }
 
-async fn prepare(definition: &EnvironmentDefinition, setting: &Setting) -> Result<Prepared> {
+async fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setting: &Setting) -> Result<Prepared> {
     ensure!(
         setting.work.is_none(),
         "`{}` cannot execute commands yet: they work in a file system of their own, which Docker would have to mount",
         definition.name
     );
     let options: Options = options::read(NAME, &definition.options)?;
-    let engine = setting.shared.engines.of(options.engine, setting).await?;
+    // Labs of two environments are there at once, and a namespace has one link to the peer.
+    let engine = match route {
+        Some(route) => Rc::new(Engine::prepare(Which::Private, Some(route), setting).await?),
+        None => setting.shared.engines.of(options.engine, setting).await?,
+    };
+    let host_network = engine.own.as_ref().filter(|_| route.is_some()).map(|own| own.network.clone());
     let target = setting.target.as_ref();
     let handed_in = if target.is_some_and(|checked| checked.target.is_device) { "a device" } else { "bind-mounted" };
     let programs = engine.programs();
-    let contained =
-        Contained::new(engine, options.seccomp == Seccomp::Default, options.runtime.map(|name| name.0), target)?;
+    let walls =
+        Walls { is_filtered: options.seccomp == Seccomp::Default, runtime: options.runtime.map(|name| name.0), route };
+    let contained = Contained::new(engine, walls, target)?;
     Ok(Prepared {
         fio: options.fio.map(|path| path.0),
         target: target.map(|_| TARGET.to_owned()),
         bench: BENCH.to_owned(),
-        user: User::Container,
+        user: User::Process,
+        host_network,
         plan_group: Cgroup::plan_at_top,
         limits: Limits { memory_bytes: Some(setting.memory_bytes), ..super::limits(setting) },
         programs,

@@ -7,6 +7,9 @@
 mod contained;
 mod container;
 mod docker;
+#[cfg(test)]
+#[path = "tests/niced.rs"]
+mod example;
 mod native;
 mod oci;
 mod options;
@@ -40,7 +43,16 @@ use crate::netlab::{Route, User};
 pub use docker::{EngineObject, SayEngine, remove_of_engine, say_engine};
 
 /// All kinds, in the order in which they are listed.
-static KINDS: [&dyn Kind; 5] = [&native::Native, &container::Container, &docker::Docker, &oci::Oci, &qemu::Qemu];
+static KINDS: &[&dyn Kind] = &[
+    &native::Native,
+    &container::Container,
+    &docker::Docker,
+    &oci::Oci,
+    &qemu::Qemu,
+    // That of docs/ADD-AN-ENVIRONMENT.md.
+    #[cfg(test)]
+    &example::Niced,
+];
 
 /// Where `bench` is in a root that is made of the tools tree: a container's, a guest's, the peer's.
 pub const BENCH: &str = "/bench";
@@ -112,6 +124,8 @@ pub struct Prepared {
     pub bench: String,
     /// Who uses its lab, if it has one.
     pub user: User,
+    /// The network namespace that is the host's in its lab; absent: one that the lab makes.
+    pub host_network: Option<PathBuf>,
     /// Finds the place of its cgroup.
     pub plan_group: PlanGroup,
     /// Limits of its cgroup.
@@ -269,7 +283,7 @@ pub fn described() -> Vec<Vec<String>> {
 
 /// A kind by its name.
 fn find(name: &str) -> Result<&'static dyn Kind, EnvironmentError> {
-    let found = KINDS.into_iter().find(|kind| kind.name() == name);
+    let found = KINDS.iter().copied().find(|kind| kind.name() == name);
     found.ok_or_else(|| {
         let names: Vec<_> = KINDS.iter().map(|kind| kind.name()).collect();
         let known = match names.split_last() {

@@ -9,7 +9,6 @@ use bench_results::record::Class;
 use bench_workloads::{EnvironmentDefinition, EnvironmentError};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::process::Command;
 
 use super::options::{self, AbsolutePath, Described};
 use super::{Doing, Kind, OnHost, Parts, Prepared, Start};
@@ -81,6 +80,7 @@ fn prepare(definition: &EnvironmentDefinition, setting: &Setting) -> Result<Prep
         target: setting.target.as_ref().map(|checked| checked.path().display().to_string()),
         bench: setting.executable.display().to_string(),
         user: User::Process,
+        host_network: None,
         plan_group: Cgroup::plan,
         limits: Limits { memory_bytes: Some(setting.memory_bytes), ..super::limits(setting) },
         programs: Vec::new(),
@@ -106,7 +106,7 @@ struct Agent;
 impl Start for Agent {
     fn start<'a>(&'a self, setting: &'a Setting, ground: &'a Ground<'_>) -> Doing<'a, Parts> {
         Box::pin(async move {
-            let mut command = agent(setting, ground)?;
+            let mut command = ground.command(spec(setting, ground)?)?;
             let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
             let (agent, greeting, child) = greet_child(child.context("starting the agent")?).await?;
             Ok(Parts { agent, greeting, child: child.into(), running: Box::new(OnHost) })
@@ -114,8 +114,8 @@ impl Start for Agent {
     }
 }
 
-/// The command of an agent that is a process of the host.
-fn agent(setting: &Setting, ground: &Ground<'_>) -> Result<Command> {
+/// An agent that is a process of the host.
+pub(super) fn spec(setting: &Setting, ground: &Ground<'_>) -> Result<Spec> {
     let argv = ["agent", "--scratch"].map(str::to_owned).into_iter().chain([ground.folder.display().to_string()]);
     let (executable, work) = match (&setting.work, &ground.work) {
         (Some(plan), Some(work)) => {
@@ -125,15 +125,14 @@ fn agent(setting: &Setting, ground: &Ground<'_>) -> Result<Command> {
         }
         _ => (setting.executable.clone(), None),
     };
-    let spec = Spec {
+    Ok(Spec {
         argv: [executable.display().to_string()].into_iter().chain(argv).collect(),
         env: Vec::new(),
         work,
         // The agent ends on the end of its input and takes its job along; a signal when its parent's *thread* ends would
         // be one difference more to the other environments.
         ..Spec::default()
-    };
-    ground.command(spec)
+    })
 }
 
 /// A file to bind `bench` to, which may itself lie in the folder that the work folder covers.

@@ -124,6 +124,7 @@ async fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setti
         target: setting.target.as_ref().map(|_| TARGET.to_owned()),
         bench: BENCH.to_owned(),
         user: if walls.host_network { User::Process } else { User::Container },
+        host_network: None,
         plan_group: Cgroup::plan,
         limits: Limits { memory_bytes: Some(setting.memory_bytes), ..super::limits(setting) },
         programs: vec![runtime.program.clone()],

@@ -1,15 +1,16 @@
-//! `vm`: a guest on QEMU in the instance's cgroup, the agent as its `/init`.
+//! `vm`: a guest on a VMM, which is QEMU, in the instance's cgroup, the agent as its `/init`.
 
 mod accelerator;
 mod look;
 mod machine;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use bench_container::Cgroup;
 use bench_results::record::{self, Capability, Class};
-use bench_vm::{Config, Disk, KvmVerdict, Tap};
+use bench_vm::{Disk, Guest, KvmVerdict, MachineType, QEMU, Tap, Vmm};
 use bench_workloads::{EnvironmentDefinition, EnvironmentError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
@@ -40,6 +41,8 @@ struct Options {
     fio: Option<AbsolutePath>,
     /// What executes the guest's instructions.
     accel: Accel,
+    /// The type of machine that the guest has: with PCI Express, or without.
+    machine: MachineName,
     /// How QEMU does I/O on the guest's disks; the best that QEMU and the host's kernel have, unless it is said.
     aio: Option<Aio>,
     /// How QEMU caches the guest's disks.
@@ -66,6 +69,20 @@ enum Accel {
     Kvm,
     /// Emulation.
     Tcg,
+}
+
+/// QEMU's types of machines.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum MachineName {
+    /// A PC.
+    #[default]
+    Q35,
+    /// No PCI: devices are on virtio-mmio, and found by ACPI.
+    Microvm,
+    /// For tests: a PC that nobody can ask anything.
+    #[cfg(feature = "silent-vmm")]
+    Silent,
 }
 
 /// QEMU's ways of doing I/O.
@@ -134,14 +151,26 @@ impl Options {
     fn qemu(&self) -> Result<PathBuf> {
         match &self.qemu {
             Some(path) => Ok(path.0.clone()),
-            None => packages::require("qemu-system-x86_64"),
+            None => packages::require(QEMU),
         }
     }
 
+    /// Where its guests get their machines from.
+    fn vmm(&self) -> Result<Arc<dyn Vmm>> {
+        let qemu = |machine| self.qemu().map(|program| bench_vm::Qemu { program, machine });
+        let vmm: Arc<dyn Vmm> = match self.machine {
+            MachineName::Q35 => Arc::new(qemu(MachineType::Q35)?),
+            MachineName::Microvm => Arc::new(qemu(MachineType::Microvm)?),
+            #[cfg(feature = "silent-vmm")]
+            MachineName::Silent => Arc::new(bench_vm::Silent(qemu(MachineType::Q35)?)),
+        };
+        Ok(vmm)
+    }
+
     /// Whether KVM boots a guest, where that can be told without one.
-    fn known_of_kvm(&self, qemu: &Path) -> Option<KvmVerdict> {
+    fn known_of_kvm(&self, vmm: &dyn Vmm) -> Option<KvmVerdict> {
         let patience = Patience::of(self.boot_timeout).probe;
-        KvmVerdict::at_a_glance().or_else(|| bench_vm::recall(&paths::roots_cache(), qemu, patience))
+        KvmVerdict::at_a_glance().or_else(|| bench_vm::recall(&paths::roots_cache(), vmm, patience))
     }
 
     fn kernel(&self) -> Option<&Path> {
@@ -149,8 +178,8 @@ impl Options {
     }
 
     /// How the guest does I/O on its disks, whichever they are.
-    fn disk(&self, qemu: &Path, is_used: bool) -> Disk {
-        let detect = || if is_used { bench_vm::detect_aio(qemu) } else { "native" };
+    fn disk(&self, vmm: &dyn Vmm, is_used: bool) -> Disk {
+        let detect = || if is_used { vmm.best_aio() } else { "native" };
         Disk {
             path: PathBuf::new(),
             is_device: false,
@@ -197,11 +226,11 @@ impl Kind for Qemu {
     /// What can be told without a boot.
     fn check(&self, definition: &EnvironmentDefinition, _target: Option<&Checked>) -> Result<()> {
         let options = Options::of(definition)?;
-        let qemu = options.qemu()?;
+        let vmm = options.vmm()?;
         if let Some(kernel) = options.kernel() {
             bench_vm::check_kernel(kernel).with_context(|| format!("kernel={}", kernel.display()))?;
         }
-        match options.known_of_kvm(&qemu) {
+        match options.known_of_kvm(&*vmm) {
             Some(verdict) if options.accel == Accel::Kvm => ensure!(verdict == KvmVerdict::Boots, "{verdict}"),
             _ => {}
         }
@@ -213,7 +242,7 @@ impl Kind for Qemu {
         Ok(match options.accel {
             Accel::Tcg => true,
             Accel::Kvm => false,
-            Accel::Auto => options.known_of_kvm(&options.qemu()?).is_some_and(|verdict| verdict != KvmVerdict::Boots),
+            Accel::Auto => options.known_of_kvm(&*options.vmm()?).is_some_and(|verdict| verdict != KvmVerdict::Boots),
         })
     }
 
@@ -230,9 +259,13 @@ impl Kind for Qemu {
 async fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setting: &Setting) -> Result<Prepared> {
     let options = Options::of(definition)?;
     let patience = Patience::of(options.boot_timeout);
-    let mut config = config(&options, route, setting)?;
-    let accelerator_note = accelerator::choose(options.accel, &mut config, setting, patience.probe).await?;
-    let accelerator = match config.accelerator {
+    let vmm = options.vmm()?;
+    let guest = guest(&options, &*vmm, route, setting)?;
+    let mut machine = Machine { vmm, guest, patience: patience.boot };
+    let accelerator_note = accelerator::choose(options.accel, &mut machine, setting, patience.probe).await?;
+    without_iothreads(&options, &mut machine)?;
+    let Machine { vmm, guest, .. } = &machine;
+    let accelerator = match guest.accelerator {
         bench_vm::Accelerator::Kvm => record::Accelerator::Kvm,
         bench_vm::Accelerator::Tcg => record::Accelerator::Tcg,
     };
@@ -241,36 +274,52 @@ async fn prepare(definition: &EnvironmentDefinition, route: Option<Route>, setti
         target: setting.target.as_ref().map(|_| bench_vm::TARGET_IN_GUEST.to_owned()),
         bench: BENCH.to_owned(),
         user: User::Guest,
+        host_network: None,
         plan_group: Cgroup::plan,
-        // QEMU's memory is accounted, not limited: the guest's RAM is the limit.
+        // The VMM's memory is accounted, not limited: the guest's RAM is the limit.
         limits: super::limits(setting),
-        programs: vec![config.qemu.clone()],
-        files: vec![config.image.kernel.clone(), config.image.initramfs.clone(), config.image.root.clone()],
+        programs: vec![vmm.program().to_path_buf()],
+        files: vec![guest.image.kernel.clone(), guest.image.initramfs.clone(), guest.image.root.clone()],
         is_copied: false,
         accelerator: Some(accelerator),
         accelerator_note,
-        work_disk: config.work.clone(),
+        work_disk: guest.work.clone(),
         filters: None,
         root: None,
         scheduler: Some(bench_vm::TARGET_SCHEDULER),
         memory: format!("{} of guest RAM", output::bytes(setting.memory_bytes)),
-        isolation: format!("its own kernel on QEMU ({})", config.accelerator),
-        storage: super::storage(setting).map(|what| match &config.target {
+        isolation: format!("its own kernel on {}, machine {} ({})", vmm.name(), vmm.machine(), guest.accelerator),
+        storage: super::storage(setting).map(|what| match &guest.target {
             Some(disk) => format!("{what}, raw virtio-blk disk ({disk})"),
             None => what,
         }),
-        moved_by: match &config.network {
+        moved_by: match &guest.network {
             Some(tap) if tap.vhost => "; virtio-net with vhost",
-            Some(_) => "; virtio-net by QEMU, no vhost",
+            Some(_) => "; virtio-net by the VMM, no vhost",
             None => "",
         },
-        start: Box::new(Machine { config, patience: patience.boot }),
+        start: Box::new(machine),
     })
 }
 
+/// Where the machine has no threads of disks' own, it has none unless they were asked for.
+fn without_iothreads(options: &Options, machine: &mut Machine) -> Result<()> {
+    let Machine { vmm, guest, .. } = machine;
+    if vmm.has_iothreads(guest.accelerator) {
+        return Ok(());
+    }
+    ensure!(
+        options.iothread != Some(YesNo::Yes),
+        "iothread=yes: {} gives a disk of its machine {} a thread of its own under KVM only; leave the option away",
+        vmm.name(),
+        vmm.machine()
+    );
+    [&mut guest.target, &mut guest.work].into_iter().flatten().for_each(|disk| disk.iothread = false);
+    Ok(())
+}
+
 /// The guest of these options, without the paths of one instance, under KVM.
-fn config(options: &Options, route: Option<Route>, setting: &Setting) -> Result<Config> {
-    let qemu = options.qemu()?;
+fn guest(options: &Options, vmm: &dyn Vmm, route: Option<Route>, setting: &Setting) -> Result<Guest> {
     let image = crate::cmd::image::build(&setting.tree, options.kernel())?;
     let least_bytes = image.least_memory_bytes()?;
     ensure!(
@@ -280,15 +329,14 @@ fn config(options: &Options, route: Option<Route>, setting: &Setting) -> Result<
         output::bytes(least_bytes.next_multiple_of(1 << 20))
     );
     let has_disk = setting.target.is_some() || setting.work.is_some();
-    let disk = options.disk(&qemu, has_disk);
+    let disk = options.disk(vmm, has_disk);
     let target = setting.target.as_ref().map(|checked| Disk {
         path: checked.path().to_path_buf(),
         is_device: checked.target.is_device,
         size_bytes: checked.target.size_bytes,
         ..disk.clone()
     });
-    Ok(Config {
-        qemu,
+    Ok(Guest {
         accelerator: bench_vm::Accelerator::Kvm,
         cpus: setting.cpus.len() as u32,
         memory_bytes: setting.memory_bytes,
@@ -297,6 +345,7 @@ fn config(options: &Options, route: Option<Route>, setting: &Setting) -> Result<
         work: setting.work.as_ref().map(|plan| plan.disk(disk)),
         network: route.map(|_| Tap { name: netlab::PORT.to_owned(), vhost: netlab::has_vhost() }),
         emulated_host: host::is_emulated(),
+        tsc_khz: host::tsc_khz(),
         mitigations: fingerprint::mitigations_option(),
         runtime_dir: PathBuf::new(),
     })

@@ -84,7 +84,7 @@ pub fn choose(asked: Option<&str>, peer: bool) -> Result<(Vec<usize>, Vec<usize>
         let peers = if others.len() >= cpus.len() { others } else { cpus.clone() };
         return Ok((cpus, peers));
     }
-    ensure!(!usual.is_empty(), "no CPU can be had for measuring: name some with --cpus, and see why they are refused");
+    ensure!(!usual.is_empty(), "no CPU is available for measuring: name some with --cpus to see why they are refused");
     let node = read("/sys/devices/system/node/node0/cpulist").and_then(|list| parse(&list).ok());
     let on_node = |cpu: &usize| node.as_ref().is_none_or(|node| node.contains(cpu));
     let mut cpus: Vec<usize> = usual.iter().copied().filter(on_node).collect();

@@ -1,12 +1,14 @@
 //! The machine that "native" is: bare metal, the guest of a hypervisor, or a CPU that is emulated.
 
+use std::time::{Duration, Instant};
+
 use raw_cpuid::{CpuId, Hypervisor};
 
 use super::fingerprint::Fingerprint;
 use super::read;
 
-/// The model name that QEMU gives a CPU which it emulates, and that a KVM guest with `-cpu host` inherits from such a machine.
-const EMULATED_MODEL: &str = "QEMU TCG CPU";
+/// In the model name of a CPU that is emulated, which a KVM guest with `-cpu host` inherits from such a machine.
+const EMULATED_MODEL: &str = "TCG CPU";
 /// Name of the software emulation in `machine.hypervisor`.
 const EMULATION: &str = "TCG";
 
@@ -50,6 +52,31 @@ pub fn is_emulated() -> bool {
     hypervisor().is_some_and(|name| name == EMULATION) || cpu("model name").is_some_and(|m| m.contains(EMULATED_MODEL))
 }
 
+/// How long the time stamp counter is watched: each end is uncertain by less than a microsecond.
+const WATCH: Duration = Duration::from_millis(20);
+
+/// Speed of the time stamp counter, in kHz.
+pub fn tsc_khz() -> u64 {
+    let (ticks, at) = tick();
+    std::thread::sleep(WATCH);
+    let (later_ticks, later) = tick();
+    let ns = later.duration_since(at).as_nanos() as u64;
+    later_ticks.saturating_sub(ticks).saturating_mul(1_000_000) / ns.max(1)
+}
+
+/// The counter, and when it was read: of several readings the one that took least.
+fn tick() -> (u64, Instant) {
+    let read = || {
+        let before = Instant::now();
+        // SAFETY: every x86-64 has the counter, and programs may read it.
+        let ticks = unsafe { std::arch::x86_64::_rdtsc() };
+        (before.elapsed(), ticks, before)
+    };
+    let first = read();
+    let (_, ticks, at) = (0..16).map(|_| read()).fold(first, |best, next| if next.0 < best.0 { next } else { best });
+    (ticks, at)
+}
+
 /// How many filters of system calls hold a process, from its `/proc/PID/status`; before Linux 5.9, whether any does. A kernel without
 /// filters says nothing of them. Absent where there is no status.
 pub fn seccomp_filters(status: &str) -> Option<u64> {
@@ -90,6 +117,15 @@ mod tests {
     fn a_signature_is_text() {
         assert_eq!(signature([0x786f_4256, 0x786f_4256, 0x786f_4256]), "VBoxVBoxVBox");
         assert_eq!(signature([0; 3]), "an unknown hypervisor");
+    }
+
+    /// Half a percent is the most that a clock inside may be wrong by.
+    #[test]
+    fn the_counter_has_one_speed() {
+        let speeds = [tsc_khz(), tsc_khz(), tsc_khz()].map(|khz| khz as f64);
+        let (least, most) =
+            speeds.iter().fold((f64::MAX, 0.0_f64), |(least, most), &khz| (least.min(khz), most.max(khz)));
+        assert!(least > 100_000.0 && most / least < 1.001, "{speeds:?}");
     }
 
     #[test]

@@ -90,6 +90,12 @@ impl<'a> Sampler<'a> {
         })
     }
 
+    /// CPU time of the whole machine between two samples.
+    pub fn machine_cpu_ns(&self, before: &Sample, after: &Sample) -> u64 {
+        let all = after.at_ns.saturating_sub(before.at_ns).saturating_mul(self.cpus);
+        all.saturating_sub(after.idle_ns.saturating_sub(before.idle_ns))
+    }
+
     /// Sample for ever into `samples`; meant to be dropped when the job has ended.
     pub async fn sample_into(&self, samples: &mut Vec<Sample>) {
         let mut interval = tokio::time::interval(PERIOD);

@@ -145,7 +145,7 @@ fn check_existing(path: &Path, wish: &Wish, length: u64, hands: Hands) -> Result
     let missing = wish.size_bytes.saturating_sub(length);
     let warnings = check_file_system(path, missing)?;
     let direct = OpenOptions::new().read(true).custom_flags(libc_direct()).open(path);
-    direct.context("opening it for direct I/O, without which the page cache would be measured")?;
+    direct.context("opening it for direct I/O, which bypasses the page cache")?;
     finish(path, path, wish.size_bytes, (false, hands), warnings)
 }
 

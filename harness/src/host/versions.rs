@@ -46,7 +46,7 @@ fn version(path: &Path) -> std::result::Result<String, String> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let said = bench_agent::printable(said.lines().next().unwrap_or("it says nothing"), 400);
+    let said = bench_agent::printable(said.lines().next().unwrap_or("it prints nothing"), 400);
     Err(format!("fails with --version ({}): {said}", output.status))
 }
 

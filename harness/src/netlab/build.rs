@@ -11,7 +11,7 @@ use rtnetlink::packet_route::link::{BridgeStpState, InfoData, InfoVeth};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use super::nft::nft;
-use super::{BRIDGE, DEVICE, GATEWAY, HOST, Lab, PEER, PORT, PREFIX, Route, UPLINK, User, sysctls};
+use super::{BRIDGE, DEVICE, GATEWAY, HOST, Lab, PEER, PORT, PREFIX, Route, UPLINK, User, interface, sysctls};
 
 /// Indices of our devices; small numbers belong to devices that some kernels put into every namespace.
 const UPLINK_INDEX: u32 = 101;
@@ -47,6 +47,23 @@ impl Namespace {
     /// Make one; the thread is in it afterwards.
     fn make() -> Result<Namespace> {
         unshare(CloneFlags::CLONE_NEWNET).context("making a network namespace")?;
+        Namespace::here()
+    }
+
+    /// One that is somebody's; the thread is in it afterwards. What an earlier lab left in it goes with that lab's peer, but later.
+    async fn of_others(path: &Path) -> Result<Namespace> {
+        let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        setns(&file, CloneFlags::CLONE_NEWNET).with_context(|| format!("entering {}", path.display()))?;
+        let namespace = Namespace::here()?;
+        if interface::names()?.iter().any(|name| name == UPLINK) {
+            // It may go meanwhile; one that stays is an error when the next is made.
+            drop(namespace.netlink.link().del(UPLINK_INDEX).execute().await);
+        }
+        Ok(namespace)
+    }
+
+    /// The one that this thread is in.
+    fn here() -> Result<Namespace> {
         let file = File::open("/proc/thread-self/ns/net").context("opening the new network namespace")?;
         let (connection, netlink, _) = rtnetlink::new_connection().context("opening a netlink socket")?;
         tokio::spawn(connection);
@@ -97,7 +114,7 @@ impl Namespace {
 }
 
 /// Make a lab on this thread, which must end afterwards.
-pub(super) fn make(route: Route, user: User, nft: Option<&Path>) -> Result<Lab> {
+pub(super) fn make(route: Route, user: User, host: Option<&Path>, program: Option<&Path>) -> Result<Lab> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
         let peer = Namespace::make()?;
@@ -109,17 +126,20 @@ pub(super) fn make(route: Route, user: User, nft: Option<&Path>) -> Result<Lab> 
         if inside.is_some() {
             settings(&[])?;
         }
-        let host = Namespace::make()?;
-        settings(if route.is_routed() { &[("net/ipv4/ip_forward", "1")] } else { &[] })?;
+        let host = match host {
+            Some(path) => Namespace::of_others(path).await?,
+            None => Namespace::make()?,
+        };
+        settings(&of_host(route))?;
         links(route, user, &host, &peer, inside.as_ref()).await?;
-        rules(route, nft)?;
+        rules(route, program)?;
         Ok(Lab { route, host: host.file, peer: peer.file, inside: inside.map(|inside| inside.file) })
     })
 }
 
 async fn links(route: Route, user: User, host: &Namespace, peer: &Namespace, inside: Option<&Namespace>) -> Result<()> {
     let uplink_port = (route == Route::Bridge).then_some(BRIDGE_INDEX);
-    if route != Route::Direct {
+    if !matches!(route, Route::Direct | Route::Engine) {
         host.bridge().await?;
     }
     host.link((UPLINK, UPLINK_INDEX), peer, uplink_port).await?;
@@ -161,17 +181,26 @@ async fn tap(host: &Namespace) -> Result<()> {
     host.netlink.link().set(message).execute().await.context("making the tap a port of the bridge")
 }
 
+/// Where bridge netfilter is built in, bridged frames would cross the hooks of IP.
+const BRIDGES_ALONE: [(&str, &str); 3] = [
+    ("net/bridge/bridge-nf-call-iptables", "0"),
+    ("net/bridge/bridge-nf-call-ip6tables", "0"),
+    ("net/bridge/bridge-nf-call-arptables", "0"),
+];
+
+/// What the host's namespace has beyond what is set everywhere. An engine's bridges are as it has them.
+fn of_host(route: Route) -> Vec<(&'static str, &'static str)> {
+    let bridges = BRIDGES_ALONE.into_iter().filter(|_| route != Route::Engine);
+    bridges.chain(route.is_routed().then_some(("net/ipv4/ip_forward", "1"))).collect()
+}
+
 /// Settings of this thread's namespace, each read back. What a kernel does not have needs no setting.
 fn settings(more: &[(&str, &str)]) -> Result<()> {
-    const QUIET: [(&str, &str); 6] = [
+    const QUIET: [(&str, &str); 3] = [
         ("net/ipv6/conf/all/disable_ipv6", "1"),
         ("net/ipv6/conf/default/disable_ipv6", "1"),
         // For a ping in a user namespace, whose CAP_NET_RAW counts nothing here.
         ("net/ipv4/ping_group_range", "0\t2147483647"),
-        // Where bridge netfilter is built in, bridged frames would cross the hooks of IP.
-        ("net/bridge/bridge-nf-call-iptables", "0"),
-        ("net/bridge/bridge-nf-call-ip6tables", "0"),
-        ("net/bridge/bridge-nf-call-arptables", "0"),
     ];
     for (name, value) in QUIET.iter().chain(&sysctls()).chain(more) {
         let file = Path::new("/proc/sys").join(name);

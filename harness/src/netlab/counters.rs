@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{Lab, Route, nft};
+use super::{Lab, Route, iptables, nft};
 use crate::host::packages;
 
 /// Counts since the lab was made.
@@ -27,10 +27,7 @@ pub struct Counters {
 
 pub(super) fn read(lab: &Lab) -> Result<Counters> {
     let (mut counters, rule_packets, tracked) = lab.in_host(|| {
-        let rule_packets = match lab.route {
-            Route::Hook | Route::Nat => Some(rule_packets()?),
-            _ => None,
-        };
+        let rule_packets = lab.route.program().map(|name| rule_packets(lab.route, name)).transpose()?;
         let tracked = crate::host::read("/proc/sys/net/netfilter/nf_conntrack_count");
         Ok((here()?, rule_packets, tracked.and_then(|text| text.parse().ok())))
     })?;
@@ -67,9 +64,12 @@ fn tcp(snmp: &str, wanted: &str) -> Option<u64> {
     values.split_whitespace().nth(at)?.parse().ok()
 }
 
-fn rule_packets() -> Result<u64> {
-    let listing = nft::nft(&packages::require("nft")?, &["list", "table", "ip", "bench"], "")?;
-    nft::packets(&listing)
+fn rule_packets(route: Route, program: &str) -> Result<u64> {
+    let program = packages::require(program)?;
+    if route == Route::Engine {
+        return iptables::masqueraded(&program);
+    }
+    nft::packets(&nft::nft(&program, &["list", "table", "ip", "bench"], "")?)
 }
 
 impl Counters {

@@ -40,6 +40,13 @@ pub fn describe(name: &str) -> Result<Interface> {
     Ok(Interface { mtu, qdisc, offloads: offloads.into_iter().map(|(name, on)| (name.to_owned(), on)).collect() })
 }
 
+/// The devices of this thread's namespace.
+pub fn names() -> Result<Vec<String>> {
+    let file = "/proc/thread-self/net/dev";
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
+    Ok(text.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect())
+}
+
 impl std::fmt::Display for Interface {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "MTU {}, {}, {}", self.mtu, self.qdisc, self.offloads_on())

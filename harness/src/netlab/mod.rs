@@ -4,6 +4,7 @@
 //! direct    host[up0 .1]═════════════════════════════════════════[eth0 .2]peer
 //! bridge    inside[eth0 .3]══port0┐host[br0]┌up0═════════════════[eth0 .2]peer
 //! routed    inside[eth0]══port0┐host[br0, gateway]→[up0 .1]══════[eth0 .2]peer     (hook, nat: with nftables in between)
+//! engine    the engine's bridge, container and rules→[up0 .1]════[eth0 .2]peer
 //! ```
 //!
 //! Every link is a veth pair (a guest's port is a tap). A namespace lives as long as somebody holds its descriptor or is in it:
@@ -12,6 +13,7 @@
 mod build;
 mod counters;
 mod interface;
+mod iptables;
 mod listening;
 mod nft;
 mod peer;
@@ -21,7 +23,7 @@ mod tests;
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use nix::sched::{CloneFlags, setns};
@@ -79,6 +81,8 @@ pub enum Route {
     Hook,
     /// Routed, with connection tracking and masquerading.
     Nat,
+    /// Over the bridge of a container engine, and behind its own rules.
+    Engine,
 }
 
 impl Route {
@@ -102,27 +106,39 @@ impl Route {
             Route::Routed => "a bridge, routed by the host",
             Route::Hook => "a bridge, routed by the host, one nftables hook",
             Route::Nat => "a bridge, routed by the host, nftables masquerade with connection tracking",
+            Route::Engine => {
+                "the engine's bridge, routed by the host, the engine's iptables rules with connection tracking"
+            }
         }
     }
 
-    /// Address, and gateway where there is one, of work with a namespace or kernel of its own.
-    pub fn address(self) -> (Ipv4Addr, Option<Ipv4Addr>) {
+    /// The program that sets or reads its rules; absent without any.
+    pub fn program(self) -> Option<&'static str> {
         match self {
-            Route::Direct => (HOST, None),
+            Route::Hook | Route::Nat => Some("nft"),
+            Route::Engine => Some("iptables"),
+            Route::Direct | Route::Bridge | Route::Routed => None,
+        }
+    }
+
+    /// Address, and gateway where there is one, of work with a namespace or kernel of its own to which the lab gives them.
+    fn address(self) -> (Ipv4Addr, Option<Ipv4Addr>) {
+        match self {
+            Route::Direct | Route::Engine => (HOST, None),
             Route::Bridge => (BRIDGED, None),
             Route::Routed | Route::Hook | Route::Nat => (BEHIND, Some(GATEWAY)),
         }
     }
 
     fn is_routed(self) -> bool {
-        self >= Route::Routed
+        matches!(self, Route::Routed | Route::Hook | Route::Nat)
     }
 }
 
 /// Who uses the lab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
-    /// A process in the host's namespace ([`Route::Direct`]).
+    /// A process in the host's namespace ([`Route::Direct`]), or a container that its engine connects ([`Route::Engine`]).
     Process,
     /// A container with a namespace of its own.
     Container,
@@ -141,16 +157,21 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Make everything.
-    pub fn make(route: Route, user: User) -> Result<Lab> {
-        let nft = match route {
-            Route::Hook | Route::Nat => Some(crate::host::packages::require("nft")?),
-            _ => None,
-        };
-        let make = move || build::make(route, user, nft.as_deref());
+    /// Make everything; the host's namespace is this one, if one is given, of which each lab is the only one.
+    pub fn make(route: Route, user: User, host: Option<&Path>) -> Result<Lab> {
+        let program = route.program().map(crate::host::packages::require).transpose()?;
+        let make = || build::make(route, user, host, program.as_deref());
         // Namespaces belong to threads: this one ends with its work.
-        let made = std::thread::spawn(make).join().map_err(|_| anyhow!("the lab's thread panicked"))?;
+        let made =
+            std::thread::scope(|scope| scope.spawn(make).join()).map_err(|_| anyhow!("the lab's thread panicked"))?;
         made.with_context(|| format!("making a network lab with {}", route.text()))
+    }
+
+    /// A container that was connected by its engine is counted, too.
+    pub fn find_inside(&mut self, pid: u32) -> Result<()> {
+        let path = format!("/proc/{pid}/ns/net");
+        self.inside = Some(File::open(&path).with_context(|| format!("opening {path}"))?);
+        Ok(())
     }
 
     /// The namespace that work starts in: the container's own, else the host's.
@@ -175,10 +196,14 @@ impl Lab {
 
     /// The settings of all devices on the way but the work's own, by namespace and name.
     pub fn devices(&self) -> Result<Vec<(String, Interface)>> {
-        let bridge = if self.route == Route::Direct { &[][..] } else { &[BRIDGE, PORT][..] };
         let mut devices = self.in_host(|| {
-            let names = [UPLINK].into_iter().chain(bridge.iter().copied());
-            names.map(|name| Ok((format!("host {name}"), describe(name)?))).collect::<Result<Vec<_>>>()
+            let bridge: Vec<(&str, String)> = match self.route {
+                Route::Direct => Vec::new(),
+                Route::Engine => engines_devices()?,
+                _ => [BRIDGE, PORT].map(|name| (name, name.to_owned())).into(),
+            };
+            let all = [(UPLINK, UPLINK.to_owned())].into_iter().chain(bridge);
+            all.map(|(label, name)| Ok((format!("host {label}"), describe(&name)?))).collect::<Result<Vec<_>>>()
         })?;
         devices.push((format!("peer {DEVICE}"), self.in_peer(|| describe(DEVICE))?));
         Ok(devices)
@@ -207,6 +232,16 @@ impl Lab {
         lines.extend(sysctls().map(|(name, value)| format!("echo '{value}' > /proc/sys/{name}")));
         lines.join("\n")
     }
+}
+
+/// Bridge and port of an engine in this thread's namespace, under our labels. Engines draw the names of ports.
+fn engines_devices() -> Result<Vec<(&'static str, String)>> {
+    let names = interface::names()?;
+    let find = |label, is_it: fn(&str) -> bool| {
+        let name = names.iter().find(|name| is_it(name));
+        name.map(|name| (label, name.clone())).with_context(|| format!("the engine made no {label} for the container"))
+    };
+    Ok(vec![find(BRIDGE, |name| name == "docker0")?, find(PORT, |name| name.starts_with("veth"))?])
 }
 
 /// Name of the device by which work with this route reaches the peer.

@@ -66,7 +66,7 @@ fn every_route_reaches_the_peer_and_counts_what_it_should() {
     }
     let _alone = alone();
     for route in ROUTES {
-        let lab = Lab::make(route, user(route)).unwrap();
+        let lab = Lab::make(route, user(route), None).unwrap();
         let before = lab.counters().unwrap();
         let outcome = probe(&lab, Mode::UdpRr, 5311, 100);
         let after = lab.counters().unwrap();
@@ -86,16 +86,16 @@ fn devices_of_all_routes_are_set_alike() {
     if !is_root() {
         return;
     }
-    let lab = Lab::make(Route::Direct, User::Process).unwrap();
+    let lab = Lab::make(Route::Direct, User::Process, None).unwrap();
     let native = at_work(&lab, || describe(device(Route::Direct))).unwrap();
     assert_eq!((native.mtu, native.qdisc.as_str()), (1500, "noqueue"));
     for route in ROUTES.into_iter().skip(1) {
-        let lab = Lab::make(route, User::Container).unwrap();
+        let lab = Lab::make(route, User::Container, None).unwrap();
         let other = at_work(&lab, || describe(device(route))).unwrap();
         assert_eq!(other.differences(&native), Vec::<String>::new(), "{route:?}");
     }
     // A guest's port passes large packets on.
-    let lab = Lab::make(Route::Bridge, User::Guest).unwrap();
+    let lab = Lab::make(Route::Bridge, User::Guest, None).unwrap();
     assert_eq!(lab.in_host(|| describe(PORT)).unwrap().mtu, 1500);
 }
 
@@ -142,7 +142,7 @@ fn the_probe_agrees_with_sockperf() {
         return;
     };
     let _alone = alone();
-    let lab = Lab::make(Route::Direct, User::Process).unwrap();
+    let lab = Lab::make(Route::Direct, User::Process, None).unwrap();
     let pair = || {
         let theirs = sockperf(&lab, &program);
         median(&probe(&lab, Mode::TcpRr, 5313, 100)) / theirs

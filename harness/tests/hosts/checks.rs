@@ -58,6 +58,9 @@ pub fn kvm(results: &Results) {
     assert_eq!(kernel, results.text("host-kernel").trim(), "the host's own kernel");
     assert!(["kvm-clock", "tsc"].contains(&clock), "{clock}");
     assert!(results.text("boot").contains("(KVM)"), "{}", results.text("boot"));
+    let clock = results.text("micro");
+    assert!(["kvm-clock", "tsc"].contains(&clock.trim()), "a good clock, and nothing on PCI: {clock}");
+    assert!(results.text("micro-boot").contains("(KVM)"), "{}", results.text("micro-boot"));
     for (name, said) in [("small", "at least"), ("hasty", "boot-timeout=")] {
         let text = results.text(name);
         assert!(text.contains(said) && text.ends_with("\n125\n") && !text.contains("KVM"), "{name}: {text}");
@@ -103,8 +106,8 @@ pub fn io(results: &Results) {
     let record = results.record();
     for trial in guests(&record) {
         let id = &trial.planned.id;
-        assert_eq!(trial.facts["qmp.disk_off_bytes"], 0, "{id}: QEMU moved what fio says");
-        assert_eq!(trial.facts["qmp.host_cached"], 0, "{id}");
+        assert_eq!(trial.facts["vmm.disk_off_bytes"], 0, "{id}: the VMM moved what fio says");
+        assert_eq!(trial.facts["vmm.host_cached"], 0, "{id}");
     }
     assert!(vm(&record).sameness["storage path"].contains("virtio-blk"), "{:?}", vm(&record).sameness);
     unjudged(results, &record);
@@ -115,29 +118,6 @@ pub fn network(results: &Results) {
     guests(&record);
     assert!(vm(&record).sameness["network path"].contains("virtio-net with vhost"), "{:?}", vm(&record).sameness);
     unjudged(results, &record);
-}
-
-/// Each runtime's containers have the limits of ours, and none of them outlives the run.
-pub fn runtimes(results: &Results) {
-    let record = results.record();
-    assert_eq!(record.run.state, State::Complete);
-    let sameness = |name: &str| &record.run.environments.iter().find(|e| e.name == name).unwrap().sameness;
-    for name in ["docker", "oci-runc", "oci-crun"] {
-        for axis in ["memory", "cpus", "storage path", "kernel"] {
-            assert_eq!(sameness(name)[axis], sameness("container")[axis], "{name}: {axis}");
-        }
-        let measured = record.trials.iter().any(|trial| trial.planned.environment == name && trial.is_valid());
-        assert!(measured, "{name}: no valid trial");
-    }
-    assert_eq!(results.text("after"), results.text("before"));
-}
-
-/// Every section of the job file was measured in every environment, by the engine that it names.
-pub fn job(results: &Results) {
-    let record = results.record();
-    assert_eq!(guests(&record).len(), record.run.plan.trials.len() / 3);
-    let report = results.text("report.txt");
-    assert!(report.contains("reads") && report.contains("mixed"), "{report}");
 }
 
 /// In a build for tests, which says so, the guest's row has a verdict and a place in headline and figure, and claims about KVM are

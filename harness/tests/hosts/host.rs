@@ -31,8 +31,8 @@ pub struct Host {
     pub init: &'static str,
 }
 
-/// What every host has: a stock kernel, what `bench doctor --install` would install, Docker's engine and other runtimes.
-const PACKAGES: [&str; 17] = [
+/// What every host has: a stock kernel, and what `bench doctor --install` would install.
+const PACKAGES: [&str; 14] = [
     "linux-image-amd64",
     "initramfs-tools",
     "kmod",
@@ -47,9 +47,6 @@ const PACKAGES: [&str; 17] = [
     "iproute2",
     "procps",
     "util-linux",
-    "docker.io",
-    "runc",
-    "crun",
 ];
 
 /// A part of what is done in a host.

@@ -22,7 +22,7 @@ type Check = fn(&Results);
 const PARTS: &[(Part, Check)] = &[
     (Part { name: "doctor", script: "doctor", seconds: 60 }, checks::doctor),
     (Part { name: "container", script: "container", seconds: 120 }, checks::container),
-    (Part { name: "kvm", script: "kvm", seconds: 600 }, checks::kvm),
+    (Part { name: "kvm", script: "kvm", seconds: 900 }, checks::kvm),
     (
         Part {
             name: "io-one",
@@ -48,8 +48,6 @@ const PARTS: &[(Part, Check)] = &[
         },
         checks::network,
     ),
-    (Part { name: "runtimes", script: "runtimes", seconds: 600 }, checks::runtimes),
-    (Part { name: "job", script: "job", seconds: 600 }, checks::job),
     (Part { name: "judged", script: "judged", seconds: 900 }, checks::judged),
     (Part { name: "kill", script: "kill", seconds: 600 }, checks::kill),
     (Part { name: "escape", script: "escape", seconds: 900 }, checks::escape),

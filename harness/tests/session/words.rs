@@ -58,7 +58,7 @@ fn what_docker_has_and_this_has_not_is_said_in_a_sentence() {
     for (arguments, status, said) in [
         ("-p 80:80 -- true", 125, "-p 80:80: nothing of a container can be reached"),
         ("--publish 127.0.0.1:80:80 true", 125, "in the lab"),
-        ("-d -- true", 125, "put bench itself into the background"),
+        ("-d -- true", 125, "run bench itself in the background"),
         ("docker.io/library/busybox:latest", 125, "bench pulls none"),
         ("-it --rm ubuntu:24.04 bash", 125, "bench pulls none"),
         ("ghcr.io/a/b@sha256:0123 sh", 125, "bench pulls none"),

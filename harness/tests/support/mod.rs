@@ -244,15 +244,16 @@ pub fn finish(mut command: Command) -> (i32, String, String) {
     text(&command.output().unwrap())
 }
 
-/// The checks that nobody makes in a trial, since it has no figure for them; without those that only some machines can make, and in
+/// The checks that nobody makes in a trial, since it has no figure for them; without those that only some machines or jobs have, and in
 /// other environments than guests those of guests.
 pub fn unchecked(trial: &serde_json::Value) -> Vec<&'static str> {
-    const SOME_MACHINES: [&str; 3] = ["cpu.throttle_events", "cpu.frequency_percent", "host.memory_stalled_percent"];
+    const SOME: [&str; 4] =
+        ["cpu.throttle_events", "cpu.frequency_percent", "host.memory_stalled_percent", "fio.steady_attained"];
     let is_guest = !trial["accelerator"].is_null();
     let facts = bench_results::validity::CHECKS.iter().map(|check| check.fact);
     let due = |fact: &&str| {
-        let of_guests = fact.starts_with("guest.") || fact.starts_with("qmp.");
-        !SOME_MACHINES.contains(fact) && (is_guest || !of_guests)
+        let of_guests = fact.starts_with("guest.") || fact.starts_with("vmm.");
+        !SOME.contains(fact) && (is_guest || !of_guests)
     };
     facts.filter(due).filter(|fact| !trial["facts"][fact].is_number()).collect()
 }

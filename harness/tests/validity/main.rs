@@ -230,10 +230,10 @@ fn a_guest_moves_exactly_fios_bytes_unless_the_hosts_cache_is_in_its_path_and_a_
     let trials = Trials::of(&stage);
     trials.assert_remarked("cached", "clock.read_ns");
     trials.assert_valid("vm");
-    for fact in ["guest.disk_off_bytes", "qmp.disk_off_bytes", "qmp.host_cached", "disk.missing_percent"] {
+    for fact in ["guest.disk_off_bytes", "vmm.disk_off_bytes", "vmm.host_cached", "disk.missing_percent"] {
         assert_eq!(trials.fact("vm", fact), 0.0, "{fact}");
     }
-    assert_eq!(trials.fact("vm", "qmp.read_bytes"), trials.fact("vm", "fio.read_bytes"));
+    assert_eq!(trials.fact("vm", "vmm.read_bytes"), trials.fact("vm", "fio.read_bytes"));
     trials
         .assert_invalid("cached", &["host's page cache is in the guest's path", "not in the accounting of its cgroup"]);
     assert!(out.contains("invalid: b01-rand-read-cached"), "{out}");
@@ -252,7 +252,7 @@ exec qemu-system-x86_64 "${words[@]}"
 }
 
 #[test]
-fn a_guest_that_swaps_to_the_target_is_seen_by_its_kernel_and_by_qemu() {
+fn a_guest_that_swaps_to_the_target_is_seen_by_its_kernel_and_by_its_vmm() {
     let Some((_alone, stage)) = stage() else { return };
     if is_hidden(&stage) {
         return;
@@ -264,9 +264,9 @@ fn a_guest_that_swaps_to_the_target_is_seen_by_its_kernel_and_by_qemu() {
     let (status, _, err) = stage.run(&format!("{run} --size 512MiB --memory 256MiB --env {vm}"));
     assert_eq!(status, 3, "{err}");
     let trials = Trials::of(&stage);
-    trials.assert_invalid("swaps", &["the guest's kernel moved", "QEMU moved"]);
+    trials.assert_invalid("swaps", &["the guest's kernel moved", "the VMM moved"]);
     trials.assert_remarked("swaps", "guest.swapped_bytes");
-    assert!(trials.fact("swaps", "guest.disk_off_bytes") > 1e6 && trials.fact("swaps", "qmp.disk_off_bytes") > 1e6);
+    assert!(trials.fact("swaps", "guest.disk_off_bytes") > 1e6 && trials.fact("swaps", "vmm.disk_off_bytes") > 1e6);
 }
 
 /// Ends what a test started, also when it fails.

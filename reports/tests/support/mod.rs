@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use bench_results::store::Record;
+
 /// A name that tries to be markup, a command, and a colour.
 pub const HOSTILE: &str = "</style><script>alert('1')</script>&\"|`*\n\u{1b}[31mµ漢";
 
@@ -34,6 +36,13 @@ pub fn assert_well_formed(markup: &str, about: &str) {
         }
     }
     assert!(open.is_empty(), "{about}: never closed: {open:?}");
+}
+
+/// measurements.csv of a record.
+pub fn measurements(record: &Record) -> String {
+    let mut csv = Vec::new();
+    bench_reports::write_measurements(record, &mut csv).unwrap();
+    String::from_utf8(csv).unwrap()
 }
 
 /// Compare with the committed file; `BLESS=1` rewrites it.

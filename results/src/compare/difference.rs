@@ -7,6 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::aliases;
 use crate::record::{Environment, RATES, Run};
 
 /// A group of facts that a number depends on, by the name that `--allow-difference` takes.
@@ -23,8 +24,8 @@ pub enum Aspect {
     Accelerator,
     /// fio.
     Fio,
-    /// QEMU.
-    Qemu,
+    /// The VMM.
+    Vmm,
     /// The guest's kernel.
     GuestKernel,
     /// The tools tree: measured tools with their libraries, and the user's own programs.
@@ -45,7 +46,7 @@ const ASPECTS: [(Aspect, &str); 12] = [
     (Aspect::Device, "device"),
     (Aspect::Accelerator, "accelerator"),
     (Aspect::Fio, "fio"),
-    (Aspect::Qemu, "qemu"),
+    (Aspect::Vmm, "vmm"),
     (Aspect::GuestKernel, "guest-kernel"),
     (Aspect::Tools, "tools"),
     (Aspect::Profile, "profile"),
@@ -68,7 +69,7 @@ const FACTS: [(&str, Aspect); 16] = [
     ("memory.swaps", Aspect::Kernel),
     ("block.", Aspect::Device),
     ("tool.fio.", Aspect::Fio),
-    ("tool.qemu.", Aspect::Qemu),
+    ("tool.vmm.", Aspect::Vmm),
     ("tool.", Aspect::Tools),
     ("guest.kernel.", Aspect::GuestKernel),
     ("network.", Aspect::Environment),
@@ -100,7 +101,8 @@ impl FromStr for Aspect {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Aspect, String> {
-        ASPECTS.iter().find(|(_, name)| *name == text).map(|(aspect, _)| *aspect).ok_or_else(|| {
+        let asked = aliases::difference(text);
+        ASPECTS.iter().find(|(_, name)| *name == asked).map(|(aspect, _)| *aspect).ok_or_else(|| {
             let names = ASPECTS.map(|(_, name)| name).join(", ");
             format!("`{text}` is no difference that can be allowed; there are {names}")
         })
@@ -221,7 +223,7 @@ mod tests {
         new.fingerprint.insert("kernel.release".into(), "6.13.0-demo".into());
         new.fingerprint.insert("os.name".into(), "another".into());
         new.fingerprint.insert("kernel.version".into(), "0a".repeat(32));
-        new.fingerprint.insert("tool.qemu.version".into(), "only here".into());
+        new.fingerprint.insert("tool.vmm.version".into(), "only here".into());
         new.fingerprint.insert("block.scheduler".into(), "[none]".into());
         new.plan.profile.blocks = 99;
         new.plan.profile.runtime_s = 20.0;

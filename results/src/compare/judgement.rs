@@ -363,7 +363,7 @@ impl Judgement {
 pub(crate) fn outcome(rows: &[Judged]) -> Outcome {
     let count = |part| rows.iter().filter(|row| row.part == part).count();
     match (count(Part::Fails) + count(Part::Broken), count(Part::Undecided)) {
-        _ if rows.iter().all(|row| row.ratio.is_none()) => Outcome::Incomparable,
+        _ if !rows.is_empty() && rows.iter().all(|row| row.ratio.is_none()) => Outcome::Incomparable,
         (0, 0) if rows.iter().any(Judged::decides) => Outcome::Pass,
         (0, _) => Outcome::Inconclusive,
         _ => Outcome::Fail,

@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 
 use crate::identity::Seen;
 use crate::imported::CAVEAT;
+use crate::isolation;
 use crate::patterns::{Kind, Pattern};
 use crate::policy::{KnownNames, Policy};
 use crate::record::{Accelerator, Run, State};
@@ -193,12 +194,30 @@ pub fn compare_with(
         }
     };
     let (rows, unmatched) = rows::judge(sides, policy, history);
-    if rows.is_empty() {
+    let isolation = isolation_of(sides);
+    if rows.is_empty() && isolation.is_empty() {
         return Err(CompareError::NothingMatches(unmatched));
     }
     let policy = PolicyFacts::of(policy, policy_file);
-    let notes = [notes(sides), spread::notes(&rows, history)].concat();
+    let notes = [isolation, notes(sides), spread::notes(&rows, history)].concat();
     Ok(Judgement::new(sides, policy, (differences, unmatched, notes), rows))
+}
+
+/// Probes of isolation that come out in another way, of single runs; that none does where both sides have some.
+fn isolation_of(sides: Sides<'_>) -> Vec<String> {
+    let (looked, changes) = match sides {
+        Sides::Runs { base: [base], new: [new], .. } => {
+            (isolation::both_looked(base, new), isolation::changes(base, new))
+        }
+        Sides::Environments { runs: [run], base, new } => {
+            (isolation::both_looked(run, run), isolation::between_environments(run, base, new))
+        }
+        _ => return Vec::new(),
+    };
+    match changes.is_empty() && looked {
+        true => vec!["isolation: every probe comes out on both sides in the same way".to_owned()],
+        false => changes,
+    }
 }
 
 fn check_runs(base: &[Record], new: &[Record], allowed: &BTreeSet<Aspect>) -> Result<Vec<Difference>, CompareError> {
@@ -289,8 +308,8 @@ fn notes(sides: Sides<'_>) -> Vec<String> {
     for record in records {
         let id = &record.run.id;
         notes.extend(record.notes.iter().map(|note| format!("{id}: {note}")));
-        notes.extend(match &record.lean {
-            Some(lean) => lean.notes.clone(),
+        notes.extend(match record.lean.as_ref().and_then(|lean| lean.set.as_ref()) {
+            Some(set) => set.notes.clone(),
             None => notes_of(record),
         });
     }

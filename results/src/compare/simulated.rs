@@ -1,5 +1,5 @@
-//! Comparisons of made-up runs, judged by the code that judges real ones: what a gate promises is shown with it, and a gate is
-//! planned with it.
+//! Made-up runs and comparisons of them, judged by the code that judges real ones: what a verdict and a gate promise is shown with it,
+//! and a gate is planned with it.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
@@ -8,10 +8,13 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use super::family::{adjust, first_verdict};
 use super::judgement::outcome;
 use super::{Judged, Outcome, Part, Quantity};
+use crate::analysis::LEAST_BLOCKS;
 use crate::between::{self, LEAST_BLOCKS_A_RUN, RunMean, Spread};
-use crate::judge::{Said, WhyNot};
+use crate::judge::{Said, WhyNot, paired};
 use crate::metric::Metric;
+use crate::order;
 use crate::policy::Policy;
+use crate::statistics::{Effect, geometric_mean};
 use crate::verdict::Verdict;
 
 /// How the log-ratios of blocks scatter about the mean of their run.
@@ -23,6 +26,12 @@ pub enum Scatter {
     HeavyTails(f64),
     /// A lognormal of shape 0.8, centred and scaled to this standard deviation; a negative one leans to the other side.
     Lopsided(f64),
+    /// One block in twenty scatters five times as much as the others; this is the standard deviation of all.
+    Outliers(f64),
+    /// Half of the blocks lie 1.8 standard deviations below the others; this is the standard deviation of all.
+    TwoModes(f64),
+    /// Normal, and half of what a block is off by is left in the next one (AR(1) with the coefficient 0.5).
+    Autocorrelated(f64),
     /// Drawn with replacement from these.
     Residuals(Vec<f64>),
 }
@@ -98,7 +107,7 @@ pub struct RowEnds {
 impl Pairs {
     /// Compare so many pairs. The same seed gives the same figures.
     pub fn ends(&self, comparisons: u32, seed: u64) -> Ends {
-        let mut draws = Draws { rng: ChaCha12Rng::seed_from_u64(seed), normal: Normal::standard() };
+        let mut draws = Draws::new(seed);
         let policy = Policy::default();
         let mut templates: Vec<Judged> = self.rows.iter().map(template).collect();
         if let Some(first) = templates.first().cloned() {
@@ -194,12 +203,61 @@ fn template(row: &Row) -> Judged {
     }
 }
 
+/// One run after the other, judged by its blocks. The environment comes before and after the other by turns, which tells nothing here, and
+/// costs what it costs a real run to model it. No verdict is withheld for two modes.
+pub fn one_run(row: &Row, blocks: u32, runs: u32, seed: u64) -> RowEnds {
+    let (mut draws, better) = (Draws::new(seed), row.metric.better);
+    let truth = crate::simulation::worse_by(row.worse_by, better).ln();
+    let later: Vec<f64> = (0..blocks).map(|block| if block % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    RowEnds::of(runs, || {
+        let ratios = draws.run(truth, 0.0, &row.scatter, blocks);
+        paired((&ratios, order::fit(&ratios, &later)), "block", (None, None), (row.margin, better)).1.verdict
+    })
+}
+
+/// Two sets of so many runs, of so many blocks each: one value for each run. `row.told` says nothing here.
+pub fn sets(row: &Row, [base_runs, new_runs]: [u32; 2], blocks: u32, (comparisons, seed): (u32, u64)) -> RowEnds {
+    let (mut draws, policy) = (Draws::new(seed), Policy::default());
+    let truth = crate::simulation::worse_by(row.worse_by, row.metric.better).ln();
+    RowEnds::of(comparisons, || {
+        let mut side = |truth, runs| -> Vec<f64> {
+            let run = |_| geometric_mean(&draws.run(truth, row.between, &row.scatter, blocks));
+            (0..runs).filter_map(run).collect()
+        };
+        let (base, new) = (side(0.0, base_runs), side(truth, new_runs));
+        let mut rows = [template(row)];
+        let [judged] = &mut rows;
+        judged.measure(Effect::welch(&new, &base), None);
+        let why_not = judged.too_few(new.len().min(base.len()), ("run", LEAST_BLOCKS)).map(WhyNot::Withheld);
+        first_verdict(judged, Said::of(judged.interval, why_not, (row.margin, row.metric.better)), row.metric);
+        adjust(&mut rows, &policy);
+        rows[0].verdict
+    })
+}
+
+impl RowEnds {
+    fn of(tries: u32, mut verdict: impl FnMut() -> Option<Verdict>) -> RowEnds {
+        let (mut worse, mut equivalent) = (0_u32, 0_u32);
+        for _ in 0..tries {
+            let verdict = verdict();
+            worse += u32::from(verdict == Some(Verdict::Worse));
+            equivalent += u32::from(verdict == Some(Verdict::Equivalent));
+        }
+        let rate = |count: u32| f64::from(count) / f64::from(tries.max(1));
+        RowEnds { worse: rate(worse), equivalent: rate(equivalent) }
+    }
+}
+
 struct Draws {
     rng: ChaCha12Rng,
     normal: Normal,
 }
 
 impl Draws {
+    fn new(seed: u64) -> Draws {
+        Draws { rng: ChaCha12Rng::seed_from_u64(seed), normal: Normal::standard() }
+    }
+
     fn normal(&mut self) -> f64 {
         self.normal.inverse_cdf(self.rng.random_range(1e-12..1.0))
     }
@@ -207,14 +265,38 @@ impl Draws {
     /// The ratios of a run's blocks, whose truth has this logarithm.
     fn run(&mut self, truth: f64, between: f64, scatter: &Scatter, blocks: u32) -> Vec<f64> {
         let center = truth + between * self.normal();
-        (0..blocks).map(|_| (center + self.scatter(scatter)).exp()).collect()
+        let mut before = None;
+        let block = |_| {
+            let drawn = self.scatter(scatter, before);
+            before = Some(drawn);
+            (center + drawn).exp()
+        };
+        (0..blocks).map(block).collect()
     }
 
-    fn scatter(&mut self, scatter: &Scatter) -> f64 {
+    /// `before`: what the block before was off by.
+    fn scatter(&mut self, scatter: &Scatter, before: Option<f64>) -> f64 {
         /// Shape of the lognormal.
         const SHAPE: f64 = 0.8;
+        const LEFT: f64 = 0.5;
+        const OUTLIERS: f64 = 0.05;
+        const FURTHER: f64 = 5.0;
+        /// How far each mode lies from the middle, in standard deviations.
+        const MODE: f64 = 0.9;
         match scatter {
             Scatter::Normal(sd) => sd * self.normal(),
+            Scatter::Outliers(sd) => {
+                let by = if self.rng.random_bool(OUTLIERS) { FURTHER } else { 1.0 };
+                sd * by * self.normal() / (1.0 - OUTLIERS + OUTLIERS * FURTHER.powi(2)).sqrt()
+            }
+            Scatter::TwoModes(sd) => {
+                let mode = if self.rng.random_bool(0.5) { MODE } else { -MODE };
+                sd * (mode + (1.0 - MODE.powi(2)).sqrt() * self.normal())
+            }
+            Scatter::Autocorrelated(sd) => match before {
+                Some(before) => LEFT * before + (1.0 - LEFT.powi(2)).sqrt() * sd * self.normal(),
+                None => sd * self.normal(),
+            },
             Scatter::HeavyTails(sd) => {
                 let (mut squares, z) = (0.0, self.normal());
                 (0..3).for_each(|_| squares += self.normal().powi(2));

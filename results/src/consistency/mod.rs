@@ -39,12 +39,11 @@ pub(crate) fn refused_trials(run: &Run, trials: &[Trial]) -> Option<(usize, Stri
     trials::CHECKS.iter().find_map(|check| (check.find)(run, trials))
 }
 
-/// Make each trial invalid whose numbers are denied by its own counts.
-pub(crate) fn deny(run: &Run, trials: &mut [Trial]) {
-    for trial in trials.iter_mut().filter(|trial| trial.is_valid()) {
-        if let Some(why) = numbers::CHECKS.iter().find_map(|check| (check.find)(run, trial)) {
-            trial.deny(&why);
-        }
+/// Make a valid trial invalid whose numbers are denied by its own counts.
+pub(crate) fn deny(run: &Run, trial: &mut Trial) {
+    let denied = || numbers::CHECKS.iter().find_map(|check| (check.find)(run, trial));
+    if let Some(why) = trial.is_valid().then(denied).flatten() {
+        trial.deny(&why);
     }
 }
 

@@ -23,7 +23,7 @@ pub const CHECKS: &[Check] = &[
         "",
         Hard,
         [
-            "limits, the peer's among them, that do not read after the trial as they were set, or cannot be read",
+            "limits (also those of the peer) that changed during the trial or cannot be read",
             "{limits.said}",
             "let nothing else write to the cgroups of bench",
         ],
@@ -34,8 +34,8 @@ pub const CHECKS: &[Check] = &[
         "",
         Hard,
         [
-            "files of the measured tools, QEMU and their libraries, of their copies in containers and of guests' images that were written, replaced or removed since the \
-             run began or went on",
+            "files of measured tools, VMMs, their libraries, container copies and guest images that were changed or removed \
+             since the run began or was resumed",
             "{tools.changed} files of the measured programs changed since the run began, such as {tools.said}",
             "install nothing and remove no image while bench measures",
         ],
@@ -46,7 +46,7 @@ pub const CHECKS: &[Check] = &[
         "",
         Hard,
         [
-            "processes of the instance killed for want of memory",
+            "OOM-killed processes of the instance",
             "the memory limit of {memory.limit_mib} MiB was met and a process was killed",
             "give a larger --memory",
         ],
@@ -57,9 +57,9 @@ pub const CHECKS: &[Check] = &[
         "",
         Hard,
         [
-            "virtual CPUs that are not pinned to the CPU that they were given, after the trial",
+            "virtual CPUs that are not pinned to their CPU after the trial",
             "{guest.unpinned_cpus} of the guest's virtual CPUs may run elsewhere than where they were put",
-            "let nothing else change the CPUs of QEMU's threads",
+            "let nothing else change the CPUs of the VMM's threads",
         ],
     ),
     check(
@@ -68,7 +68,7 @@ pub const CHECKS: &[Check] = &[
         "",
         Hard,
         [
-            "processes that the guest's kernel killed for want of memory",
+            "processes that the guest's kernel OOM-killed",
             "the guest was out of memory and killed {guest.oom_kills} processes",
             "give a larger --memory",
         ],
@@ -90,9 +90,9 @@ pub const CHECKS: &[Check] = &[
         "%",
         Hard,
         [
-            "rate of a paced stream, of the rate asked for",
-            "the paced stream reached {pace.reached_percent} % of its rate: its CPU cost is that of another load",
-            "leave the environment out that cannot follow",
+            "rate of a paced workload, of the rate asked for; of I/Os at random times beyond what chance takes",
+            "the paced workload reached {pace.reached_percent} % of its rate: cost and latency are those of another load",
+            "leave out the environment that cannot reach the rate",
         ],
     ),
     check(
@@ -101,7 +101,7 @@ pub const CHECKS: &[Check] = &[
         "",
         Hard,
         [
-            "packets that the nftables rule of the lab saw, on the ways that have one",
+            "packets counted by the nftables rule of the lab, on routes that have one",
             "the lab's nftables rule saw no packet: the work did not take its path",
             "report this as a fault of bench",
         ],
@@ -114,7 +114,7 @@ pub const CHECKS: &[Check] = &[
         [
             "measured time as the tool counted it, against the time asked for",
             "the measured part took {runtime.measured_s} s and not {runtime.asked_s} s",
-            "see whether the storage stalls or the machine was suspended",
+            "check whether the storage stalled or the machine was suspended",
         ],
     ),
     check(
@@ -125,7 +125,7 @@ pub const CHECKS: &[Check] = &[
         [
             "warm-up as the tool counted it, against the time asked for, beyond 0.25 s",
             "the warm-up took {warmup.measured_s} s and not {warmup.asked_s} s",
-            "see whether the storage stalls or the machine was suspended",
+            "check whether the storage stalled or the machine was suspended",
         ],
     ),
     check(
@@ -136,7 +136,7 @@ pub const CHECKS: &[Check] = &[
         [
             "I/Os submitted with the asked queue depth in flight",
             "only {fio.depth_reached_percent} % of I/Os found the asked queue depth: the load was another one",
-            "look for a file system that makes direct I/O wait, or take a deeper queue away",
+            "check whether the file system blocks direct I/O, or use a smaller queue depth",
         ],
     ),
     check(
@@ -145,7 +145,7 @@ pub const CHECKS: &[Check] = &[
         "%",
         Soft,
         [
-            "bytes that fio read or wrote and the disk beneath did not, of either direction (host's /proc/diskstats)",
+            "bytes that fio read or wrote and the disk did not, in either direction (host's /proc/diskstats)",
             "{disk.missing_percent} % of fio's bytes never reached the disk by its own count",
             "use cache=none for guests, a target whose file system does direct I/O, and a disk whose queue/iostats is 1",
         ],
@@ -173,23 +173,23 @@ pub const CHECKS: &[Check] = &[
         ],
     ),
     check(
-        "qmp.disk_off_bytes",
+        "vmm.disk_off_bytes",
         AtMost(0.0),
         "bytes",
         Soft,
         [
-            "bytes of fio against those that QEMU moved for the guest (QMP `query-blockstats`)",
-            "QEMU moved {qmp.disk_off_bytes} bytes more or less for the guest than fio did",
+            "bytes of fio against those that the VMM moved for the guest",
+            "the VMM moved {vmm.disk_off_bytes} bytes more or less for the guest than fio did",
             "let nothing else use the target in the guest",
         ],
     ),
     check(
-        "qmp.host_cached",
+        "vmm.host_cached",
         AtMost(0.0),
         "",
         Soft,
         [
-            "1 where QEMU holds the target open with the host's page cache in the path (QMP `query-named-block-nodes`)",
+            "1 where the VMM holds the target open with the host's page cache in the path",
             "the host's page cache is in the guest's path: it can be faster than native, and measures memory",
             "use cache=none",
         ],
@@ -244,9 +244,9 @@ pub const CHECKS: &[Check] = &[
         "%",
         Remarked,
         [
-            "bytes at the disk beyond those of fio or its cgroup and those of an idle second before the run, of fio's",
+            "bytes at the disk beyond those of fio or its cgroup and of an idle second before the run, relative to fio's",
             "the disk moved {disk.extra_percent} % more than fio did: others used it meanwhile",
-            "stop what else uses the disk, or give another --target",
+            "stop other programs that use the disk, or give another --target",
         ],
     ),
     check(
@@ -255,7 +255,7 @@ pub const CHECKS: &[Check] = &[
         "%",
         Remarked,
         [
-            "bytes of the instance's cgroup beyond fio's, of fio's: its programs, where they come from the same disk",
+            "bytes of the instance's cgroup beyond fio's, relative to fio's: reads of its programs from the same disk",
             "the instance moved {cgroup.io_extra_percent} % more than fio did: programs were loaded meanwhile",
             "give a --target on another disk than bench's cache, or more memory to the host",
         ],
@@ -312,6 +312,17 @@ pub const CHECKS: &[Check] = &[
         ],
     ),
     check(
+        "fio.steady_attained",
+        AtLeast(1.0),
+        "",
+        Remarked,
+        [
+            "1 where jobs that were to go on until they are steady (`steadystate`) became so",
+            "fio's jobs were not steady when their time was over ({fio.steady_criterion})",
+            "give the job a longer runtime, or a wider criterion",
+        ],
+    ),
+    check(
         "clock.read_ns",
         AtMost(200.0),
         "ns",
@@ -328,7 +339,7 @@ pub const CHECKS: &[Check] = &[
         "",
         Remarked,
         [
-            "packets that devices of the lab dropped, of a million; not of packet floods, which go as fast as packets are lost",
+            "packets dropped by devices of the lab, per million; packet floods are excluded, since they drop packets by design",
             "devices on the way dropped {net.dropped_per_million} of a million packets",
             "see the queues in the sameness table",
         ],
@@ -341,7 +352,7 @@ pub const CHECKS: &[Check] = &[
         [
             "time that our probe waited for answers that never came, 200 ms for each (UDP); of the measured time",
             "{probe.lost} answers never came, and waiting for them took {probe.waited_percent} % of the time",
-            "look for what loses packets on the way: a full table of connections, a queue, a filter",
+            "find the cause of packet loss: a full connection table, a queue, a filter",
         ],
     ),
     check(
@@ -350,9 +361,9 @@ pub const CHECKS: &[Check] = &[
         "",
         Remarked,
         [
-            "TCP segments sent again, of a million",
+            "TCP segments retransmitted, per million",
             "TCP sent {net.retransmitted_per_million} of a million segments again",
-            "look for loss or a stall on the way to the peer",
+            "look for loss or a stall on the path to the peer",
         ],
     ),
     check(
@@ -361,7 +372,7 @@ pub const CHECKS: &[Check] = &[
         "",
         Remarked,
         [
-            "times that a CPU slowed itself down for its temperature (sysfs `thermal_throttle`)",
+            "times that a CPU throttled because of its temperature (sysfs `thermal_throttle`)",
             "CPUs slowed down {cpu.throttle_events} times for their temperature",
             "cool the machine",
         ],
@@ -374,7 +385,7 @@ pub const CHECKS: &[Check] = &[
         [
             "mean frequency of the fastest of the run's CPUs during the trial, of the highest it can have (cpufreq)",
             "the CPUs ran at {cpu.frequency_percent} % of their highest frequency at most",
-            "set the governor to performance, and see what keeps the CPUs slow",
+            "set the governor to performance, and find what slows the CPUs",
         ],
     ),
 ];

@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         seed: 1,
         refill_buffers: false,
         end_fsync: false,
+        more: Vec::new(),
         stonewall: false,
     };
     let (output, status) = run("fio".as_ref(), &[job])?;

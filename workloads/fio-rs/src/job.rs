@@ -87,6 +87,8 @@ pub struct Job {
     pub end_fsync: bool,
     /// Start only when all earlier jobs have ended; totals are kept apart from theirs.
     pub stonewall: bool,
+    /// Further options by fio's names, such as `fdatasync` or `rate_iops`.
+    pub more: Vec<(&'static str, String)>,
 }
 
 /// A job that cannot be written down.
@@ -95,7 +97,7 @@ pub enum JobError {
     /// The job file has lines, and sections in brackets.
     #[error("the {what} of a fio job must not contain line ends or brackets: {value:?}")]
     Text {
-        /// `name` or `filename`.
+        /// `name`, `filename`, or the option.
         what: &'static str,
         /// What was given.
         value: String,
@@ -128,7 +130,8 @@ pub fn job_file(jobs: &[Job]) -> Result<String, JobError> {
 }
 
 fn check(job: &Job) -> Result<(), JobError> {
-    for (what, value) in [("name", &job.name), ("filename", &job.filename)] {
+    let more = job.more.iter().map(|(name, value)| (*name, value));
+    for (what, value) in [("name", &job.name), ("filename", &job.filename)].into_iter().chain(more) {
         if value.is_empty() || value.contains(['\n', '\r', '[', ']', '\0']) {
             return Err(JobError::Text { what, value: value.clone() });
         }
@@ -180,6 +183,7 @@ fn section(text: &mut String, job: &Job) {
     if job.stonewall {
         options.push(("stonewall", flag(true)));
     }
+    options.extend(job.more.iter().cloned());
     text.push_str(&format!("[{}]\n", job.name));
     for (name, value) in options {
         text.push_str(&format!("{name}={value}\n"));
@@ -207,6 +211,7 @@ mod tests {
             refill_buffers: false,
             end_fsync: false,
             stonewall: true,
+            more: vec![("fdatasync", "1".into())],
         }
     }
 
@@ -214,9 +219,14 @@ mod tests {
     fn a_section_says_everything_and_escapes_colons() {
         let text = job_file(&[job()]).unwrap();
         assert!(text.starts_with("[measured]\n"));
-        for line in
-            ["rw=randrw", "rwmixread=70", "runtime=2500ms", "filename=/dev/disk/by-path/pci-0000\\:00", "stonewall=1"]
-        {
+        for line in [
+            "rw=randrw",
+            "fdatasync=1",
+            "rwmixread=70",
+            "runtime=2500ms",
+            "filename=/dev/disk/by-path/pci-0000\\:00",
+            "stonewall=1",
+        ] {
             assert!(text.lines().any(|l| l == line), "{line} in {text}");
         }
     }

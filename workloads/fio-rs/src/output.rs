@@ -49,8 +49,23 @@ pub struct JobOutput {
     pub majf: Option<u64>,
     /// Percent of I/Os that found this depth in flight when submitted: `1`, `2`, `4`, ... `>=64`.
     pub iodepth_level: BTreeMap<String, f64>,
+    /// Of a job that goes on until it is steady (`steadystate`).
+    pub steady_state: Option<SteadyState>,
     /// True when fio said of it, in a way that cannot be read, whether it failed, or anything else than what a job is.
     pub is_odd: bool,
+}
+
+/// Whether a job became steady, as fio judges that.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SteadyState {
+    /// What was to be steady, and how much, as the job said it: `iops_slope:0.300000%`.
+    pub criterion: String,
+    /// It was, before its time was over.
+    pub attained: bool,
+    /// Mean of the window that was judged, in I/Os per second.
+    pub iops_mean: Option<f64>,
+    /// The same of bandwidth, in KiB per second.
+    pub bw_mean: Option<f64>,
 }
 
 /// Reads or writes of a job. What fio does not tell is worked out from what it does, else 0 and named in `unread`.
@@ -147,6 +162,7 @@ impl Record for RawJob {
             "usr_cpu" => job.usr_cpu = number(from)?,
             "sys_cpu" => job.sys_cpu = number(from)?,
             "majf" => job.majf = from.next_value::<Figure>()?.count(),
+            "steadystate" => job.steady_state = from.next_value::<Loose<SteadyState>>()?.0,
             "iodepth_level" => job.iodepth_level = from.next_value::<Loose<Depths>>()?.0.unwrap_or_default().0,
             _ => return Ok(false),
         }
@@ -199,6 +215,40 @@ impl JobOutput {
         let apart = kinds.iter().fold(0_u64, |sum, traffic| sum.saturating_add(traffic.total_ios));
         // With `unified_rw_reporting=both` they are told twice.
         apart.max(self.mixed.total_ios)
+    }
+}
+
+impl Record for SteadyState {
+    fn field<'de, A: MapAccess<'de>>(&mut self, name: &str, from: &mut A) -> Result<bool, A::Error> {
+        match name {
+            "ss" => self.criterion = from.next_value::<Text>()?.0.unwrap_or_default(),
+            "attained" => self.attained = count(from)? == 1,
+            "data" => {
+                let data = from.next_value::<Loose<Steady>>()?.0.unwrap_or_default();
+                (self.iops_mean, self.bw_mean) = (data.iops.positive(), data.bandwidth.positive());
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// What was seen in the window that was judged.
+#[derive(Default)]
+struct Steady {
+    iops: Figure,
+    bandwidth: Figure,
+}
+
+impl Record for Steady {
+    fn field<'de, A: MapAccess<'de>>(&mut self, name: &str, from: &mut A) -> Result<bool, A::Error> {
+        let figure = match name {
+            "iops_mean" => &mut self.iops,
+            "bw_mean" => &mut self.bandwidth,
+            _ => return Ok(false),
+        };
+        *figure = from.next_value()?;
+        Ok(true)
     }
 }
 

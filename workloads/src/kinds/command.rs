@@ -171,8 +171,14 @@ mod tests {
 
     #[test]
     fn a_command_starts_in_its_folder_as_the_program_that_was_found() {
-        let place =
-            Place { target: None, size_bytes: 0, fio: String::new(), path_env: "/usr/bin:/bin".into(), network: None };
+        let place = Place {
+            target: None,
+            size_bytes: 0,
+            fio: String::new(),
+            bench: String::new(),
+            path_env: "/usr/bin:/bin".into(),
+            network: None,
+        };
         let mut command = Command::new(vec!["sort".into(), "x".into()]);
         assert_eq!(command.job(&place).argv, ["sort", "x"]);
         command.program = Some("/usr/bin/sort".into());

@@ -4,39 +4,60 @@
 //! workload is: a new kind is a file here and a line in [`KINDS`].
 
 pub(crate) mod command;
+#[cfg(test)]
+#[path = "tests/dd.rs"]
+mod example;
 mod exchange;
 pub(crate) mod fio;
 pub(crate) mod fio_job;
+mod idle_memory;
+mod probes;
+mod start;
 mod stream;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use bench_agent::JobOutput;
+use bench_results::quantity::{Written, parse_count};
 use bench_results::record::Profile;
 use dyn_clone::DynClone;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 
 use crate::entry::{Entry, Wrong};
 use crate::workload::{Measured, Place, TrialJobs};
 use command::Command;
 use exchange::Exchange;
+use idle_memory::IdleMemory;
+use probes::Probes;
+use start::Start;
 use stream::Stream;
 
 /// Reads the parameters of a kind.
 type Read = fn(Entry<'_>) -> Result<Box<dyn Kind>, Wrong>;
 
 /// All kinds, by their names in suites.
-const KINDS: [(&str, Read); 5] = [
+const KINDS: &[(&str, Read)] = &[
     ("fio", fio::read),
     ("command", read::<Command>),
     ("stream", read::<Stream>),
     ("exchange", read::<Exchange>),
     ("fio-job", fio_job::read),
+    ("start", read::<Start>),
+    ("idle-memory", read::<IdleMemory>),
+    ("probes", read::<Probes>),
+    // That of docs/ADD-A-WORKLOAD.md.
+    #[cfg(test)]
+    ("dd", read::<example::Dd>),
 ];
 
 /// The kind of a workload that names none.
 pub(crate) const USUAL: &str = "fio";
+
+/// The share of what the slowest environment can do at which a paced workload is executed, unless it says otherwise: enough to be
+/// work, and no saturation.
+pub(crate) const HALF: f64 = 0.5;
 
 fn read<K: Kind + DeserializeOwned + 'static>(entry: Entry<'_>) -> Result<Box<dyn Kind>, Wrong> {
     entry.read::<K>().map(|kind| Box::new(kind) as Box<dyn Kind>)
@@ -44,13 +65,40 @@ fn read<K: Kind + DeserializeOwned + 'static>(entry: Entry<'_>) -> Result<Box<dy
 
 /// What reads the parameters of the kind of this name; an error names those that there are.
 pub(crate) fn find(name: &str) -> Result<Read, String> {
-    let found = KINDS.into_iter().find(|(known, _)| *known == name);
-    found.map(|(_, read)| read).ok_or_else(|| {
-        let names = KINDS.map(|(known, _)| known);
+    let found = KINDS.iter().find(|(known, _)| *known == name);
+    found.map(|&(_, read)| read).ok_or_else(|| {
+        let names: Vec<_> = KINDS.iter().map(|&(known, _)| known).collect();
         let known =
             names.split_last().map_or(String::new(), |(last, others)| format!("{} and {last}", others.join(", ")));
         format!("there is no kind of workload `{name}`; there are {known}")
     })
+}
+
+/// Of a workload that has no job.
+const NO_JOB: &str = "it is about instances, and nothing is executed in them";
+
+/// What a trial is about that measures instances themselves, and not a job in one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Instances {
+    /// This many are started one after the other.
+    Started {
+        /// How many.
+        count: u32,
+    },
+    /// They are started and held.
+    Held {
+        /// How many at once, in rising order.
+        counts: Vec<u32>,
+    },
+}
+
+/// Instances of one trial, at most: each is written down in the ledger.
+const MOST_INSTANCES: u64 = 1000;
+
+/// A number of instances.
+fn instances<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let number = parse_count(&Written::deserialize(from)?.text(), MOST_INSTANCES);
+    number.map(|number| number as u32).map_err(de::Error::custom)
 }
 
 /// A workload's parameters, and all that follows from its kind. What is not said is as with a command.
@@ -70,8 +118,33 @@ pub(crate) trait Kind: Debug + DynClone + Send + Sync {
         false
     }
 
+    /// See [`crate::Workload::engines`].
+    fn engines(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// See [`crate::Workload::is_buffered`].
+    fn is_buffered(&self) -> bool {
+        false
+    }
+
+    /// See [`crate::Workload::set_engine`].
+    fn set_engine(&mut self, _engine: fio::Engine) -> Result<bool, String> {
+        Ok(false)
+    }
+
+    /// See [`crate::Workload::is_probed`].
+    fn is_probed(&self) -> bool {
+        false
+    }
+
     /// Program and arguments, of a command.
     fn argv(&self) -> Option<&[String]> {
+        None
+    }
+
+    /// What it measures of instances themselves; absent: a job in one.
+    fn instances(&self) -> Option<Instances> {
         None
     }
 
@@ -81,6 +154,11 @@ pub(crate) trait Kind: Debug + DynClone + Send + Sync {
     /// See [`crate::Workload::needs_pace`].
     fn needs_pace(&self) -> bool {
         false
+    }
+
+    /// See [`crate::Workload::pace_share`].
+    fn pace_share(&self) -> f64 {
+        HALF
     }
 
     /// See [`crate::Workload::set_pace`]; absent: as fast as it goes.

@@ -14,12 +14,14 @@ use super::{CompareArgs, Loaded, load_record};
 pub fn confirm(args: &CompareArgs, loaded: &Loaded, policy: &Policy, judgement: &mut Judgement) -> Result<()> {
     let cannot = match (args.command.is_empty(), judgement.method.unit()) {
         (true, _) => Some("no command was given (-- bench run ...)"),
-        (false, "run") => Some("a fresh run says nothing against a set of runs"),
+        (false, "run") => Some("a single fresh run cannot confirm an alarm of a set of runs"),
         _ => None,
     };
     if let Some(why) = cannot {
         let asked = policy.confirm;
-        judgement.notes.push(format!("the policy asks for {asked} fresh run(s), and {why}: the alarm stands as it is"));
+        judgement
+            .notes
+            .push(format!("the policy asks for {asked} fresh run(s), but {why}: the alarm stays unconfirmed"));
         return Ok(());
     }
     for number in 1..=policy.confirm {

@@ -12,7 +12,9 @@ use super::load_record;
 /// Read the folder, one run at a time.
 pub fn of(folder: &Path, base: &[Record], new: &[Record], primary: Option<&Primary>) -> Result<History> {
     let ([base], [new]) = (base, new) else {
-        bail!("--history tells how far two single runs lie apart, and a set of runs shows that itself: leave it out");
+        bail!(
+            "--history gives the spread between two single runs, and a set of runs contains its own spread: leave it out"
+        );
     };
     let shown = folder.display();
     ensure!(folder.is_dir(), "--history {shown}: there is no such folder; give the parent of the earlier runs");

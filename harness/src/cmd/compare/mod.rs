@@ -27,37 +27,36 @@ use crate::{failure, output, paths};
     because trials failed or NEW lacks it, 2 the two cannot be compared, or have no valid values in common,\n\
     4 it cannot be told and the policy says on-inconclusive = \"fail\", or the runs are imported.")]
 pub struct CompareArgs {
-    /// What was before; with --env, the run that holds both sides
+    /// The baseline; with --env, the run with both sides
     base: String,
-    /// What is now
+    /// The run to judge
     new: Option<String>,
-    /// Two environments of one run instead, paired by block: the better method where both are at hand
+    /// Two environments of one run, paired by block: the better method if you can measure both sides in one run
     #[arg(long, value_name = "BASE,NEW", value_delimiter = ',', conflicts_with = "new")]
     env: Vec<String>,
-    /// Judge by this metric instead of those that the suite named, as in `read_latency_p99_ns`
+    /// Judge by this metric instead of the suite's, such as `read_latency_p99_ns`
     #[arg(long, value_name = "METRIC")]
     primary: Option<String>,
-    /// Margins, what decides and what fails, as a TOML file
+    /// TOML file with margins, deciding metrics and conditions of failure
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Differences of the two that are what you compare: cpu, kernel, device, accelerator, fio, qemu, guest-kernel, tools,
+    /// Differences between the two that you want to compare: cpu, kernel, device, accelerator, fio, vmm, guest-kernel, tools,
     /// profile, limits, environment, workload
     #[arg(long, value_name = "WHAT", value_delimiter = ',', conflicts_with = "env")]
     allow_difference: Vec<Aspect>,
-    /// Folder of earlier runs of the same series: they tell how far two runs lie apart when nothing has changed, which the blocks
-    /// of two runs do not. Without it 2.5 % are assumed
+    /// Folder of earlier runs of the same series, from which the between-run spread is estimated; without it, 2.5 % are assumed
     #[arg(long, value_name = "DIR", conflicts_with = "env")]
     history: Option<PathBuf>,
-    /// Print exactly this instead of the summary
+    /// Print this format instead of the summary
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Write every form into this folder: page, figures, Markdown, JSON, JUnit
+    /// Write all formats into this folder: page, figures, Markdown, JSON, JUnit
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Parent of the run folders
     #[arg(long, value_name = "DIR", default_value = "bench-runs")]
     out: PathBuf,
-    /// The command that executes a fresh run into --out, for a policy with `confirm`: an alarm must come back in it
+    /// The command that executes a fresh run into --out, for a policy with `confirm`: an alarm must recur in it
     #[arg(last = true, value_name = "CMD", requires = "policy")]
     command: Vec<String>,
 }

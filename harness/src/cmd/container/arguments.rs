@@ -14,13 +14,13 @@ pub const PIDS: u64 = 4096;
 /// Arguments of `bench container run`.
 #[derive(clap::Args)]
 pub struct RunArgs {
-    /// Another root than the tools tree: a distribution's files on the same kernel
+    /// Root folder instead of the tools tree, such as the files of a distribution
     #[arg(long, value_name = "DIR")]
     pub rootfs: Option<PathBuf>,
-    /// The network: nothing but a loopback device, the host's, or a lab of its own with a peer to talk to
+    /// The network: only a loopback device, the host's network, or a lab with a peer
     #[arg(long, visible_alias = "network", value_enum, default_value = "none")]
     pub net: Network,
-    /// Number of CPUs that it may use at a time: 1.5 is one and a half
+    /// CPU time limit in CPUs, such as 1.5
     #[arg(long, value_name = "NUMBER", value_parser = cpu_time, allow_hyphen_values = true)]
     pub cpus: Option<f64>,
     /// CPUs that it may use, such as 0-1,4
@@ -47,7 +47,7 @@ pub struct RunArgs {
     /// Host name inside
     #[arg(long, value_name = "NAME", default_value = "container")]
     pub hostname: String,
-    /// A part of the cgroup's name, for ps and systemd-cgtop; no command takes it
+    /// A part of the cgroup's name, for ps and systemd-cgtop; no command accepts it
     #[arg(long, value_parser = name)]
     pub name: Option<String>,
     /// A time namespace whose boot and monotonic clocks are shifted by this, such as 1d or -1h
@@ -56,25 +56,25 @@ pub struct RunArgs {
     /// A user namespace: root inside is user 100000 outside
     #[arg(long)]
     pub userns: bool,
-    /// Whom to be inside: a name of the root's /etc/passwd or a number, with a group if you like
+    /// User inside: a number, or a name in /etc/passwd of the root folder, optionally with a group
     #[arg(short, long, value_name = "USER[:GROUP]", allow_hyphen_values = true)]
     pub user: Option<String>,
-    /// A process 1 that reaps orphans and passes signals on
+    /// Use a process 1 that reaps orphans and forwards signals
     #[arg(long)]
     pub init: bool,
-    /// Read standard input also where it is a file or a device
+    /// Read standard input also if it is a file or a device
     #[arg(short, long)]
     pub interactive: bool,
-    /// A terminal inside also where standard input and output are none here; where both are, there always is one
+    /// Allocate a terminal inside; default if standard input and output are terminals
     #[arg(short, long)]
     pub tty: bool,
-    /// How long CMD may take to end after SIGTERM, SIGINT, SIGHUP or SIGQUIT before it is killed, in seconds or as 500ms, 1min
+    /// Time for CMD to end after SIGTERM, SIGINT, SIGHUP or SIGQUIT before it is killed, in seconds or as 500ms, 1min
     #[arg(long, value_name = "TIME", value_parser = stop_timeout, allow_hyphen_values = true, default_value = "10s")]
     pub stop_timeout: Duration,
-    /// A file, folder or device of the host to be seen inside; `ro` is for files and folders
+    /// Mount a file, folder or device of the host; `ro` is for files and folders
     #[arg(short, long = "volume", value_name = "SRC:DST[:ro]")]
     pub volume: Vec<String>,
-    /// A variable of the environment; without a value, yours
+    /// An environment variable; without a value, yours is used
     #[arg(short, long = "env", value_name = "KEY[=VALUE]")]
     pub env: Vec<String>,
     /// Working directory inside
@@ -83,13 +83,13 @@ pub struct RunArgs {
     /// A capability besides the default ones, such as NET_RAW
     #[arg(long, value_name = "NAME")]
     pub cap_add: Vec<String>,
-    /// The filter of system calls [default: docker]
+    /// The seccomp filter [default: docker]
     #[arg(long, value_enum)]
     seccomp: Option<Seccomp>,
-    /// Nothing of a container is ever kept: taken because docker has it
+    /// No effect: a container is always removed. Accepted for compatibility with docker
     #[arg(long)]
     pub rm: bool,
-    /// Say CMD's process id on the host, its namespaces and its cgroup
+    /// Print CMD's process id on the host, its namespaces and its cgroup
     #[arg(long)]
     pub verbose: bool,
     #[arg(short, long, hide = true, value_name = "PORTS", allow_hyphen_values = true)]
@@ -105,9 +105,9 @@ pub struct RunArgs {
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Network {
-    /// A network namespace of its own, with a loopback device
+    /// A new network namespace with a loopback device
     None,
-    /// The host's
+    /// The host's network
     Host,
     /// A lab with a peer, over a bridge
     Bridge,
@@ -159,13 +159,10 @@ impl RunArgs {
     pub fn check(&self) -> Result<()> {
         if let Some(ports) = self.publish.first() {
             bail!(
-                "-p {ports}: nothing of a container can be reached from other machines; with --net bridge or nat, a peer in the lab can"
+                "-p {ports}: a container is not reachable from other machines; with --net bridge or nat, it is reachable from a peer in the lab"
             );
         }
-        ensure!(
-            !self.detach,
-            "-d: a container lives as long as bench does; put bench itself into the background, with `&`"
-        );
+        ensure!(!self.detach, "-d: a container ends with bench; run bench itself in the background, with `&`");
         let is_off = self.seccomp == Some(Seccomp::Unconfined) || self.has_option(&UNCONFINED);
         let is_on = self.seccomp == Some(Seccomp::Docker) || self.has_option(&CONFINED);
         ensure!(

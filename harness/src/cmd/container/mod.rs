@@ -60,7 +60,7 @@ pub fn run(args: &RunArgs, starter: Option<Starter>) -> Result<i32> {
     spec.join(&cgroup);
     // Held until the container has ended.
     let lab = match args.net.route() {
-        Some(route) => Some(Lab::make(route, User::Container)?),
+        Some(route) => Some(Lab::make(route, User::Container, None)?),
         None => None,
     };
     spec.network = lab.as_ref().map(Lab::work);

@@ -199,7 +199,7 @@ impl Watch<'_> {
             None => Ok(false),
             Some(Unread::Gone) => Ok(true),
             Some(Unread::Broken(what, e)) => {
-                let doing = if what == INPUT { "reading" } else { "writing what the command said to" };
+                let doing = if what == INPUT { "reading" } else { "writing the output of the command to" };
                 self.broken.get_or_insert(anyhow::Error::new(e).context(format!("{doing} {what}")));
                 Ok(what == OUTPUT)
             }

@@ -26,13 +26,13 @@ use record::Source;
     the record like any other, and judge nothing: how comparable it is, nobody knows."
 )]
 pub struct ImportArgs {
-    /// A file of results; `vm=FILE` files them under the environment `vm`. The first environment is the reference
+    /// A file of results; `vm=FILE` assigns them to the environment `vm`. The first environment is the reference
     #[arg(required = true, value_name = "[ENV=]FILE")]
     files: Vec<OsString>,
-    /// Environment of the files that name none
+    /// Environment of files without a name
     #[arg(long, value_name = "NAME", default_value = "imported")]
     env: String,
-    /// Name of the run, as a part of its id [default: that of the tool]
+    /// Name of the run, a part of its id [default: name of the tool]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Parent of the run folders

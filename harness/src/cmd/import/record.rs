@@ -256,12 +256,12 @@ impl Results {
                 let (name, environment) = (&self.workloads[*workload].2.name, &self.environments[*environment]);
                 let one = PlannedTrial {
                     // Neither name has a `+`: each place has an id of its own.
-                    id: format!("b{block:02}-{name}+{environment}"),
+                    id: format!("b{block:02}-{name}+{environment}").into(),
                     block: u32::try_from(block)?,
                     turn: 1,
                     order: *order,
-                    environment: environment.clone(),
-                    workload: name.clone(),
+                    environment: environment.into(),
+                    workload: name.into(),
                     seed: 0,
                 };
                 if let Some(sample) = list.get_mut(block - 1) {
@@ -358,7 +358,7 @@ fn trial(planned: &PlannedTrial, sample: &mut Sample) -> Trial {
         attempt: 1,
         execution: 1,
         superseded: false,
-        started_at: String::new(),
+        started_at: Default::default(),
         elapsed_ns: (sample.seconds * 1e9).round() as u64,
         accelerator: None,
         failure: None,
@@ -367,6 +367,8 @@ fn trial(planned: &PlannedTrial, sample: &mut Sample) -> Trial {
         measurements: measured.measurements,
         histograms: measured.histograms,
         facts: measured.facts,
+        observations: Vec::new(),
         instance: Instance::default(),
+        folded: None,
     }
 }

@@ -72,14 +72,14 @@ impl Along {
             let other = self.staged[..index].iter().find(|other| other.seen_at == one.seen_at);
             if let Some(other) = other {
                 bail!(
-                    "{} and {} would both be {} where the command works: name them otherwise",
+                    "{} and {} would both be {} inside: rename one of them",
                     other.source.display(),
                     one.source.display(),
                     one.seen_at.display()
                 );
             }
             let path = one.seen_at.to_string_lossy();
-            ensure!(!path.contains('\n'), "`{}` cannot come along: its path has a line break", path.escape_debug());
+            ensure!(!path.contains('\n'), "`{}` cannot be copied: its path has a line break", path.escape_debug());
         }
         Ok(())
     }
@@ -221,19 +221,17 @@ fn refusal(argument: &str, found: &fs::Metadata) -> String {
     } else if kind.is_file() {
         let (size, most) = (output::bytes(found.len()), output::bytes(LARGEST));
         return format!(
-            "the argument `{argument}` has {size}; files of up to {most} come along with the command: bring this one with --with {argument}"
+            "the argument `{argument}` has {size}; only files of up to {most} are copied automatically: add it with --with {argument}"
         );
     } else if kind.is_block_device() || kind.is_char_device() {
         return format!(
-            "the argument `{argument}` is a device of this machine, which does not come along with the command: environments have \
-             devices of their own, and --with brings files and folders only"
+            "the argument `{argument}` is a device of this machine, which is not available inside: environments have \
+             their own devices, and --with copies only files and folders"
         );
     } else {
         "is neither a file nor a folder"
     };
-    format!(
-        "the argument `{argument}` {what}, which does not come along with the command: bring what it needs with --with {argument}"
-    )
+    format!("the argument `{argument}` {what}, which is not copied automatically: add it with --with {argument}")
 }
 
 /// Where a path of the command line leads inside: a relative one starts in the work folder there.

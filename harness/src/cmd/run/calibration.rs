@@ -13,8 +13,6 @@ use crate::conductor::plan::Planned;
 use crate::conductor::trial;
 use crate::netlab::Interface;
 
-/// The share of what the slowest environment that is not emulated can do at which all are measured: enough to be work, and no saturation.
-const SHARE: f64 = 0.5;
 /// Seconds of each calibrating trial.
 const SECONDS: f64 = 1.0;
 
@@ -22,8 +20,8 @@ const SECONDS: f64 = 1.0;
 pub struct Calibration {
     paced: Vec<Planned>,
     profile: Profile,
-    /// What each environment can do in each paced workload.
-    found: BTreeMap<String, Vec<Found>>,
+    /// What each environment can do in what paced workloads are without their pace.
+    found: BTreeMap<BTreeMap<String, String>, Vec<Found>>,
     /// Why guests are emulated, as far as it was told.
     told: BTreeSet<String>,
     /// Name and device of the first environment with a network.
@@ -43,6 +41,11 @@ impl Calibration {
         }
     }
 
+    /// True when a paced workload drives the target.
+    pub fn drives(&self) -> bool {
+        self.paced.iter().any(|planned| planned.workload.needs_target())
+    }
+
     /// A note that was not told yet.
     pub fn news<'a>(&mut self, note: Option<&'a String>) -> Option<&'a String> {
         note.filter(|note| self.told.insert((*note).clone()))
@@ -56,9 +59,29 @@ impl Calibration {
         instance: &mut Instance<'_>,
         setting: &Setting,
     ) -> Result<()> {
-        if environment.route.is_none() {
-            return Ok(());
+        if environment.route.is_some() {
+            self.compare_device(environment, instance).await?;
         }
+        for planned in self.paced.iter().filter(|planned| planned.environments.contains(&environment.name)) {
+            let workload = planned.workload.unpaced();
+            let found = self.found.entry(key(&workload)).or_default();
+            if found.iter().any(|found| found.environment == record.name) {
+                // Another share of the same.
+                continue;
+            }
+            let rate = rate(&workload, environment, &self.profile, instance, setting).await;
+            let rate = rate.with_context(|| format!("finding out how fast {} can go", workload.name()))?;
+            found.push(Found {
+                environment: record.name.clone(),
+                label: record.label(),
+                is_emulated: record.is_emulated(),
+                per_s: rate,
+            });
+        }
+        Ok(())
+    }
+
+    async fn compare_device(&mut self, environment: &Environment, instance: &mut Instance<'_>) -> Result<()> {
         let device = environment.interface(instance).await?;
         match &self.device {
             None => self.device = Some((environment.name.clone(), device)),
@@ -69,19 +92,6 @@ impl Calibration {
                 }
             }
         }
-        for planned in &self.paced {
-            let workload = &planned.workload;
-            if planned.environments.contains(&environment.name) {
-                let rate = rate(&workload.unpaced(), environment, &self.profile, instance, setting).await;
-                let rate = rate.with_context(|| format!("finding out how fast {} can go", workload.name()))?;
-                self.found.entry(workload.name().to_owned()).or_default().push(Found {
-                    environment: record.name.clone(),
-                    label: record.label(),
-                    is_emulated: record.is_emulated(),
-                    per_s: rate,
-                });
-            }
-        }
         Ok(())
     }
 
@@ -89,12 +99,14 @@ impl Calibration {
     pub fn pace(&self, workloads: &mut [Planned]) -> Vec<String> {
         let (mut apart, mut only_emulated) = (BTreeSet::new(), BTreeSet::new());
         for planned in workloads {
-            let Some(found) = self.found.get(planned.workload.name()) else { continue };
-            let Some(pace) = Pace::of(found) else { continue };
+            let Some(found) = self.found.get(&key(&planned.workload.unpaced())) else { continue };
+            let share = planned.workload.pace_share();
+            let Some(pace) = Pace::of(found, share).filter(|_| planned.workload.needs_pace()) else { continue };
             planned.workload.set_pace(pace.per_s);
             apart.extend(pace.own.iter().map(|found| found.label.clone()));
-            planned.own_rates_per_s =
-                pace.own.iter().map(|found| (found.environment.clone(), half(found.per_s))).collect();
+            let workload = &planned.workload;
+            let own = |found: &&Found| (found.environment.clone(), kept(workload, of(found.per_s, share)));
+            planned.own_rates_per_s = pace.own.iter().map(own).collect();
             if pace.is_emulated {
                 only_emulated.insert(planned.workload.name().to_owned());
             }
@@ -103,14 +115,14 @@ impl Calibration {
         let mut warnings = Vec::new();
         if !apart.is_empty() {
             warnings.push(format!(
-                "paced workloads are executed at half of what the slowest environment that is not emulated can do; {} cannot follow \
-                 and have rates of their own, half of what each can do: compare nothing with their cost",
+                "paced workloads are executed at a share of what the slowest environment that is not emulated can do; {} cannot follow \
+                 and have their own rates, the same share of what each can do: do not compare their cost",
                 list(apart)
             ));
         }
         if !only_emulated.is_empty() {
             warnings.push(format!(
-                "every environment of {} is emulated: the rate is half of what the slowest guest can do under emulation, and no real load",
+                "every environment of {} is emulated: the rate is a share of what the slowest guest reaches under emulation, and not a realistic load",
                 list(only_emulated)
             ));
         }
@@ -138,21 +150,33 @@ struct Pace<'a> {
 }
 
 impl<'a> Pace<'a> {
-    /// Half of what the slowest can do. An emulated guest has no say, unless there is nothing else; absent where nothing was found.
-    fn of(found: &'a [Found]) -> Option<Pace<'a>> {
+    /// This share of what the slowest can do. An emulated guest has no say, unless there is nothing else; absent where nothing was found.
+    fn of(found: &'a [Found], share: f64) -> Option<Pace<'a>> {
         let slowest = |emulated: bool| {
             let of_kind = found.iter().filter(move |found| found.is_emulated == emulated);
             of_kind.map(|found| found.per_s).reduce(f64::min)
         };
         let is_emulated = slowest(false).is_none();
-        let per_s = half(slowest(false).or(slowest(true))?);
-        let own = found.iter().filter(|found| found.is_emulated && half(found.per_s) < per_s).collect();
+        let per_s = of(slowest(false).or(slowest(true))?, share);
+        let own = found.iter().filter(|found| found.is_emulated && of(found.per_s, share) < per_s).collect();
         Some(Pace { per_s, is_emulated, own })
     }
 }
 
-fn half(per_s: f64) -> f64 {
-    (per_s * SHARE).round().max(1.0)
+fn of(per_s: f64, share: f64) -> f64 {
+    (per_s * share).round().max(1.0)
+}
+
+/// A rate as a workload keeps it: it may be a whole number for each of its processes.
+fn kept(workload: &Workload, per_s: f64) -> f64 {
+    let mut paced = workload.clone();
+    paced.set_pace(per_s);
+    paced.record(Vec::new()).rate_per_s().unwrap_or(per_s)
+}
+
+/// What it is without its pace: shares of one rate are shares of what was found once.
+fn key(unpaced: &Workload) -> BTreeMap<String, String> {
+    unpaced.record(Vec::new()).parameters
 }
 
 /// Units of work per second, as fast as it goes.
@@ -180,18 +204,44 @@ mod tests {
     #[test]
     fn an_emulated_guest_never_sets_the_pace_of_others() {
         let all = [found("native", false, 1000.0), found("vm", true, 40.0), found("container", false, 600.0)];
-        assert_eq!(Pace::of(&all), Some(Pace { per_s: 300.0, is_emulated: false, own: vec![&all[1]] }));
+        assert_eq!(Pace::of(&all, 0.5), Some(Pace { per_s: 300.0, is_emulated: false, own: vec![&all[1]] }));
         let quick = [found("vm", true, 900.0), found("native", false, 1000.0)];
-        assert_eq!(Pace::of(&quick).unwrap().own, [&quick[0]], "it would work harder than at half of what it can do");
+        assert_eq!(
+            Pace::of(&quick, 0.5).unwrap().own,
+            [&quick[0]],
+            "it would work harder than at half of what it can do"
+        );
         let quicker = [found("vm", true, 1200.0), found("native", false, 1000.0)];
-        assert_eq!(Pace::of(&quicker), Some(Pace { per_s: 500.0, is_emulated: false, own: vec![] }));
+        assert_eq!(Pace::of(&quicker, 0.5), Some(Pace { per_s: 500.0, is_emulated: false, own: vec![] }));
     }
 
     #[test]
     fn where_all_are_emulated_the_slowest_sets_it_for_all() {
         let all = [found("a", true, 100.0), found("b", true, 40.0)];
-        assert_eq!(Pace::of(&all), Some(Pace { per_s: 20.0, is_emulated: true, own: vec![] }));
-        assert_eq!(Pace::of(&[]), None);
+        assert_eq!(Pace::of(&all, 0.5), Some(Pace { per_s: 20.0, is_emulated: true, own: vec![] }));
+        assert_eq!(Pace::of(&[], 0.5), None);
+    }
+
+    #[test]
+    fn shares_of_one_rate_are_of_what_was_found_once() {
+        let suite = bench_workloads::Suite::builtin("open-loop").unwrap();
+        let mut workloads: Vec<_> =
+            suite.workloads.iter().map(|workload| Planned::new(workload.clone(), Vec::new())).collect();
+        let paced: Vec<_> = workloads.iter().filter(|planned| planned.workload.needs_pace()).cloned().collect();
+        let keys: BTreeSet<_> = paced.iter().map(|planned| key(&planned.workload.unpaced())).collect();
+        assert_eq!((paced.len(), keys.len()), (3, 1));
+        let all = vec![found("native", false, 20_000.0), found("vm", false, 10_000.0)];
+        let calibration = Calibration {
+            paced,
+            profile: suite.profile("smoke").unwrap().clone(),
+            found: keys.into_iter().map(|key| (key, all.clone())).collect(),
+            told: BTreeSet::new(),
+            device: None,
+        };
+        assert_eq!(calibration.pace(&mut workloads), [""; 0]);
+        let rates: Vec<_> = workloads.iter().map(|planned| planned.workload.record(Vec::new()).rate_per_s()).collect();
+        // Whole numbers for each of 16 processes.
+        assert_eq!(rates, [Some(5008.0), Some(7008.0), Some(8992.0), None]);
     }
 
     #[test]
@@ -201,7 +251,7 @@ mod tests {
             let mut workloads: Vec<_> =
                 suite.workloads.iter().map(|workload| Planned::new(workload.clone(), Vec::new())).collect();
             let paced = workloads.iter().filter(|planned| planned.workload.needs_pace());
-            let found = paced.map(|planned| (planned.workload.name().to_owned(), all.to_vec())).collect();
+            let found = paced.map(|planned| (key(&planned.workload.unpaced()), all.to_vec())).collect();
             let calibration = Calibration {
                 paced: Vec::new(),
                 profile: suite.profile("smoke").unwrap().clone(),

@@ -10,7 +10,7 @@ use bench_workloads::{EnvironmentDefinition, Suite, Workload};
 
 use super::RunArgs;
 use super::along::Along;
-use super::jobs;
+use super::{asked, jobs};
 use crate::conductor::plan::{self, Planned};
 use crate::conductor::work;
 use crate::environments;
@@ -24,8 +24,8 @@ pub struct Definition {
     pub workloads: Vec<Planned>,
     /// All environments, the reference first, then the control.
     pub environments: Vec<EnvironmentDefinition>,
-    /// True when the user named the environments: one that cannot be had is an error then.
-    pub named: bool,
+    /// Names of the environments that the user asked for: one that cannot be had is an error then.
+    pub named: BTreeSet<String>,
     /// What commands bring along into every environment.
     pub along: Along,
     /// True when a target is needed.
@@ -46,16 +46,19 @@ impl Definition {
             "--until-decided: the profile `{}` gives no verdicts, so that nothing would ever be decided; use another --profile",
             profile.name
         );
-        let named = !args.env.is_empty();
-        let mut environments = if named { args.env.clone() } else { environments(&suites)? };
-        let reference = reference(&mut environments, args.reference.as_deref())?;
-        let control = add_control(&mut environments, &reference, &profile, args.no_control);
+        let named = args.env.iter().map(|asked| asked.name().to_owned()).collect();
+        let mut environments = asked::environments(&suites, &args.env)?;
+        let reference = asked::reference(&mut environments, args.reference.as_deref())?;
+        let control = asked::add_control(&mut environments, &reference, &profile, args.no_control);
         for with in &args.with {
             ensure!(with.exists(), "--with {}: there is no such file", with.display());
         }
         let mut workloads = workloads(&suites, args, &environments, control.as_deref())?;
         if let Some(seconds) = args.runtime {
             jobs::set_runtime(seconds, &mut workloads)?;
+        }
+        if let Some(engine) = args.ioengine {
+            jobs::set_engine(engine, &mut workloads)?;
         }
         jobs::fit(&mut profile, args.size, &workloads)?;
         if !args.fio_job.is_empty() {
@@ -94,7 +97,7 @@ impl Definition {
     /// The definition of a run that goes on: the environments that it had, at the rates that it found out.
     pub fn of_run(mut self, run: &Run) -> Definition {
         self.environments.retain(|environment| run.environments.iter().any(|known| known.name == environment.name));
-        self.named = true;
+        self.named = run.environments.iter().map(|known| known.name.clone()).collect();
         for planned in &mut self.workloads {
             let known = run.plan.workloads.iter().find(|known| known.name == planned.workload.name());
             let rate = known.and_then(record::Workload::rate_per_s);
@@ -181,22 +184,6 @@ fn profile(suites: &[Suite], args: &RunArgs) -> Result<Profile> {
     Ok(profile)
 }
 
-/// The environments of all suites, each once.
-fn environments(suites: &[Suite]) -> Result<Vec<EnvironmentDefinition>> {
-    let mut all: Vec<EnvironmentDefinition> = Vec::new();
-    for environment in suites.iter().flat_map(|suite| &suite.environments) {
-        match all.iter().find(|known| known.name == environment.name) {
-            Some(known) => ensure!(
-                known == environment,
-                "--suite: two suites mean different things by `{}` ({known} and {environment}): run them one by one",
-                environment.name
-            ),
-            None => all.push(environment.clone()),
-        }
-    }
-    Ok(all)
-}
-
 /// What is measured, each with the environments of its suite (or those that the user named) in the order of all.
 fn workloads(
     suites: &[Suite],
@@ -212,7 +199,8 @@ fn workloads(
     let mut planned: Vec<Planned> = of_files.map(|workload| Planned::new(workload, all().collect())).collect();
     for suite in suites.iter().filter(|_| args.fio_job.is_empty()) {
         let of_suite = |name: &String| suite.environments.iter().any(|environment| environment.name == *name);
-        let wanted = |name: &String| !args.env.is_empty() || of_suite(name) || control == Some(name.as_str());
+        let asked = |name: &String| args.env.iter().any(|asked| asked.name() == name);
+        let wanted = |name: &String| asked(name) || of_suite(name) || control == Some(name.as_str());
         for workload in &suite.workloads {
             ensure!(
                 planned.iter().all(|other| other.workload.name() != workload.name()),
@@ -243,51 +231,6 @@ fn decide_by(metric: &str, planned: &mut [Planned]) -> Result<()> {
     Ok(())
 }
 
-/// Put the reference first; `native` (or the first) unless the user says which.
-fn reference(environments: &mut Vec<EnvironmentDefinition>, asked: Option<&str>) -> Result<String> {
-    for (index, environment) in environments.iter().enumerate() {
-        let earlier = environments[..index].iter().any(|other| other.name == environment.name);
-        ensure!(
-            !earlier,
-            "--env names `{}` twice; give one of them another name: other={environment}",
-            environment.name
-        );
-    }
-    let position = |name: &str| environments.iter().position(|environment| environment.name == name);
-    let index = match asked {
-        Some(name) => match position(name) {
-            Some(index) => index,
-            None => {
-                let names: Vec<_> = environments.iter().map(|environment| environment.name.as_str()).collect();
-                bail!("--reference {name}: the environments of this run are {}", names.join(", "));
-            }
-        },
-        None => position("native").unwrap_or(0),
-    };
-    let reference = environments.remove(index);
-    let name = reference.name.clone();
-    environments.insert(0, reference);
-    Ok(name)
-}
-
-/// A second environment with the reference's definition, where verdicts are given and there is something to compare.
-fn add_control(
-    environments: &mut Vec<EnvironmentDefinition>,
-    reference: &str,
-    profile: &Profile,
-    unwanted: bool,
-) -> Option<String> {
-    if unwanted || !profile.verdicts || environments.len() < 2 {
-        return None;
-    }
-    let name = format!("{reference}-control");
-    if environments.iter().any(|environment| environment.name == name) {
-        return None;
-    }
-    environments.insert(1, EnvironmentDefinition { name: name.clone(), ..environments[0].clone() });
-    Some(name)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -314,7 +257,7 @@ mod tests {
         let definition = resolve("").unwrap();
         assert_eq!(names(&definition), ["native", "native-control", "container", "vm"]);
         assert_eq!(definition.workloads.len(), 7);
-        assert!(definition.needs_target && !definition.named);
+        assert!(definition.needs_target && definition.named.is_empty());
     }
 
     #[test]
@@ -322,6 +265,17 @@ mod tests {
         assert_eq!(names(&resolve("--profile smoke").unwrap()), ["native", "container", "vm"]);
         assert_eq!(names(&resolve("--env container").unwrap()), ["container"]);
         assert_eq!(names(&resolve("--no-control").unwrap()), ["native", "container", "vm"]);
+    }
+
+    #[test]
+    fn an_environment_is_added_to_those_of_the_suite() {
+        let definition = resolve("--profile smoke --env +docker").unwrap();
+        assert_eq!(names(&definition), ["native", "container", "vm", "docker"]);
+        assert_eq!(definition.named.iter().collect::<Vec<_>>(), ["docker"]);
+        assert!(definition.workloads.iter().all(|planned| planned.environments.len() == 4));
+        let error = resolve("--env native,+docker").err().unwrap().to_string();
+        assert!(error.contains("write all with `+`, or none"), "{error}");
+        assert!(resolve("--env +native").err().unwrap().to_string().contains("twice"));
     }
 
     #[test]
@@ -337,7 +291,7 @@ mod tests {
             ("--only nonsense", "rand-read"),
             ("--profile nonsense", "quick"),
             ("--env nonsense", "native"),
-            ("--env vm:nonsense=1", "qemu"),
+            ("--env vm:nonsense=1", "boot-timeout"),
             ("--env native,native", "twice"),
             ("--reference nonsense", "container"),
             ("--size 0", "size"),
@@ -345,6 +299,9 @@ mod tests {
             ("--size 1500KiB", "1MiB"),
             ("--blocks 0", "blocks"),
             ("--primary nonsense", "read_latency_p99_ns"),
+            ("--ioengine nonsense", "libaio, io_uring"),
+            ("--ioengine psync", "--ioengine psync: `seq-write`: ioengine `psync` is synchronous"),
+            ("--suite network --ioengine io_uring", "no workload of this run is of kind fio"),
             ("--only seq-read --primary write_latency_p99_ns", "there are"),
         ] {
             let error = format!("{:#}", resolve(line).err().unwrap_or_else(|| panic!("`{line}` was taken")));
@@ -362,6 +319,19 @@ mod tests {
         assert_eq!(deciding("--suite io", "rand-read"), "iops");
         assert_eq!(deciding("--primary read_latency_p99_ns", "rand-read"), "read_latency_p99_ns");
         assert_eq!(deciding("--primary read_latency_p99_ns", "seq-write"), "bandwidth_bytes_per_s");
+    }
+
+    #[test]
+    fn an_engine_is_that_of_all_workloads_of_fio_and_part_of_what_they_are() {
+        let engines = |line: &str| {
+            let workloads = resolve(line).unwrap().workloads;
+            let engine = |planned: &Planned| planned.workload.record(Vec::new()).parameters["engine"].clone();
+            workloads.iter().map(engine).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(engines("--suite io"), ["libaio, direct"]);
+        assert_eq!(engines("--suite io --ioengine io_uring"), ["io_uring, direct"]);
+        let both = engines("--suite io,network --ioengine io_uring");
+        assert_eq!(both, ["bench probe", "io_uring, direct", "iperf3"]);
     }
 
     #[test]

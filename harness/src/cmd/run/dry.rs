@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use bench_results::host;
 use bench_results::record::{LeftOut, Plan};
 use bench_results::sequential::{self, Sequential};
+use bench_results::{host, isolation};
 use bench_vm::Sources;
 use bench_workloads::EnvironmentDefinition;
 use nix::unistd::{AccessFlags, access, geteuid};
@@ -38,7 +38,8 @@ pub fn run(args: &RunArgs, definition: &Definition) -> Result<i32> {
     let names: Vec<_> = definition.environments.iter().map(|environment| &environment.name).collect();
     let names: Vec<_> = names.into_iter().filter(can_be_had).cloned().collect();
     let plan = definition.plan(&names, &definition.workloads)?;
-    output::print(&format!("{}\n{}\n{}", summary(args, definition, &plan, &found), trials(&plan), starts(&plan)))?;
+    let summary = summary(args, definition, &plan, &found);
+    output::print(&format!("{summary}\n{}\n{}{}", trials(&plan), starts(&plan), probes(definition, &plan)))?;
     Ok(0)
 }
 
@@ -60,7 +61,7 @@ fn check(args: &RunArgs, definition: &Definition, found: &mut Found) -> Result<(
         let checked = check_environment(environment, definition, found.target.as_ref());
         match for_root(checked, &format!("all of `{}`", environment.name), found) {
             Ok(_) => {}
-            Err(e) if definition.named || index == 0 => {
+            Err(e) if definition.named.contains(&environment.name) || index == 0 => {
                 return Err(Unavailable { environment: environment.name.clone(), source: e.into() }.into());
             }
             Err(e) => {
@@ -113,8 +114,8 @@ fn check_environment(wanted: &EnvironmentDefinition, definition: &Definition, ta
             packages::check_program(name, Path::new(path))?;
         }
     }
-    if matches!(kind.route(wanted, definition.is_networked(wanted))?, Some(Route::Hook | Route::Nat)) {
-        packages::require("nft")?;
+    if let Some(program) = kind.route(wanted, definition.is_networked(wanted))?.and_then(Route::program) {
+        packages::require(program)?;
     }
     kind.check(wanted, target)
 }
@@ -150,7 +151,7 @@ fn summary(args: &RunArgs, definition: &Definition, plan: &Plan, found: &Found) 
     lines.extend(plan.sequential.as_ref().and_then(|_| nothing_to_decide(definition, plan)));
     lines.push(format!("seed: {}", plan.seed));
     lines.push(format!(
-        "{} trials, {} as planned (images, the first writing of the target and starts come on top)",
+        "{} trials, {} as planned (plus building images, filling the target and starting instances)",
         plan.trials.len(),
         output::duration(plan.planned_s),
     ));
@@ -188,8 +189,8 @@ fn trials(plan: &Plan) -> String {
             trial.block.to_string(),
             trial.turn.to_string(),
             trial.order.to_string(),
-            trial.workload.clone(),
-            trial.environment.clone(),
+            trial.workload.to_string(),
+            trial.environment.to_string(),
             trial.seed.to_string(),
         ]
     }));
@@ -200,4 +201,26 @@ fn starts(plan: &Plan) -> String {
     let mut rows = vec![["block", "starts its instances in this order"].map(str::to_owned).to_vec()];
     rows.extend(plan.starts.iter().zip(1..).map(|(order, block)| vec![block.to_string(), order.join(", ")]));
     output::columns(&rows)
+}
+
+/// What probes would be tried, where, and how each is undone; nothing where there are none.
+fn probes(definition: &Definition, plan: &Plan) -> String {
+    let is_probed =
+        |name: &str| definition.workloads.iter().any(|one| one.workload.name() == name && one.workload.is_probed());
+    let probed = plan.workloads.iter().filter(|workload| is_probed(&workload.name));
+    let tried = probed.map(|workload| {
+        let mut rows = vec![["probe", "resource", "kind", "question", "undone"].map(str::to_owned).to_vec()];
+        let row = |probe: &&isolation::Probe| {
+            [probe.id, probe.resource.name(), probe.sign.kind(), probe.question, probe.undone]
+                .map(str::to_owned)
+                .to_vec()
+        };
+        rows.extend(isolation::PROBES.iter().map(row));
+        let (name, places) = (&workload.name, workload.environments.join(", "));
+        format!(
+            "\n{name}: tried in every block in each of {places}; nothing is changed for good\n{}",
+            output::columns(&rows)
+        )
+    });
+    tried.collect()
 }

@@ -16,6 +16,7 @@ use super::RunArgs;
 use super::calibration::Calibration;
 use super::definition::Definition;
 use super::resume::{self, Earlier};
+use super::storage;
 use crate::caller::Hands;
 use crate::cmd::{given, this_build};
 use crate::conductor::environment::Environment;
@@ -42,7 +43,9 @@ pub fn execute(args: &RunArgs, definition: &Definition, earlier: Option<&Earlier
         output::tell(&format!("bench: an earlier run was killed; undid: {change}"));
     }
     if let Some(failure) = cleaned.failures.first() {
-        bail!("something that a killed run left would disturb this one (`bench clean` tries again): {failure:#}");
+        bail!(
+            "leftovers of a killed run would disturb this one (`bench clean` tries again to remove them): {failure:#}"
+        );
     }
     let new_id = || super::run_id(&definition.suite.replace(',', "+"));
     let id = earlier.map_or_else(new_id, |earlier| earlier.run.id.clone());
@@ -124,6 +127,7 @@ fn setting(args: &RunArgs, definition: &Definition, id: &str, state: &Path) -> R
         ledger,
         hands,
         started: Cell::new(0),
+        filled: Cell::new(false),
         shared: Shared::default(),
     })
 }
@@ -206,6 +210,9 @@ async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared>
     };
     prepared.warnings.extend(setting.work.iter().flat_map(WorkPlan::warnings));
     let mut calibration = Calibration::new(definition);
+    if calibration.drives() {
+        storage::fill(driver(setting, definition).await?.as_ref(), setting).await?;
+    }
     for environment in &definition.environments {
         match preflight(environment, definition, setting, &mut calibration).await {
             Ok((environment, record)) => {
@@ -215,7 +222,7 @@ async fn prepare(definition: &Definition, setting: &Setting) -> Result<Prepared>
             Err(e) if e.is::<NotInside>() => {
                 return Err(e.context(format!("looking at `{}`, nothing was measured", environment.name)));
             }
-            Err(e) if definition.named || prepared.environments.is_empty() => {
+            Err(e) if definition.named.contains(&environment.name) || prepared.environments.is_empty() => {
                 return Err(Unavailable { environment: environment.name.clone(), source: e.into() }.into());
             }
             Err(e) => {
@@ -254,7 +261,9 @@ async fn preflight(
     }
     let mut instance = Instance::start(&environment, setting).await?;
     instance.resume().await?;
-    let record = environment.record(&mut instance, setting).await?;
+    let mut record = environment.record(&mut instance, setting).await?;
+    storage::check_engines(definition, &record, &environment.place, &mut instance).await?;
+    record.sameness.extend(storage::page_cache(definition, &record).map(|text| ("page cache".to_owned(), text)));
     calibration.measure(&environment, &record, &mut instance, setting).await?;
     instance.stop().await?;
     Ok((environment, record))
@@ -398,7 +407,7 @@ fn repeat(mut given: Vec<String>, seed: u64) -> Vec<String> {
 /// The page after a block; a page that cannot be drawn must not cost the run.
 fn write_page(path: &Path, hands: Hands) {
     let written = hands.act(|| {
-        let record = Record::load(path)?;
+        let record = Record::load_lean(path, |_| {})?;
         bench_reports::write_page(&record, &path.join("report")).context("writing the page")
     });
     if let Err(e) = written {
@@ -408,7 +417,7 @@ fn write_page(path: &Path, hands: Hands) {
 
 /// Report what is recorded; the exit code.
 fn conclude(path: &Path, state: State, hands: Hands) -> Result<i32> {
-    let record = hands.act(|| Ok(Record::load(path)?))?;
+    let record = hands.act(|| Ok(Record::load_lean(path, |_| {})?))?;
     let report = bench_reports::Report::new(&record, &bench_results::analysis::analyse(&record));
     let printed = crate::cmd::report::write_and_print(&record, &report, "report", hands);
     paths::give_to_caller(path, hands)?;

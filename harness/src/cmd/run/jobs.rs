@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use bench_results::quantity::parse_duration;
 use bench_results::record::Profile;
-use bench_workloads::Workload;
+use bench_workloads::{Engine, Workload};
 
 use crate::conductor::plan::Planned;
 
@@ -41,6 +41,17 @@ pub fn runtime(text: &str) -> Result<f64, String> {
 pub fn set_runtime(seconds: f64, planned: &mut [Planned]) -> Result<()> {
     let set = planned.iter_mut().map(|planned| planned.workload.set_runtime(seconds)).filter(|&is_set| is_set).count();
     ensure!(set > 0, "--runtime: no workload of this run is a fio job file; for others --profile gives the time");
+    Ok(())
+}
+
+/// Let fio do its I/O with this engine in all workloads that let a suite say so.
+pub fn set_engine(engine: Engine, planned: &mut [Planned]) -> Result<()> {
+    let mut set = 0;
+    for planned in planned {
+        let is_set = planned.workload.set_engine(engine).map_err(|why| anyhow!("--ioengine {engine}: {why}"))?;
+        set += usize::from(is_set);
+    }
+    ensure!(set > 0, "--ioengine {engine}: no workload of this run is of kind fio; a job file names its engine itself");
     Ok(())
 }
 

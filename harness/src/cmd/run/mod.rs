@@ -1,74 +1,79 @@
 //! `bench run`: from arguments to a run's folder.
 
 mod along;
+mod asked;
 mod calibration;
 mod definition;
 mod dry;
 mod execution;
 mod jobs;
 mod resume;
+mod storage;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use bench_results::quantity::{parse_count, parse_margin};
-use bench_workloads::{EnvironmentDefinition, parse_size};
+use bench_workloads::{Engine, parse_size};
 
 use crate::conductor;
-use crate::environments;
 use crate::failure::need_root;
 use crate::host::target::check_size;
+use asked::Asked;
 use definition::Definition;
 
 /// Arguments of `bench run`.
 #[derive(clap::Args, Debug, Clone)]
 pub struct RunArgs {
-    /// Execute what is left of a run that was stopped: a folder, a unique prefix of an id in bench-runs, or `last`
+    /// Continue a run that was stopped: a folder, a unique prefix of an id in bench-runs, or `last`
     #[arg(long, value_name = "RUN", exclusive = true)]
     resume: Option<String>,
     /// Built-in suites, or suite files of your own (`mine.toml`), executed in one run
     #[arg(long, default_value = "io", value_delimiter = ',')]
     suite: Vec<String>,
-    /// fio job files, executed as they are in place of a suite's workloads; the profile gives blocks and margin
+    /// fio job files, executed unchanged instead of a suite's workloads; the profile sets blocks and margin
     #[arg(long = "fio-job", value_name = "FILE", num_args = 1.., conflicts_with_all = ["suite", "command"])]
     fio_job: Vec<PathBuf>,
-    /// The time that ends fio job files, instead of what they say themselves
+    /// Duration of fio job files, instead of the one in the files
     #[arg(long, value_name = "TIME", value_parser = jobs::runtime, allow_hyphen_values = true)]
     runtime: Option<f64>,
+    /// How fio does its I/O in all of the suite's workloads of kind fio, instead of what the suite says
+    #[arg(long, value_name = "ENGINE", conflicts_with_all = ["fio_job", "command"])]
+    ioengine: Option<Engine>,
     /// Only these workloads of the suite
     #[arg(long, value_name = "WORKLOAD", value_delimiter = ',')]
     only: Vec<String>,
-    /// The environments, instead of the suite's: NAME[=KIND][:KEY=VALUE]...,...
-    #[arg(long, value_name = "ENV", value_delimiter = ',', value_parser = environments::read)]
-    env: Vec<EnvironmentDefinition>,
-    /// The environment that the others are divided by [default: `native`, else the first]
+    /// The environments, instead of the suite's: NAME[=KIND][:KEY=VALUE]...,...; +ENV adds one to the suite's
+    #[arg(long, value_name = "ENV", value_delimiter = ',')]
+    env: Vec<Asked>,
+    /// The environment that the others are compared with [default: `native`, else the first]
     #[arg(long, value_name = "NAME")]
     reference: Option<String>,
-    /// Do without the second copy of the reference, which shows this run's noise
+    /// Leave out the control, a second copy of the reference that shows the noise of the run
     #[arg(long)]
     no_control: bool,
-    /// How long and how often: smoke, quick, standard, paper
+    /// Durations and number of blocks: smoke, quick, standard, paper
     #[arg(long, default_value = "quick")]
     profile: String,
-    /// Rounds, instead of the profile's
+    /// Number of blocks, instead of the profile's
     #[arg(long, value_name = "N", value_parser = blocks, allow_hyphen_values = true)]
     blocks: Option<u32>,
-    /// Look at the verdicts after whole squares of blocks, and end when all are given; --blocks is then the most
+    /// End early, at the first planned look at which all verdicts are given; --blocks is then the maximum
     #[arg(long)]
     until_decided: bool,
-    /// The metric that decides about every workload that yields it, instead of the suite's
+    /// The deciding metric of every workload that yields it, instead of the suite's
     #[arg(long, value_name = "METRIC")]
     primary: Option<String>,
-    /// Seed of everything random [default: drawn, and recorded]
+    /// Seed of all random choices [default: a random one, which is recorded]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// A file or block device to drive, instead of a new file in the run's folder; for a command, where it works
+    /// The file or block device to measure, instead of a new file in the run's folder; for a command, the place of its work folder
     #[arg(long, value_name = "PATH")]
     target: Option<PathBuf>,
-    /// Let the content of an existing --target be overwritten
+    /// Allow overwriting the content of an existing --target
     #[arg(long, requires = "target")]
     destroy_data: bool,
-    /// Size of the target, instead of the profile's; for a command, of the folder it works in: 1GiB (or 1G) is 2^30 bytes, 1GB is 10^9
+    /// Size of the target, instead of the profile's; for a command, of its work folder: 1GiB (or 1G) is 2^30 bytes, 1GB is 10^9
     #[arg(long, value_name = "SIZE", value_parser = target_size, allow_hyphen_values = true)]
     size: Option<u64>,
     /// CPUs of every environment, such as 0-3 [default: one NUMA node; of 4 or more all but one]
@@ -83,10 +88,10 @@ pub struct RunArgs {
     /// Parent of the run's folder
     #[arg(long, value_name = "DIR", default_value = "bench-runs")]
     out: PathBuf,
-    /// A file or folder to have in the container and the guest as well, with the libraries it needs
+    /// A file or folder to copy into every environment, with the libraries it needs
     #[arg(long = "with", value_name = "PATH")]
     with: Vec<PathBuf>,
-    /// Make the checks of the run, print its summary and its plan, and change nothing
+    /// Check whether the run is possible and print its plan, without changing anything
     #[arg(long)]
     dry_run: bool,
     /// Your own command, measured instead of a suite's workloads (wall time, CPU time, peak memory)

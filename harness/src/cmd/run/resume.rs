@@ -36,27 +36,23 @@ struct Line {
 /// Execute what is left of a run by name.
 pub fn run(name: &str) -> Result<i32> {
     let folder = find_run(Path::new("bench-runs"), name)?;
-    let record = Hands::in_folder(&folder)?.act(|| Ok(Record::load(&folder)?))?;
-    ensure!(
-        record.run.imported.is_none(),
-        "{} is imported: others measured it, and nothing is left to do",
-        record.run.id
-    );
+    let record = Hands::in_folder(&folder)?.act(|| Ok(Record::load_lean(&folder, |_| {})?))?;
+    ensure!(record.run.imported.is_none(), "{} is imported, so there is nothing to resume", record.run.id);
     if left(&record.run.plan, &record.trials).is_empty() && record.run.state == State::Complete {
         output::print_line(&format!("{} is complete: nothing left to do", record.run.id))?;
         return Ok(0);
     }
-    ensure!(folder.is_dir(), "{} is an archive: only a run in its folder can go on", folder.display());
+    ensure!(folder.is_dir(), "{} is an archive: only a run in its folder can be resumed", folder.display());
     need_root("bench run --resume", "it executes the rest of a run")?;
     let folder = folder.canonicalize().with_context(|| format!("looking for {}", folder.display()))?;
     check_owner(&folder)?;
     // Again, now that it is known whose it is.
-    let run = Hands::in_folder(&folder)?.act(|| Ok(Record::load(&folder)?.run))?;
+    let run = Hands::in_folder(&folder)?.act(|| Ok(Record::load_lean(&folder, |_| {})?.run))?;
     let earlier = Earlier { run, folder };
     let args = earlier.arguments()?;
     let definition = Definition::resolve(&args)
         .context(
-            "understanding the run's command again (a suite file is looked for from here: go where the run was begun)",
+            "parsing the command of the run again (paths of suite files are relative: use the folder where the run was started)",
         )?
         .of_run(&earlier.run);
     execution::execute(&args, &definition, Some(&earlier))
@@ -67,7 +63,7 @@ pub fn say_how(folder: &Path) {
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
     let own = std::env::args_os().next().unwrap_or_else(|| "bench".into());
     let words = command(&own.to_string_lossy(), &folder.to_string_lossy(), Caller::behind_sudo().is_some());
-    output::tell(&format!("bench: what was measured is kept; the rest is executed by\n  {}", shell::line(&words)));
+    output::tell(&format!("bench: the results so far are kept; resume with\n  {}", shell::line(&words)));
 }
 
 fn command(own: &str, folder: &str, by_sudo: bool) -> Vec<String> {
@@ -83,18 +79,18 @@ fn check_owner(folder: &Path) -> Result<()> {
     for path in files.iter().map(PathBuf::as_path).chain(folder.ancestors()) {
         let found = path.symlink_metadata().with_context(|| format!("looking at {}", path.display()))?;
         let path = path.display();
-        ensure!(!found.is_symlink(), "{path} is a link: going on executes the commands in a run's own files only");
+        ensure!(!found.is_symlink(), "{path} is a link: resuming executes the commands in a run's own files only");
         let owner = found.uid();
         ensure!(
             owner == 0 || owner == asks.uid,
-            "{path} belongs to user {owner}: going on executes the commands in the run as root; `chown` it if you trust it"
+            "{path} belongs to user {owner}: resuming executes the commands in the run as root; `chown` it if you trust it"
         );
         let others = if found.gid() == 0 || found.gid() == asks.gid { 0o002 } else { 0o022 };
         // Of a folder with the sticky bit nobody can rename what is somebody else's.
         let is_open = found.mode() & others != 0 && !(found.is_dir() && found.mode() & 0o1000 != 0);
         ensure!(
             !is_open,
-            "{path} can be written by others: going on executes the commands in the run as root; `chmod go-w` it if you trust it"
+            "{path} can be written by others: resuming executes the commands in the run as root; `chmod go-w` it if you trust it"
         );
     }
     Ok(())
@@ -110,10 +106,7 @@ impl Earlier {
     fn arguments(&self) -> Result<RunArgs> {
         let words = self.run.command.iter().skip(1);
         let line = Line::try_parse_from(words).map_err(|e| {
-            anyhow::anyhow!(
-                "the run's command cannot be understood: {}",
-                e.to_string().lines().next().unwrap_or_default()
-            )
+            anyhow::anyhow!("the run's command cannot be parsed: {}", e.to_string().lines().next().unwrap_or_default())
         })?;
         let mut args = line.args;
         if let (Some(path), Some(target)) = (&mut args.target, &self.run.target) {
@@ -133,7 +126,7 @@ impl Earlier {
         let changes = changes(&self.run, &fresh);
         if !changes.is_empty() {
             bail!(
-                "{} cannot go on, since its blocks would not be comparable: {}; begin a new run",
+                "{} cannot be resumed, because its blocks would not be comparable: {}; start a new run",
                 self.run.id,
                 changes.join("; ")
             );

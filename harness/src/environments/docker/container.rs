@@ -32,6 +32,7 @@ use crate::host::cpus;
 use crate::host::fingerprint::Fingerprint;
 use crate::host::target::Checked;
 use crate::ledger::Change;
+use crate::netlab::{self, Route};
 
 /// Where the agent keeps the tools' temporary files: in memory, as everywhere.
 const SCRATCH: &str = "/tmp";
@@ -45,9 +46,35 @@ const HELPERS: &[&str] = &["dockerd", "containerd", "containerd-shim"];
 /// Starts containers of an environment.
 pub struct Contained {
     engine: Rc<Engine>,
-    is_filtered: bool,
-    runtime: Option<String>,
+    walls: Walls,
     target: Option<Target>,
+}
+
+/// What the engine is asked to put around it.
+pub struct Walls {
+    /// The engine's default filter of system calls.
+    pub is_filtered: bool,
+    /// Another runtime than the engine's default.
+    pub runtime: Option<String>,
+    /// How it reaches the peer, if it does.
+    pub route: Option<Route>,
+}
+
+impl Walls {
+    /// In Docker's words.
+    fn network(&self) -> &'static str {
+        match self.route {
+            Some(Route::Direct) => "host",
+            Some(_) => "bridge",
+            None => "none",
+        }
+    }
+
+    /// What is set in every network namespace of a lab; the host's was set with the lab.
+    fn sysctls(&self) -> Option<HashMap<String, String>> {
+        let is_own = self.network() == "bridge";
+        is_own.then(|| netlab::sysctls().map(|(name, value)| (name.replace('/', "."), value.to_owned())).into())
+    }
 }
 
 /// What is handed in.
@@ -58,14 +85,9 @@ struct Target {
 }
 
 impl Contained {
-    pub fn new(
-        engine: Rc<Engine>,
-        is_filtered: bool,
-        runtime: Option<String>,
-        target: Option<&Checked>,
-    ) -> Result<Contained> {
+    pub fn new(engine: Rc<Engine>, walls: Walls, target: Option<&Checked>) -> Result<Contained> {
         let target = target.map(|checked| Target::of(checked, &engine)).transpose()?;
-        Ok(Contained { engine, is_filtered, runtime, target })
+        Ok(Contained { engine, walls, target })
     }
 
     /// What holds it, for the sameness table.
@@ -74,13 +96,14 @@ impl Contained {
         let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
         let has_apparmor = info.security_options.iter().flatten().any(|option| option.starts_with("name=apparmor"));
         format!(
-            "{}; runtime {}; {}; {}; writable root on {}; Docker's default namespaces and capabilities; network none; log driver none; \
+            "{}; runtime {}; {}; {}; writable root on {}; Docker's default namespaces and capabilities; network {}; log driver none; \
              cgroup driver cgroupfs",
             self.engine.text(),
-            self.runtime.clone().unwrap_or_else(|| or_unknown(&info.default_runtime)),
-            if self.is_filtered { "the engine's default seccomp profile" } else { "no seccomp filter" },
+            self.walls.runtime.clone().unwrap_or_else(|| or_unknown(&info.default_runtime)),
+            if self.walls.is_filtered { "the engine's default seccomp profile" } else { "no seccomp filter" },
             if has_apparmor { "AppArmor profile docker-default" } else { "no AppArmor" },
             or_unknown(&info.driver),
+            self.walls.network(),
         )
     }
 
@@ -112,14 +135,15 @@ impl Contained {
             memory: Some(setting.memory_bytes as i64),
             // Swap is not limited, as in no other environment.
             memory_swap: Some(-1),
-            network_mode: some("none"),
+            network_mode: some(self.walls.network()),
+            sysctls: self.walls.sysctls(),
             // What the agent says is not written to a disk.
             log_config: Some(HostConfigLogConfig { typ: some("none"), config: None }),
             mounts: Some([Some(bench), file].into_iter().flatten().collect()),
             devices: device.map(|device| vec![device]),
             tmpfs: Some(HashMap::from([(SCRATCH.to_owned(), String::new())])),
-            security_opt: (!self.is_filtered).then(|| vec!["seccomp=unconfined".to_owned()]),
-            runtime: self.runtime.clone(),
+            security_opt: (!self.walls.is_filtered).then(|| vec!["seccomp=unconfined".to_owned()]),
+            runtime: self.walls.runtime.clone(),
             ..HostConfig::default()
         };
         ContainerCreateBody {

@@ -19,6 +19,7 @@ use super::image;
 use super::private::{self, Private};
 use crate::conductor::instance::Setting;
 use crate::host::packages;
+use crate::netlab::Route;
 
 /// Where the machine's engine listens, unless `DOCKER_HOST` says otherwise.
 const SOCKET: &str = "/var/run/docker.sock";
@@ -88,18 +89,19 @@ impl Engines {
         if let Some(known) = self.0.borrow().iter().find(is_it) {
             return Ok(Rc::clone(known));
         }
-        let engine = Rc::new(Engine::prepare(which, setting).await?);
+        let engine = Rc::new(Engine::prepare(which, None, setting).await?);
         self.0.borrow_mut().push(Rc::clone(&engine));
         Ok(engine)
     }
 }
 
 impl Engine {
-    async fn prepare(which: Which, setting: &Setting) -> Result<Engine> {
+    /// Find or start one, and give it the tools tree. One that connects containers has a route.
+    pub async fn prepare(which: Which, route: Option<Route>, setting: &Setting) -> Result<Engine> {
         let (socket, own) = match which {
             Which::Machine => (socket()?, None),
             Which::Private => {
-                let (socket, own) = private::start(setting).await?;
+                let (socket, own) = private::start(route, setting).await?;
                 (socket, Some(own))
             }
         };

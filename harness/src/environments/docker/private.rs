@@ -16,6 +16,7 @@ use tokio::process::{Child, Command};
 use crate::conductor::instance::Setting;
 use crate::host::packages;
 use crate::ledger::Change;
+use crate::netlab::Route;
 use crate::paths;
 
 /// What has to be installed.
@@ -37,6 +38,8 @@ pub struct Private {
     pub programs: Vec<PathBuf>,
     /// Where it sees the target, if not at the host's path.
     pub target: Option<PathBuf>,
+    /// Its network namespace.
+    pub network: PathBuf,
     /// Its first process. It ends with its cgroup, by the ledger.
     _first: Child,
 }
@@ -63,7 +66,7 @@ struct Folders {
 }
 
 /// Start one and wait until it answers; its socket. The ledger ends it, and all that it has.
-pub async fn start(setting: &Setting) -> Result<(PathBuf, Private)> {
+pub async fn start(route: Option<Route>, setting: &Setting) -> Result<(PathBuf, Private)> {
     let programs = programs()?;
     let name = setting.next_name();
     let folders = make_folders(setting, &name)?;
@@ -72,7 +75,7 @@ pub async fn start(setting: &Setting) -> Result<(PathBuf, Private)> {
     let cgroup = planned.create(&Limits::default()).context("creating the Docker engine's cgroup")?;
     let (target, kept) = target(setting, &folders)?;
     let mut spec = Spec {
-        argv: arguments(&programs[0], &folders.data),
+        argv: arguments(&programs[0], &folders.data, route == Some(Route::Engine)),
         env: vec![("PATH".to_owned(), search_path())],
         namespaces: [Namespace::Net].into(),
         work: Some(Work { source: folders.run.clone(), target: PathBuf::from(RUN), kept, files: Vec::new() }),
@@ -82,7 +85,9 @@ pub async fn start(setting: &Setting) -> Result<(PathBuf, Private)> {
     let mut first = spawn(&spec, &folders.log)?;
     let socket = folders.run.join("docker.sock");
     wait(&mut first, &socket, &folders.log).await?;
-    Ok((socket, Private { programs, target, _first: first }))
+    let pid = first.id().context("the Docker engine that bench started ended")?;
+    let network = PathBuf::from(format!("/proc/{pid}/ns/net"));
+    Ok((socket, Private { programs, target, network, _first: first }))
 }
 
 /// Made before its cgroup, so that they are removed after its processes were killed.
@@ -109,8 +114,9 @@ fn target(setting: &Setting, folders: &Folders) -> Result<(Option<PathBuf>, Vec<
     Ok((Some(seen_at), vec![kept]))
 }
 
-/// Docker's defaults, but for what would reach beyond its folders and namespaces.
-fn arguments(dockerd: &Path, data: &Path) -> Vec<String> {
+/// Docker's defaults, but for what would reach beyond its folders and namespaces. Where it connects no containers it has no bridge
+/// and no rules, which would only take it longer to start.
+fn arguments(dockerd: &Path, data: &Path, connects: bool) -> Vec<String> {
     let mut all =
         vec![dockerd.display().to_string(), "--data-root".to_owned(), data.join("root").display().to_string()];
     let fixed = [
@@ -120,13 +126,13 @@ fn arguments(dockerd: &Path, data: &Path) -> Vec<String> {
         "--host=unix:///run/docker.sock",
         "--group=root",
         "--exec-opt=native.cgroupdriver=cgroupfs",
-        "--bridge=none",
-        "--iptables=false",
-        "--ip-forward=false",
         "--log-driver=none",
         "--log-level=warn",
     ];
     all.extend(fixed.map(str::to_owned));
+    if !connects {
+        all.extend(["--bridge=none", "--iptables=false", "--ip-forward=false"].map(str::to_owned));
+    }
     all
 }
 
@@ -170,7 +176,7 @@ fn last_words(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let tail = &text[text.len().saturating_sub(LAST_WORDS)..];
     let said = super::one_line(tail);
-    if said.is_empty() { "it said nothing".to_owned() } else { said }
+    if said.is_empty() { "it printed nothing".to_owned() } else { said }
 }
 
 #[cfg(test)]
@@ -179,7 +185,7 @@ mod tests {
 
     #[test]
     fn it_touches_neither_the_machines_network_nor_another_engine() {
-        let all = arguments(Path::new("/usr/sbin/dockerd"), Path::new("/var/lib/bench/engine-1"));
+        let all = arguments(Path::new("/usr/sbin/dockerd"), Path::new("/var/lib/bench/engine-1"), false);
         for needed in ["--bridge=none", "--iptables=false", "--ip-forward=false", "--config-file=/run/daemon.json"] {
             assert!(all.iter().any(|argument| argument == needed), "{needed}");
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bench_vm::{Config, KvmVerdict};
+use bench_vm::{Guest, KvmVerdict};
 
 use super::Accel;
 use super::machine::Machine;
@@ -13,43 +13,44 @@ use crate::paths;
 /// Leave KVM, or fall back to emulation; why, if that is not the best.
 pub(super) async fn choose(
     asked: Accel,
-    config: &mut Config,
+    machine: &mut Machine,
     setting: &Setting,
     patience: Duration,
 ) -> Result<Option<String>> {
     if asked == Accel::Tcg {
-        config.accelerator = bench_vm::Accelerator::Tcg;
+        machine.guest.accelerator = bench_vm::Accelerator::Tcg;
         return Ok(Some("emulation was asked for (accel=tcg)".to_owned()));
     }
-    match (probe_kvm(config, setting, patience).await?, asked) {
+    match (probe_kvm(machine, setting, patience).await?, asked) {
         (KvmVerdict::Boots, _) => Ok(None),
         (why, Accel::Kvm) => bail!("{why}"),
         (why, _) => {
-            config.accelerator = bench_vm::Accelerator::Tcg;
+            machine.guest.accelerator = bench_vm::Accelerator::Tcg;
             Ok(Some(why.to_string()))
         }
     }
 }
 
-/// Whether KVM boots a guest, by booting it; remembered for this kernel, QEMU and boot of the host. A guest that no accelerator
+/// Whether KVM boots a guest, by booting it; remembered for this kernel, VMM and boot of the host. A guest that no accelerator
 /// would boot is an error: it says nothing about KVM.
-async fn probe_kvm(config: &Config, setting: &Setting, patience: Duration) -> Result<KvmVerdict> {
+async fn probe_kvm(machine: &Machine, setting: &Setting, patience: Duration) -> Result<KvmVerdict> {
     if let Some(verdict) = KvmVerdict::at_a_glance() {
         return Ok(verdict);
     }
     let cache = paths::cache_dir()?;
-    if let Some(verdict) = bench_vm::recall(&cache, &config.qemu, patience) {
+    if let Some(verdict) = bench_vm::recall(&cache, &*machine.vmm, patience) {
         return Ok(verdict);
     }
     eprintln!("bench: booting a guest to see whether KVM works (at most {} s) ...", patience.as_secs());
-    let machine = Machine { config: Config { target: None, work: None, network: None, ..config.clone() }, patience };
-    let verdict = match machine.try_out(setting).await {
+    let guest = Guest { target: None, work: None, network: None, ..machine.guest.clone() };
+    let bare = Machine { vmm: machine.vmm.clone(), guest, patience };
+    let verdict = match bare.try_out(setting).await {
         Ok(()) => KvmVerdict::Boots,
         Err(e) => match e.downcast_ref::<bench_vm::BootError>().and_then(KvmVerdict::of_failure) {
             Some(verdict) => verdict,
             None => return Err(e).context("booting a guest to see whether KVM works"),
         },
     };
-    bench_vm::remember(&cache, &config.qemu, &verdict);
+    bench_vm::remember(&cache, &*machine.vmm, &verdict);
     Ok(verdict)
 }

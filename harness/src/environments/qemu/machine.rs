@@ -1,12 +1,12 @@
-//! QEMU in the instance's cgroup: started, spoken to, and diagnosed when it does not come up.
+//! A VMM in the instance's cgroup: started, controlled, and asked why it did not come up.
 
-use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bench_container::Spec;
-use bench_vm::{BootError, Config, Disk, Guest, Resident, Sockets};
+use bench_vm::{Disk, Guest, Launch, Resident, Vmm};
 
 use super::look;
 use crate::conductor::agent_client::AgentClient;
@@ -52,35 +52,56 @@ impl Patience {
 }
 
 /// What is the same for every start of this environment's guest.
-#[derive(Debug, Clone)]
 pub struct Machine {
+    /// Where it gets its machine from.
+    pub vmm: Arc<dyn Vmm>,
     /// The guest, but for the paths of one instance.
-    pub config: Config,
+    pub guest: Guest,
     /// How long it may take to greet.
     pub patience: Duration,
-}
-
-/// Where QEMU's arguments are kept, one a line.
-fn argv_file(folder: &Path) -> PathBuf {
-    folder.join("qemu.argv")
 }
 
 impl Machine {
     /// Boot a guest and wait for its agent.
     async fn boot(&self, setting: &Setting, ground: &Ground<'_>) -> Result<Parts> {
-        let work = self.config.work.as_ref().zip(ground.work.as_ref());
+        let work = self.guest.work.as_ref().zip(ground.work.as_ref());
         let work = work.map(|(disk, work)| Disk { path: work.source.clone(), ..disk.clone() });
-        let config = Config { runtime_dir: ground.folder.clone(), work, ..self.config.clone() };
-        let argv = bench_vm::argv(&config);
-        let file = argv_file(&ground.folder);
-        std::fs::write(&file, argv.join("\n") + "\n").with_context(|| format!("writing {}", file.display()))?;
-        let spec = Spec { argv, parent_death_signal: true, ..Spec::default() };
+        let launch = self.vmm.launch(&Guest { runtime_dir: ground.folder.clone(), work, ..self.guest.clone() });
+        let Launch { argv, arguments, log, console, .. } = &launch;
+        std::fs::write(arguments, argv.join("\n") + "\n")
+            .with_context(|| format!("writing {}", arguments.display()))?;
+        let spec = Spec { argv: argv.clone(), parent_death_signal: true, ..Spec::default() };
         let mut command = ground.command(spec)?;
-        let Sockets { log, console, .. } = Sockets::in_folder(&ground.folder);
-        let stderr = std::fs::File::create(&log).with_context(|| format!("creating {}", log.display()))?;
-        let child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().context("starting QEMU")?;
-        connect(setting, ground, Process::keeping_console(child, &console)?, self.patience).await
+        let stderr = std::fs::File::create(log).with_context(|| format!("creating {}", log.display()))?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn();
+        let child = child.with_context(|| format!("starting {}", self.vmm.name()))?;
+        let child = Process::keeping_console(child, console)?;
+        self.connect(setting, launch, child).await
+    }
+
+    async fn connect(&self, setting: &Setting, launch: Launch, mut child: Process) -> Result<Parts> {
+        let Machine { vmm, patience, .. } = self;
+        let diagnosed = |status| anyhow::Error::from(vmm.diagnose(&launch, status, *patience));
+        let pid = child.id().with_context(|| format!("{} has no process id", vmm.name()))?;
+        let (mut machine, stream) = bench_vm::connect(&**vmm, &launch, pid, *patience, child.wait()).await?;
+        let threads = machine.vcpu_threads().await.context("asking the VMM for its threads")?;
+        pin_vcpus(&threads, &setting.cpus).context("pinning the guest's CPUs")?;
+        let (input, output) = tokio::io::split(stream);
+        let greeted = tokio::select! {
+            greeted = AgentClient::greet(input, output, *patience) => greeted,
+            status = child.wait() => return Err(diagnosed(status.ok())),
+        };
+        match greeted {
+            Ok((agent, greeting)) => {
+                let running = Box::new(Booted { vmm: vmm.clone(), machine, launch });
+                Ok(Parts { agent, greeting, child, running })
+            }
+            Err(_) => {
+                // A VMM that gives up closes its sockets a moment before it ends.
+                let status = tokio::time::timeout(bench_vm::LAST_WORDS, child.wait()).await.ok().and_then(Result::ok);
+                Err(diagnosed(status))
+            }
+        }
     }
 
     /// Boot a guest, see that its agent greets, and end it.
@@ -88,7 +109,7 @@ impl Machine {
         let ground = Ground::prepare(&setting.ledger, &setting.next_name(), &limits(setting))?;
         let mut parts = self.boot(setting, &ground).await?;
         drop(ground);
-        parts.child.wait().await.context("waiting for QEMU's end").map(drop)
+        parts.child.wait().await.context("waiting for the end of a guest's machine").map(drop)
     }
 }
 
@@ -98,80 +119,53 @@ impl Start for Machine {
     }
 
     fn describe(&self, facts: &mut Fingerprint) {
-        let image = &self.config.image;
-        fingerprint::tool(facts, "qemu", &self.config.qemu);
+        let image = &self.guest.image;
+        fingerprint::tool(facts, "vmm", self.vmm.program());
         facts.insert("guest.kernel.release".into(), image.kernel_release.clone());
         if let Ok(digest) = bench_agent::sha256(&image.kernel) {
             facts.insert("guest.kernel.sha256".into(), digest);
         }
-        facts.insert("guest.accelerator".into(), self.config.accelerator.to_string());
-    }
-}
-
-async fn connect(setting: &Setting, ground: &Ground<'_>, mut child: Process, patience: Duration) -> Result<Parts> {
-    let sockets = Sockets::in_folder(&ground.folder);
-    let connected = Guest::connect(&sockets, patience, child.wait()).await;
-    let (mut guest, stream) = connected.map_err(anyhow::Error::from)?;
-    let threads = guest.qmp().vcpu_threads().await.context("asking QEMU for its threads")?;
-    pin_vcpus(&threads, &setting.cpus).context("pinning the guest's CPUs")?;
-    let (input, output) = tokio::io::split(stream);
-    let greeted = tokio::select! {
-        greeted = AgentClient::greet(input, output, patience) => greeted,
-        status = child.wait() => return Err(BootError::diagnose(&sockets, status.ok(), patience).into()),
-    };
-    match greeted {
-        Ok((agent, greeting)) => {
-            let running = Box::new(Booted { guest, folder: ground.folder.clone() });
-            Ok(Parts { agent, greeting, child, running })
-        }
-        Err(_) => {
-            // A QEMU that gives up closes its sockets a moment before it ends.
-            let status = tokio::time::timeout(bench_vm::LAST_WORDS, child.wait()).await.ok().and_then(Result::ok);
-            Err(BootError::diagnose(&sockets, status, patience).into())
-        }
+        facts.insert("guest.accelerator".into(), self.guest.accelerator.to_string());
+        facts.insert("guest.machine".into(), self.vmm.machine().to_owned());
     }
 }
 
 /// A guest that runs.
 struct Booted {
-    guest: Guest,
-    /// Where its sockets and logs are.
-    folder: PathBuf,
+    vmm: Arc<dyn Vmm>,
+    machine: Box<dyn bench_vm::Machine>,
+    launch: Launch,
 }
 
 impl Running for Booted {
     fn pause(&mut self) -> Doing<'_, ()> {
-        Box::pin(async move { self.guest.pause().await.context("stopping the guest while it waits") })
+        Box::pin(async move { self.machine.pause().await.context("stopping the guest while it waits") })
     }
 
     fn resume(&mut self) -> Doing<'_, ()> {
-        Box::pin(async move { self.guest.resume().await.context("continuing the guest") })
+        Box::pin(async move { self.machine.resume().await.context("continuing the guest") })
     }
 
     fn look<'a>(&'a mut self, agent: &'a mut AgentClient, setting: &'a Setting) -> Doing<'a, Option<GuestLook>> {
-        Box::pin(async move { look::take(&mut self.guest, agent, setting).await.map(Some) })
+        Box::pin(async move { look::take(&mut *self.machine, agent, setting).await.map(Some) })
     }
 
     /// Guest RAM apart from the rest.
-    fn resident(&self, pid: u32) -> Option<Resident> {
-        bench_vm::resident(pid).ok()
+    fn resident(&self, _pid: u32) -> Option<Resident> {
+        self.machine.resident()
     }
 
-    /// QEMU's arguments and words, its block nodes, the guest's console.
+    /// Its machine's arguments and words, what that tells of itself, and the guest's console.
     fn logs(&mut self) -> Doing<'_, Logs> {
         Box::pin(async move {
-            let mut logs = Logs::default();
-            if let Ok(nodes) = self.guest.block_nodes().await {
-                logs.texts.push(("block-nodes.json", serde_json::to_vec_pretty(&nodes)?));
-            }
-            let sockets = Sockets::in_folder(&self.folder);
-            logs.files = vec![sockets.console, sockets.log, argv_file(&self.folder)];
-            Ok(logs)
+            // One that has ended tells nothing any more.
+            let texts = self.machine.logs().await.unwrap_or_default();
+            Ok(Logs { texts, files: self.launch.logs() })
         })
     }
 
     /// Its machine ended, or its kernel panicked.
     fn diagnose(&self, _error: anyhow::Error, ended: ExitStatus) -> anyhow::Error {
-        BootError::diagnose(&Sockets::in_folder(&self.folder), Some(ended), Duration::ZERO).into()
+        self.vmm.diagnose(&self.launch, Some(ended), Duration::ZERO).into()
     }
 }

@@ -18,35 +18,35 @@ const LOOKS: &[Look] = &[
         name: "governor",
         paths: &["/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"],
         judge: |text| (text.to_owned(), text == "performance"),
-        why: "the processor's clock follows the load, and the load is what is compared",
+        why: "the CPU frequency follows the load, so environments can run at different frequencies",
         advice: "`cpupower frequency-set -g performance`",
     },
     Look {
         name: "turbo",
         paths: &["/sys/devices/system/cpu/intel_pstate/no_turbo"],
         judge: |text| if text == "1" { ("off".to_owned(), true) } else { ("on".to_owned(), false) },
-        why: "how fast a CPU is depends on its temperature and on what the others do",
-        advice: "`echo 1 > /sys/devices/system/cpu/intel_pstate/no_turbo`, if you can do without the speed",
+        why: "the speed of a CPU then depends on its temperature and on the load of other CPUs",
+        advice: "`echo 1 > /sys/devices/system/cpu/intel_pstate/no_turbo`, if you can accept lower speed",
     },
     Look {
         name: "boost",
         paths: &["/sys/devices/system/cpu/cpufreq/boost"],
         judge: |text| if text == "0" { ("off".to_owned(), true) } else { ("on".to_owned(), false) },
-        why: "how fast a CPU is depends on its temperature and on what the others do",
-        advice: "`echo 0 > /sys/devices/system/cpu/cpufreq/boost`, if you can do without the speed",
+        why: "the speed of a CPU then depends on its temperature and on the load of other CPUs",
+        advice: "`echo 0 > /sys/devices/system/cpu/cpufreq/boost`, if you can accept lower speed",
     },
     Look {
         name: "smt",
         paths: &["/sys/devices/system/cpu/smt/control"],
         judge: |text| (text.to_owned(), text != "on"),
-        why: "two threads of a core share it",
+        why: "two threads share one core",
         advice: "give --cpus with one thread of each core",
     },
     Look {
         name: "huge pages",
         paths: &["/sys/kernel/mm/transparent_hugepage/enabled"],
         judge: |text| (chosen(text), chosen(text) == "madvise"),
-        why: "with `always`, whether memory is in huge pages depends on luck and on time; with `never`, fio's buffers are scattered, \
+        why: "with `always`, the use of huge pages depends on chance and on uptime; with `never`, fio's buffers are scattered, \
               and how large its requests to the disk are is luck",
         advice: "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled`",
     },
@@ -54,7 +54,7 @@ const LOOKS: &[Look] = &[
         name: "ksm",
         paths: &["/sys/kernel/mm/ksm/run"],
         judge: |text| if text == "1" { ("on".to_owned(), false) } else { ("off".to_owned(), true) },
-        why: "a kernel thread looks for equal pages of guests, and writing to a shared one costs a fault",
+        why: "a kernel thread merges equal pages of guests, and a write to a merged page causes a fault",
         advice: "`echo 0 > /sys/kernel/mm/ksm/run`",
     },
     Look {
@@ -64,14 +64,14 @@ const LOOKS: &[Look] = &[
             let areas = text.lines().skip(1).count();
             (format!("{areas} areas"), areas == 0)
         },
-        why: "a limit of memory may be met by swapping, which is I/O that nobody asked for",
+        why: "a memory limit can cause swapping, which adds I/O",
         advice: "`swapoff -a`",
     },
     Look {
         name: "numa balancing",
         paths: &["/proc/sys/kernel/numa_balancing"],
         judge: |text| if text == "0" { ("off".to_owned(), true) } else { ("on".to_owned(), false) },
-        why: "the kernel takes pages away for a moment to see who uses them, and moves them",
+        why: "the kernel unmaps pages to find out who uses them, and migrates them",
         advice: "`sysctl kernel.numa_balancing=0`",
     },
     Look {
@@ -79,13 +79,13 @@ const LOOKS: &[Look] = &[
         paths: &[bench_agent::CLOCK_SOURCE],
         judge: |text| (text.to_owned(), ["tsc", "kvm-clock", "arch_sys_counter"].contains(&text)),
         why: "fio reads the clock twice for each I/O, and other sources than the processor's counter are slow to read",
-        advice: "see `dmesg | grep -i tsc` for why the kernel gave the processor's counter up",
+        advice: "`dmesg | grep -i tsc` shows why the kernel does not use the processor's counter",
     },
     Look {
         name: "aslr",
         paths: &["/proc/sys/kernel/randomize_va_space"],
         judge: |text| if text == "2" { ("on".to_owned(), true) } else { (format!("level {text}"), false) },
-        why: "with one memory layout for all, its luck is a hidden constant instead of noise that an interval shows",
+        why: "a fixed memory layout is a hidden constant, and not part of the noise that intervals show",
         advice: "`sysctl kernel.randomize_va_space=2`",
     },
     Look {
@@ -95,8 +95,8 @@ const LOOKS: &[Look] = &[
             Some(value) => (value.to_owned(), value != "off"),
             None => ("the kernel's default".to_owned(), true),
         },
-        why: "they make system calls and exits of guests dearer, each by another amount; guests are booted with the same option",
-        advice: "results will not hold for machines with them: take `mitigations=off` from the kernel's command line",
+        why: "mitigations slow down system calls and guest exits by different amounts; guests boot with the same option",
+        advice: "results do not apply to machines with mitigations: remove `mitigations=off` from the kernel's command line",
     },
 ];
 

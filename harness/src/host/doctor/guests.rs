@@ -2,7 +2,7 @@
 
 use bench_vm::KvmVerdict;
 
-use super::{Finding, Level, finding, fine_if, packages, read, unreadable};
+use super::{Finding, Level, finding, fine_if, read, unreadable};
 use crate::paths;
 
 pub(super) fn all() -> Vec<Finding> {
@@ -11,11 +11,11 @@ pub(super) fn all() -> Vec<Finding> {
 
 /// Whether KVM boots a guest, as far as it was found out: only a boot tells.
 fn kvm() -> Finding {
-    const WHY: &str = "without KVM guests are emulated (TCG), which says nothing about KVM";
+    const WHY: &str = "without KVM, guests are emulated (TCG), and their numbers do not describe KVM";
     const TRY: &str = "`bench doctor --kvm` boots one";
     let remembered = || {
-        let qemu = packages::find("qemu-system-x86_64")?;
-        bench_vm::recall(&paths::roots_cache(), &qemu, std::time::Duration::ZERO)
+        let vmm = bench_vm::installed_vmm()?;
+        bench_vm::recall(&paths::roots_cache(), &*vmm, std::time::Duration::ZERO)
     };
     match KvmVerdict::at_a_glance().or_else(remembered) {
         Some(KvmVerdict::Boots) => finding("kvm", Level::Fine, "a guest boots under KVM", WHY, ""),
@@ -23,11 +23,11 @@ fn kvm() -> Finding {
         None if std::path::Path::new("/sys/module/kvm_pvm").exists() => finding(
             "kvm",
             Level::Matters,
-            "/dev/kvm opens, but it is page-table virtualisation (PVM), which boots no ordinary guest",
+            "/dev/kvm opens, but it is page-table virtualisation (PVM), which cannot boot an ordinary guest",
             WHY,
             TRY,
         ),
-        None => finding("kvm", Level::Matters, "/dev/kvm opens; whether it boots a guest was never tried", WHY, TRY),
+        None => finding("kvm", Level::Matters, "/dev/kvm opens; booting a guest was not tested", WHY, TRY),
     }
 }
 
@@ -36,7 +36,7 @@ fn cause(verdict: &KvmVerdict) -> String {
         KvmVerdict::Boots => "a guest boots under KVM".to_owned(),
         KvmVerdict::NoDevice => "there is no /dev/kvm".to_owned(),
         KvmVerdict::NoPermission(why) => format!("/dev/kvm cannot be opened: {why}"),
-        KvmVerdict::QemuAborts(said) => format!("QEMU gives up under KVM: {said}"),
+        KvmVerdict::VmmAborts(said) => format!("the VMM gives up under KVM: {said}"),
         KvmVerdict::NeverComesUp { why, .. } => format!("/dev/kvm opens, but no guest boots: {why}"),
     }
 }
@@ -44,35 +44,35 @@ fn cause(verdict: &KvmVerdict) -> String {
 fn advice(verdict: &KvmVerdict) -> &'static str {
     match verdict {
         KvmVerdict::Boots => "",
-        KvmVerdict::NoDevice => "turn virtualisation on in the firmware and load kvm_intel or kvm_amd",
+        KvmVerdict::NoDevice => "enable virtualisation in the firmware and load kvm_intel or kvm_amd",
         KvmVerdict::NoPermission(_) => "be root or in the group kvm",
-        KvmVerdict::QemuAborts(_) | KvmVerdict::NeverComesUp { .. } => {
-            "use a bare machine, or one with nested virtualisation: a /dev/kvm that opens is no promise"
+        KvmVerdict::VmmAborts(_) | KvmVerdict::NeverComesUp { .. } => {
+            "use bare metal, or a machine with nested virtualisation: /dev/kvm can exist without working"
         }
     }
 }
 
 fn nested() -> Finding {
-    const WHY: &str = "guests inside of guests cost more than guests, and only some hosts allow them";
+    const WHY: &str = "nested guests cost more than guests, and only some hosts allow them";
     let of = |module: &str| read(format!("/sys/module/{module}/parameters/nested"));
     match ["kvm_intel", "kvm_amd"].into_iter().find_map(of) {
         None => unreadable("nesting", WHY),
         Some(value) if ["1", "Y"].contains(&value.as_str()) => {
-            finding("nesting", Level::Fine, "guests of this machine may have guests", WHY, "")
+            finding("nesting", Level::Fine, "guests can run nested guests", WHY, "")
         }
-        Some(_) => finding("nesting", Level::Fine, "guests of this machine have no guests", WHY, ""),
+        Some(_) => finding("nesting", Level::Fine, "guests cannot run nested guests", WHY, ""),
     }
 }
 
 fn tun() -> Finding {
     let there = std::path::Path::new("/dev/net/tun").exists();
     let value = if there { "/dev/net/tun is there" } else { "there is no /dev/net/tun" };
-    finding("tun", fine_if(there), value, "guests have no network without it", "load the module tun")
+    finding("tun", fine_if(there), value, "guests need it for their network", "load the module tun")
 }
 
 fn vhost() -> Finding {
     let there = crate::netlab::has_vhost();
     let value = if there { "/dev/vhost-net is there" } else { "there is no /dev/vhost-net" };
-    const WHY: &str = "without it QEMU itself moves a guest's packets, which is slower than what is usual";
+    const WHY: &str = "without it the VMM itself moves a guest's packets, which is slower than the usual setup";
     finding("vhost-net", fine_if(there), value, WHY, "load the module vhost_net")
 }

@@ -77,7 +77,7 @@ fn program(program: &packages::Program) -> Finding {
     let why = format!("needed for {}", program.purpose);
     match packages::find(name).map(|path| (versions::unfit(name, &path), path)) {
         Some((None, path)) => finding(name, Level::Fine, path.display().to_string(), &why, ""),
-        Some((Some(unfit), _)) => finding(name, Level::Missing, unfit, &why, "put one that runs first in PATH"),
+        Some((Some(unfit), _)) => finding(name, Level::Missing, unfit, &why, "put a working one first in PATH"),
         None => {
             let advice = format!("install the package {} (`bench doctor --install`)", program.package);
             finding(name, Level::Missing, "not found", &why, &advice)

@@ -53,11 +53,7 @@ pub struct NoiseFigure {
 
 /// Take ten seconds: CPUs first, then reads of a file in `folder`.
 pub fn measure(folder: &Path) -> Result<NoiseFigure> {
-    ensure!(
-        folder.is_dir(),
-        "measuring noise: {} is no folder in which a file to read could be made",
-        folder.display()
-    );
+    ensure!(folder.is_dir(), "measuring noise: cannot create a file to read in {}", folder.display());
     let cpus = super::super::cpus::choose(None, false)?.0;
     let before = read("/proc/stat").as_deref().and_then(steal_ticks);
     let spins: Vec<Spin> = std::thread::scope(|scope| {
@@ -82,7 +78,7 @@ pub fn measure(folder: &Path) -> Result<NoiseFigure> {
         disk_sd_log: disk.as_ref().and_then(|noise| Some(noise.as_ref()?.sd_log)),
         no_disk: match (&disk, reads) {
             (_, Err(e)) => Some(format!("{e:#}")),
-            (Some(None), _) => Some(format!("no read came back for {} ms or longer", WINDOW.as_millis())),
+            (Some(None), _) => Some(format!("no read completed for {} ms or longer", WINDOW.as_millis())),
             _ => None,
         },
         margin,

@@ -27,17 +27,17 @@ pub(super) fn all(folder: &Path) -> Vec<Finding> {
     ]
 }
 
-const DISK: &str = "CPU per I/O counts what the disk moved, which needs a single disk with counters";
+const DISK: &str = "CPU per I/O needs a single disk with I/O counters";
 
 fn loop_devices() -> Finding {
     let there = Path::new("/dev/loop-control").exists();
     let value = if there { "/dev/loop-control is there" } else { "there is no /dev/loop-control" };
-    const WHY: &str = "commands work on an image of their own, which is a loop device on the host";
+    const WHY: &str = "the work folder of commands is an image on a loop device";
     finding("loop devices", fine_if(there), value, WHY, "load the module loop")
 }
 
 fn write_cache(text: Option<&str>) -> Finding {
-    const WHY: &str = "the disk answers writes from its cache until that is full, so that short trials see its cache";
+    const WHY: &str = "the disk acknowledges writes from its cache until it is full, so short trials measure the cache";
     match text {
         None => unreadable("write cache", WHY),
         Some("write through") => finding("write cache", Level::Fine, "write through", WHY, ""),
@@ -46,7 +46,8 @@ fn write_cache(text: Option<&str>) -> Finding {
 }
 
 fn scheduler(text: Option<&str>) -> Finding {
-    const WHY: &str = "it holds and reorders I/O, which costs CPU time for each; a guest's disk has its own on top";
+    const WHY: &str =
+        "it delays and reorders I/O, which costs CPU time; a guest's disk has its own scheduler in addition";
     match text.map(chosen) {
         None => unreadable("i/o scheduler", WHY),
         Some(name) => {
@@ -64,18 +65,18 @@ fn accounting(disk: Option<(u64, u64)>, blkio: Option<&str>) -> Finding {
     const WHY: &str = "a trial's bytes are compared with those that its cgroup is accounted for; cgroup v1 counts a disk's only after \
                        some limit of I/O was set on it since the machine was booted";
     const HOW: &str =
-        "`bench container run --io-read-iops /dev/DISK:1000000000 -- true` begins it, until the next boot";
+        "`bench container run --io-read-iops /dev/DISK:1000000000 -- true` starts the counters, until the next boot";
     let Some((major, minor)) = disk else { return unreadable("i/o by cgroup", WHY) };
     let counts = blkio.is_none_or(|text| text.lines().any(|line| line.starts_with(&format!("{major}:{minor} "))));
     finding("i/o by cgroup", fine_if(counts), if counts { "counted" } else { "not counted yet" }, WHY, HOW)
 }
 
 fn free_space(bytes: Option<u64>) -> Finding {
-    const WHY: &str = "the target is written wholly, and a file system that is nearly full scatters it";
+    const WHY: &str = "the whole target is written, and a nearly full file system fragments it";
     match bytes {
         None => unreadable("free space here", WHY),
         Some(bytes) => {
-            let advice = "free some, or name another place with --target";
+            let advice = "free some space, or choose another place with --target";
             finding("free space here", fine_if(bytes >= ROOM), crate::output::bytes(bytes), WHY, advice)
         }
     }

@@ -12,17 +12,17 @@ use super::{Finding, Level, finding, fine_if, fingerprint, packages, read, unrea
 pub(super) fn root() -> Finding {
     let is_root = nix::unistd::geteuid().is_root();
     let value = if is_root { "yes" } else { "no" };
-    finding("root", fine_if(is_root), value, "`bench run` makes cgroups, namespaces and mounts", "run it with sudo")
+    finding("root", fine_if(is_root), value, "`bench run` creates cgroups, namespaces and mounts", "run it with sudo")
 }
 
 pub(super) fn machine() -> Finding {
-    const WHY: &str = "the \"native\" of a virtual machine is itself a guest, and neighbours may take time from it";
+    const WHY: &str = "in a virtual machine, \"native\" is itself a guest, and neighbours can take CPU time from it";
     match Host::of_facts(&fingerprint::machine()) {
         host @ Host::Guest(_) => {
-            finding("machine", Level::Matters, host.to_string(), WHY, "measure on a bare one if you can")
+            finding("machine", Level::Matters, host.to_string(), WHY, "measure on bare metal if you can")
         }
         host @ Host::Emulated => {
-            const EMULATED: &str = "an emulated CPU executes everything, and nothing measured on it is judged";
+            const EMULATED: &str = "results of an emulated CPU are never judged";
             finding("machine", Level::Matters, host.to_string(), EMULATED, "measure on a real machine")
         }
         host @ Host::Bare => finding("machine", Level::Fine, host.to_string(), WHY, ""),
@@ -31,7 +31,7 @@ pub(super) fn machine() -> Finding {
 }
 
 pub(super) fn cgroups() -> [Finding; 2] {
-    const WHY: &str = "limits are set and CPU time is read by them";
+    const WHY: &str = "bench uses them to set limits and to read CPU time";
     let version = fingerprint::cgroup_version();
     let level = if version == "none" { Level::Missing } else { Level::Fine };
     let mounted = finding("cgroups", level, version, WHY, "mount cgroup2 on /sys/fs/cgroup");
@@ -40,7 +40,7 @@ pub(super) fn cgroups() -> [Finding; 2] {
 
 /// Whether every controller that limits and usage need is at hand, on v1 or in cgroup2.
 fn controllers(missing: Result<Vec<&'static str>, CgroupError>) -> Finding {
-    const WHY: &str = "an environment whose limit cannot be set is not compared";
+    const WHY: &str = "an environment without its limits is not compared";
     let value = match missing {
         Ok(missing) if missing.is_empty() => {
             return finding("controllers", Level::Fine, "cpu, cpuset, memory, pids, io", WHY, "");
@@ -48,7 +48,7 @@ fn controllers(missing: Result<Vec<&'static str>, CgroupError>) -> Finding {
         Ok(missing) => format!("not at hand: {}", missing.join(", ")),
         Err(e) => e.to_string(),
     };
-    let advice = "have them delegated to this place (systemd: Delegate=yes), or start bench outside of the container";
+    let advice = "delegate them to this cgroup (systemd: Delegate=yes), or start bench outside the container";
     finding("controllers", Level::Matters, value, WHY, advice)
 }
 
@@ -59,7 +59,7 @@ pub(super) fn limits() -> [Finding; 2] {
         let value = limit.map_or("unlimited".to_owned(), shown);
         finding(name, fine_if(limit.is_none_or(|limit| limit >= least)), value, why, advice)
     };
-    const LOCKED: &str = "io_uring and registered buffers of QEMU count as locked memory";
+    const LOCKED: &str = "io_uring and registered buffers of a VMM count as locked memory";
     const FILES: &str = "fio and the network probe open files and sockets for every job";
     [
         of("locked memory", Resource::Memlock, 8 << 20, crate::output::bytes, LOCKED, "`ulimit -l 8192` or more"),
@@ -89,7 +89,7 @@ fn idle_states() -> Finding {
 const WAKE_US: u64 = 10;
 
 fn judge_idle_states(driver: Option<&str>, states: Vec<(String, u64)>) -> Finding {
-    const WHY: &str = "a CPU that sleeps deeply takes time to wake up, and one that is waited for often sleeps less";
+    const WHY: &str = "waking up from a deep idle state takes time, and the states in use depend on the load";
     let Some(driver) = driver else { return unreadable("idle states", WHY) };
     let deepest = states.into_iter().max_by_key(|(_, latency)| *latency);
     let value = deepest.as_ref().map_or(format!("driver {driver}"), |(name, latency)| {
@@ -100,7 +100,7 @@ fn judge_idle_states(driver: Option<&str>, states: Vec<(String, u64)>) -> Findin
 }
 
 fn irqbalance() -> Finding {
-    const WHY: &str = "it moves interrupts to other CPUs while a run goes on, from one block to the next";
+    const WHY: &str = "it moves interrupts to other CPUs during a run, from one block to the next";
     let running = is_running("irqbalance");
     let value = if running { "running" } else { "not running" };
     finding("irqbalance", fine_if(!running), value, WHY, "`systemctl stop irqbalance` while measuring")
@@ -120,12 +120,12 @@ pub(super) fn steal_ticks(stat: &str) -> Option<(u64, u64)> {
 }
 
 fn steal(stat: Option<&str>) -> Finding {
-    const WHY: &str = "time that a hypervisor gave to others while a CPU here had work";
+    const WHY: &str = "CPU time that the hypervisor gave to other guests while a CPU here had work";
     match stat.and_then(steal_ticks) {
         Some((all, stolen)) if all > 0 => {
             let share = stolen as f64 / all as f64;
             let value = format!("{:.2} % of all CPU time since boot", share * 100.0);
-            finding("steal", fine_if(share < 0.001), value, WHY, "`bench doctor --noise` tells how much it is now")
+            finding("steal", fine_if(share < 0.001), value, WHY, "`bench doctor --noise` measures the present steal")
         }
         _ => unreadable("steal", WHY),
     }
@@ -139,8 +139,7 @@ fn time_sync() -> Finding {
 }
 
 fn judge_time_sync(adjtimex: Option<&str>) -> Finding {
-    const WHY: &str =
-        "when a run was made is told by this clock; durations are not, but it is slewed while they are taken";
+    const WHY: &str = "it gives the date of a run; durations use another clock, which is slewed together with it";
     let line = adjtimex.and_then(|text| text.lines().find_map(|line| line.split_once("return value:")));
     match line.map(|(_, rest)| rest.trim()) {
         None => unreadable("time sync", WHY),

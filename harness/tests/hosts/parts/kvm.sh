@@ -2,6 +2,7 @@
 clock=/sys/devices/system/clocksource/clocksource0/current_clocksource
 uname -r >"$OUT/host-kernel"
 $BENCH vm run --verbose --options accel=kvm -- sh -c "uname -r; cat $clock" >"$OUT/guest" 2>"$OUT/boot"
+$BENCH vm run --verbose --options accel=kvm:machine=microvm -- sh -c "cat $clock; ls /sys/bus/pci/devices" >"$OUT/micro" 2>"$OUT/micro-boot"
 set +e
 $BENCH vm run --memory 64MiB --options accel=kvm -- true 2>"$OUT/small"
 echo $? >>"$OUT/small"

@@ -96,10 +96,6 @@ pub(super) struct World<'a> {
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// Most bytes of a file, and of all that one includes: job files are written by hand, and stand in the record.
-const MOST_BYTES: u64 = 64 << 10;
-/// Most sections, each of which is a process at least.
-const MOST_SECTIONS: usize = 256;
 /// How deep includes may lie in each other.
 const MOST_NESTED: usize = 8;
 /// Bytes of a line: fio takes a longer one for two.
@@ -109,7 +105,10 @@ const MOST_NAME: usize = 200;
 
 /// Files and variables of this machine.
 pub(super) fn world() -> World<'static> {
-    World { read: &|path| limits::read(path, MOST_BYTES, Links::Followed), variable: &|name| std::env::var(name).ok() }
+    World {
+        read: &|path| limits::read(path, limits::JOB_FILE_BYTES, Links::Followed),
+        variable: &|name| std::env::var(name).ok(),
+    }
 }
 
 /// Read a job file with everything that it includes.
@@ -140,8 +139,8 @@ impl Reader<'_> {
         let at = from.map_or(&first, |(at, _)| at);
         let content = (self.world.read)(path).map_err(|e| at.wrong(format!("reading {name}: {e}")))?;
         self.bytes += content.len();
-        if self.bytes as u64 > MOST_BYTES {
-            let most = limits::size(MOST_BYTES);
+        if self.bytes as u64 > limits::JOB_FILE_BYTES {
+            let most = limits::size(limits::JOB_FILE_BYTES);
             return Err(
                 at.wrong(format!("{name} makes it {} bytes with all includes, and {most} are read", self.bytes))
             );
@@ -166,8 +165,9 @@ impl Reader<'_> {
             if depth > 0 {
                 return Err(at.wrong("a file that is included has options alone, and no sections"));
             }
-            if self.file.sections.len() == MOST_SECTIONS {
-                return Err(at.wrong(format!("a job file has {MOST_SECTIONS} sections at most")));
+            if self.file.sections.len() == limits::JOB_FILE_SECTIONS {
+                let most = limits::JOB_FILE_SECTIONS;
+                return Err(at.wrong(format!("a job file has {most} sections at most")));
             }
             self.file.sections.push(section);
             return Ok(());

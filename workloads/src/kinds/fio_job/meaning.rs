@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ini::{JobFileError, Setting, short};
 use super::options::find;
+use crate::kinds::fio::{BUFFERED, SYNCED};
 
 /// The slowest that a job which ends by its size may go, in bytes and in I/Os per second, before it is given up.
 const SLOWEST: (f64, f64) = (5e6, 20.0);
@@ -206,12 +207,12 @@ impl Settings<'_> {
         let trims = self.text("rw", "read").contains("trim") || self.flag("trim_percentage");
         let syncs = ["fsync", "fdatasync", "sync_file_range", "end_fsync", "fsync_on_close", "sync"];
         let reasons = [
-            (!self.is_direct(), "buffered: the page cache is the point, and decides when the disk moves what"),
+            (!self.is_direct(), BUFFERED),
             (self.verifies(), "verified: the reads of a verification are no part of what was asked for"),
             (trims, "trims move no bytes that a disk counts as such"),
             (self.flag("ramp_time"), "fio does not count the I/O of its ramp_time"),
             (self.flag("pre_read"), "fio does not count what it reads in advance"),
-            (syncs.iter().any(|key| self.flag(key)), "synced: a file system writes its journal besides"),
+            (syncs.iter().any(|key| self.flag(key)), SYNCED),
         ];
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }

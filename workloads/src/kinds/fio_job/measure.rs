@@ -5,9 +5,9 @@ use bench_results::Histogram;
 use fio_rs::{Latency, Traffic};
 use serde_json::json;
 
-use super::FioJob;
-use crate::kinds::fio::{facts, moved_bytes, parse, put_all, said, seconds, unread};
-use crate::workload::{Measured, Work, exit_status};
+use super::{Ends, FioJob};
+use crate::kinds::fio::{facts, moved_bytes, parse, put_all, put_syncs, said, seconds, unread, work};
+use crate::workload::{Measured, exit_status};
 
 /// The directions of a job's traffic.
 type Of = fn(&fio_rs::JobOutput) -> &Traffic;
@@ -25,17 +25,22 @@ impl FioJob {
         let mut measured = Measured {
             seconds: (None, longest_s),
             moved_bytes: moved_bytes(&parsed).filter(|_| self.unaccounted().is_none()),
-            raw: vec![("fio.json".to_owned(), output.stdout.0.clone())],
+            raw: [("fio.json".to_owned(), output.stdout.0.clone())].into_iter().chain(logs(output)).collect(),
             ..Measured::default()
         };
         let parameters = self.told();
         put_all(&mut measured, &parts, parts.len() > 1, &parameters);
-        self.syncs(&mut measured, &jobs, &parameters);
+        let syncs: Vec<_> =
+            jobs.iter().map(|job| &job.sync_lat_ns).filter(|latency| !latency.bins.is_empty()).collect();
+        if let Some(latency) = merged(&syncs) {
+            put_syncs(&mut measured, &latency, &parameters);
+        }
         if !measured.bears(deciding) {
             return Err(unread(&parsed, self.name(), deciding));
         }
-        measured.work = self.work(&measured);
+        measured.work = work(&measured, self.common(|meaning| meaning.block_bytes), self.unaccounted());
         facts(&mut measured, &parsed, &jobs);
+        steady_state(&mut measured, &jobs);
         if let Some(why) = self.unaccounted() {
             measured.facts.insert("fio.unaccounted".to_owned(), json!(why));
         }
@@ -57,36 +62,40 @@ impl FioJob {
     /// What to do where a job that ends by its size was given up.
     fn advise(&self, output: &JobOutput, why: String) -> String {
         let is_late = output.status == bench_agent::JobStatus::DeadlinePassed;
-        match is_late && self.runtime_s.is_none() && self.any(|meaning| meaning.exactly_s.is_none()) {
+        if is_late && self.told().get("job").is_some_and(|job| job.contains("io_submit_mode=offload")) {
+            return format!("{why} (fio 3.33 often hangs with io_submit_mode=offload: leave it out)");
+        }
+        match is_late && self.ends == Ends::Themselves && self.any(|meaning| meaning.exactly_s.is_none()) {
             true => {
                 format!("{why} (its size or rate ends the job, which took too long: give a smaller size, or --runtime)")
             }
             false => why,
         }
     }
+}
 
-    /// I/Os of one size are counted at the disk, others by fio.
-    fn work(&self, measured: &Measured) -> Option<Work> {
-        let block = self.common(|meaning| meaning.block_bytes).filter(|_| self.unaccounted().is_none());
-        let iops = measured.measurements.iter().find(|one| one.metric == "iops").map(|one| one.value);
-        let per_s = iops.filter(|iops| *iops > 0.0).map(|per_s| Work::PerSecond { unit: "io", per_s });
-        block.map(|bytes| Work::Blocks { bytes }).or(per_s)
-    }
-
-    fn syncs(
-        &self,
-        measured: &mut Measured,
-        jobs: &[fio_rs::JobOutput],
-        parameters: &std::collections::BTreeMap<String, String>,
-    ) {
-        let all: Vec<_> = jobs.iter().map(|job| &job.sync_lat_ns).filter(|latency| !latency.bins.is_empty()).collect();
-        let Some(latency) = merged(&all) else { return };
-        if latency.mean > 0.0 {
-            measured.put("sync_latency_mean_ns", latency.mean);
-            measured.put("sync_latency_max_ns", latency.max as f64);
+/// Whether the jobs that were to go on until they are steady became so.
+fn steady_state(measured: &mut Measured, jobs: &[fio_rs::JobOutput]) {
+    let told: Vec<_> = jobs.iter().filter_map(|job| job.steady_state.as_ref()).collect();
+    let Some(first) = told.first() else { return };
+    let mut put =
+        |name: &str, value: serde_json::Value| drop(measured.facts.insert(format!("fio.steady_{name}"), value));
+    put("attained", json!(u8::from(told.iter().all(|state| state.attained))));
+    put("criterion", json!(bench_agent::printable(&first.criterion, 100)));
+    for (name, value) in [("iops", first.iops_mean), ("bytes_per_s", first.bw_mean.map(|kib| kib * 1024.0))] {
+        if let (Some(value), 1) = (value, told.len()) {
+            put(name, json!(value));
         }
-        measured.histogram("sync", Histogram::from_bins(latency.bins.iter().copied()), latency.n, parameters);
     }
+}
+
+/// Bytes of a log that are kept: a guest may have written it.
+const MOST_LOG: usize = 1 << 20;
+
+/// The logs that came back.
+fn logs(output: &JobOutput) -> impl Iterator<Item = (String, Vec<u8>)> + use<'_> {
+    let kept = output.files.iter().filter(|file| file.content.0.len() <= MOST_LOG);
+    kept.map(|file| (file.name.clone(), file.content.0.clone()))
 }
 
 /// A direction of all jobs together, as fio adds up a group: sums over the longest time. Absent where none did anything.

@@ -11,10 +11,11 @@ mod options;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bench_agent::JobOutput;
+use bench_results::quantity::{Written, parse_duration};
 use bench_results::record::Profile;
 use serde::Deserialize;
 use toml::Spanned;
@@ -23,7 +24,8 @@ pub use self::ini::JobFileError;
 use self::ini::{JobFile, Section, Setting, World, short};
 use self::meaning::Meaning;
 use super::Kind;
-use crate::entry::{Entry, Wrong, wrong};
+use super::fio::{READ_LATENCIES, SYNC_LATENCIES, WRITE_LATENCIES};
+use crate::entry::{self, Entry, Wrong, wrong};
 use crate::workload::{Measured, Place, TrialJobs, Workload};
 
 /// Blocks from which on sequential I/O is about bandwidth, in bytes.
@@ -42,22 +44,83 @@ pub(super) struct FioJob {
     sections: Vec<Section>,
     /// Of each section of the group.
     meanings: Vec<Meaning>,
-    /// In place of whatever ends the sections.
-    runtime_s: Option<f64>,
+    ends: Ends,
+}
+
+/// When the sections end.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Ends {
+    /// When they say.
+    Themselves,
+    /// After these seconds, whatever they say.
+    After(f64),
+    /// After the profile's, whatever they say.
+    Profile,
+}
+
+impl Ends {
+    /// The seconds that end the sections; absent where they do themselves.
+    fn runtime_s(self, profile: &Profile) -> Option<f64> {
+        match self {
+            Ends::Themselves => None,
+            Ends::After(seconds) => Some(seconds),
+            Ends::Profile => Some(profile.runtime_s),
+        }
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
-    file: Spanned<String>,
+    file: Option<Spanned<String>>,
+    job: Option<Spanned<String>>,
     section: Option<Spanned<String>>,
+    runtime: Option<Spanned<Written>>,
+}
+
+/// What a job is called that stands in the suite itself.
+const INLINE: &str = "the job";
+
+/// The groups of a workload's file, or of the text in the suite itself; and where that stands.
+fn groups_of<'a>(keys: &'a Keys, folder: &Path, lacking: Wrong) -> Result<(Vec<FioJob>, &'a Spanned<String>), Wrong> {
+    match (&keys.file, &keys.job) {
+        (Some(_), Some(job)) => Err(wrong(job, "give file or job, and not both")),
+        (None, None) => Err(lacking),
+        (Some(file), None) => {
+            let found = groups(&folder.join(file.get_ref()), &ini::world());
+            found.map(|groups| (groups, file)).map_err(|e| wrong(file, e.to_string()))
+        }
+        (None, Some(job)) => {
+            let text = |path: &Path| match path == Path::new(INLINE) {
+                true => Ok(job.get_ref().clone().into_bytes()),
+                false => (ini::world().read)(&folder.join(path)),
+            };
+            let found = groups(Path::new(INLINE), &World { read: &text, ..ini::world() });
+            found.map(|groups| (groups, job)).map_err(|e| wrong(job, e.to_string()))
+        }
+    }
+}
+
+/// `profile`, or a time.
+fn ends(written: &Spanned<Written>) -> Result<Ends, Wrong> {
+    entry::read(written, |text| match text {
+        "profile" => Ok(Ends::Profile),
+        _ => match parse_duration(text) {
+            Ok(seconds) if (0.001..=86_400.0).contains(&seconds) => Ok(Ends::After(seconds)),
+            Ok(_) => Err(format!("`{text}` is not within 1ms and 1d")),
+            Err(e) => Err(format!("{e}; or `profile`, for the time of the profile")),
+        },
+    })
 }
 
 pub(super) fn read(entry: Entry<'_>) -> Result<Box<dyn Kind>, Wrong> {
     let folder = entry.folder().to_owned();
-    let keys: Keys = entry.read()?;
-    let path = folder.join(keys.file.get_ref());
-    let mut groups = groups(&path, &ini::world()).map_err(|e| wrong(&keys.file, e.to_string()))?;
+    let (keys, lacking) = entry.read_or::<Keys>("file")?;
+    let (mut groups, at) = groups_of(&keys, &folder, lacking)?;
+    if let Some(runtime) = &keys.runtime {
+        let ends = ends(runtime)?;
+        groups.iter_mut().for_each(|group| group.ends = ends);
+    }
     let firsts: Vec<_> = groups.iter().map(|group| group.name().to_owned()).collect();
     let wanted = match &keys.section {
         None if groups.len() == 1 => Some(0),
@@ -67,7 +130,7 @@ pub(super) fn read(entry: Entry<'_>) -> Result<Box<dyn Kind>, Wrong> {
     match wanted {
         Some(index) => Ok(Box::new(groups.swap_remove(index))),
         None => {
-            let at = keys.section.as_ref().unwrap_or(&keys.file);
+            let at = keys.section.as_ref().unwrap_or(at);
             Err(wrong(at, format!("name one `section` of those that start a group: {}", firsts.join(", "))))
         }
     }
@@ -133,7 +196,7 @@ impl FioJob {
             variables: file.variables.clone(),
             sections: Vec::new(),
             meanings: Vec::new(),
-            runtime_s: None,
+            ends: Ends::Themselves,
         }
     }
 
@@ -192,19 +255,28 @@ impl Kind for FioJob {
         true
     }
 
+    fn engines(&self) -> Vec<String> {
+        let engines: BTreeSet<_> = self.meanings.iter().map(|meaning| meaning.engine.clone()).collect();
+        engines.into_iter().collect()
+    }
+
+    fn is_buffered(&self) -> bool {
+        self.any(|meaning| !meaning.direct)
+    }
+
     fn target_bytes(&self) -> Option<u64> {
         self.meanings.iter().filter_map(|meaning| meaning.reach).max()
     }
 
     fn set_runtime(&mut self, seconds: f64) -> bool {
-        self.runtime_s = Some(seconds);
+        self.ends = Ends::After(seconds);
         true
     }
 
     /// A time is asked for where nothing else ends the job. Its warm-up is its own (`ramp_time`).
-    fn seconds(&self, _profile: &Profile) -> (f64, f64) {
+    fn seconds(&self, profile: &Profile) -> (f64, f64) {
         let exactly = self.meanings.iter().map(|meaning| meaning.exactly_s).reduce(|a, b| Some(a?.max(b?)));
-        (0.0, self.runtime_s.or(exactly.flatten()).unwrap_or(0.0))
+        (0.0, self.ends.runtime_s(profile).or(exactly.flatten()).unwrap_or(0.0))
     }
 
     fn parameters(&self) -> BTreeMap<String, String> {
@@ -213,13 +285,10 @@ impl Kind for FioJob {
 
     fn yields(&self) -> Vec<&'static str> {
         const OF: [(&str, [&str; 4]); 4] = [
-            ("read", ["read_latency_mean_ns", "read_latency_p50_ns", "read_latency_p99_ns", "read_latency_p999_ns"]),
-            (
-                "write",
-                ["write_latency_mean_ns", "write_latency_p50_ns", "write_latency_p99_ns", "write_latency_p999_ns"],
-            ),
-            ("trim", ["trim_latency_mean_ns", "trim_latency_p50_ns", "trim_latency_p99_ns", "trim_latency_p999_ns"]),
-            ("sync", ["sync_latency_mean_ns", "sync_latency_p50_ns", "sync_latency_p99_ns", "sync_latency_p999_ns"]),
+            ("read", READ_LATENCIES),
+            ("write", WRITE_LATENCIES),
+            ("trim", ["trim_latency_p99_ns", "trim_latency_mean_ns", "trim_latency_p50_ns", "trim_latency_p999_ns"]),
+            ("sync", SYNC_LATENCIES),
         ];
         let (directions, latencies) = (self.directions(), !self.any(|meaning| !meaning.latencies));
         let has = |direction: &str| {
@@ -231,8 +300,8 @@ impl Kind for FioJob {
         [self.about()].into_iter().chain(others).collect()
     }
 
-    fn trial(&self, place: &Place, _profile: &Profile, seed: u64) -> Result<TrialJobs, String> {
-        Ok(TrialJobs { server: None, measured: self.job(place, seed as u32) })
+    fn trial(&self, place: &Place, profile: &Profile, seed: u64) -> Result<TrialJobs, String> {
+        Ok(TrialJobs { server: None, measured: self.job(place, self.ends.runtime_s(profile), seed as u32) })
     }
 
     fn measure(&self, output: &JobOutput, deciding: &str) -> Result<Measured, String> {

@@ -35,13 +35,19 @@ fn place(target: &str) -> Place {
         target: Some(target.to_owned()),
         size_bytes: 64 << 20,
         fio: "/usr/bin/fio".to_owned(),
+        bench: String::new(),
         path_env: "/usr/bin".to_owned(),
         network: None,
     }
 }
 
+/// The job of a trial of `smoke`.
+fn job_at(job: &FioJob, target: &str) -> bench_agent::Job {
+    job.trial(&place(target), &profile(), 7).unwrap().measured
+}
+
 fn text_of(job: &FioJob) -> String {
-    job.job(&place("/t:1"), 7).files[0].content.text()
+    job_at(job, "/t:1").files[0].content.text()
 }
 
 const SEVERAL: &str = "; measured one after the other\r
@@ -108,7 +114,7 @@ fn a_time_from_outside_takes_the_place_of_what_ends_the_job() {
     assert!(text.contains("ramp_time=2\n") && text.contains("time_based=1\nruntime=1500ms\n"), "{text}");
     assert!(!text.contains("loops") && !text.contains("number_ios"), "{text}");
     assert_eq!(job.seconds(&profile()), (0.0, 1.5));
-    assert_eq!(job.job(&place("/t"), 7).deadline_ns, 40_500_000_000);
+    assert_eq!(job_at(&job, "/t").deadline_ns, 40_500_000_000);
     assert_eq!(only("[a]\ntime_based\nruntime=2m\n").seconds(&profile()).1, 120.0);
     assert_eq!(only("[a]\nruntime=2m\n").seconds(&profile()).1, 0.0, "its size may end it earlier");
 }
@@ -235,7 +241,7 @@ fn the_target_is_as_large_as_the_jobs_reach() {
 
 #[test]
 fn who_ends_by_size_gets_time_for_it() {
-    let seconds = |options: &str| only(&format!("[a]\n{options}\n")).job(&place("/t"), 1).deadline_ns as f64 / 1e9;
+    let seconds = |options: &str| job_at(&only(&format!("[a]\n{options}\n")), "/t").deadline_ns as f64 / 1e9;
     assert_eq!(seconds("runtime=10\nramp_time=5\ntime_based"), 75.0);
     assert!(seconds("size=22m\nbs=2300\nfdatasync=1") > 500.0, "10,000 syncs of 50 ms");
     assert!(seconds("rate_iops=10\nsize=4m\nbs=4k") > 300.0);
@@ -292,7 +298,7 @@ proptest! {
             for line in lines.lines().filter(|line| !line.starts_with('[')) {
                 prop_assert!(options::find(line.split('=').next().unwrap_or_default()).is_some(), "{}", line);
             }
-            prop_assert!(group.job(&place("/t"), 1).deadline_ns > 0);
+            prop_assert!(job_at(&group, "/t").deadline_ns > 0);
         }
     }
 }

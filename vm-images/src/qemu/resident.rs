@@ -2,17 +2,10 @@
 
 use std::path::Path;
 
-/// Resident memory of a QEMU process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Resident {
-    /// The part of the guest's RAM that is resident.
-    pub guest_ram_bytes: u64,
-    /// Everything else: the price of the machine itself.
-    pub rest_bytes: u64,
-}
+use crate::vmm::Resident;
 
 /// Read it (proc_pid_smaps(5)).
-pub fn resident(pid: u32) -> std::io::Result<Resident> {
+pub(super) fn resident(pid: u32) -> std::io::Result<Resident> {
     Ok(parse(&std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("smaps"))?))
 }
 
