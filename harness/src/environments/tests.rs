@@ -45,7 +45,7 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         ("docker:speed=1", "docker has no option `speed`; it has fio, engine, seccomp, net, runtime"),
         ("docker:engine=none", "engine=none: it must be one of machine, private"),
         ("docker:seccomp=docker", "seccomp=docker: it must be one of default, unconfined"),
-        ("docker:net=bridge", "net=bridge: it must be one of none"),
+        ("docker:net=nat", "net=nat: it must be one of none, host, bridge"),
         ("docker:runtime=a/b", "runtime=a/b: it must be the name of a runtime that the engine knows"),
         ("vm:qemu=qemu", "qemu=qemu: it must be an absolute path"),
         ("container:read_iops=0", "read_iops=0: it must be a whole number above 0"),

@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(calibration.pace(&mut workloads), [""; 0]);
         let rates: Vec<_> = workloads.iter().map(|planned| planned.workload.record(Vec::new()).rate_per_s()).collect();
         // Whole numbers for each of 16 processes.
-        assert_eq!(rates, [Some(5008.0), Some(7008.0), Some(8992.0), None]);
+        assert_eq!(rates, [Some(5008.0), Some(7008.0), Some(9008.0), None]);
     }
 
     #[test]

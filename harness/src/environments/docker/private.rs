@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bench_container::{Bind, Cgroup, Limits, Namespace, Spec, Work};
 use tokio::process::{Child, Command};
 
@@ -85,9 +85,21 @@ pub async fn start(route: Option<Route>, setting: &Setting) -> Result<(PathBuf, 
     let mut first = spawn(&spec, &folders.log)?;
     let socket = folders.run.join("docker.sock");
     wait(&mut first, &socket, &folders.log).await?;
-    let pid = first.id().context("the Docker engine that bench started ended")?;
-    let network = PathBuf::from(format!("/proc/{pid}/ns/net"));
+    let network = network(&folders.run.join("docker.pid"))?;
     Ok((socket, Private { programs, target, network, _first: first }))
+}
+
+/// The network namespace of the engine whose process id stands in this file: never the machine's.
+fn network(pid_file: &Path) -> Result<PathBuf> {
+    let reading = || format!("reading {}", pid_file.display());
+    let pid: u32 = fs::read_to_string(pid_file).with_context(reading)?.trim().parse().with_context(reading)?;
+    let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+    let id = |path: &Path| fs::read_link(path).with_context(|| format!("reading {}", path.display()));
+    ensure!(
+        id(&path)? != id(Path::new("/proc/self/ns/net"))?,
+        "the Docker engine that bench started is in the machine's own network namespace: nothing is done there"
+    );
+    Ok(path)
 }
 
 /// Made before its cgroup, so that they are removed after its processes were killed.
@@ -196,7 +208,7 @@ mod tests {
     #[test]
     fn what_it_said_last_is_one_line() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(last_words(file.path()), "it said nothing");
+        assert_eq!(last_words(file.path()), "it printed nothing");
         fs::write(file.path(), format!("{}\nfailed to start\nno space\n", "x".repeat(5000))).unwrap();
         let said = last_words(file.path());
         assert!(said.ends_with("failed to start | no space") && said.len() <= 2 * LAST_WORDS, "{said}");
