@@ -107,7 +107,7 @@ fn wrong_files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     symlink("/dev/zero", path("device")).unwrap();
     symlink(path("pipe"), path("link")).unwrap();
     fs::create_dir(path("folder")).unwrap();
-    File::create(path("huge")).unwrap().set_len(6 << 30).unwrap();
+    File::create(path("huge")).unwrap().set_len(10 << 30).unwrap();
     ["pipe", "device", "link", "folder", "huge"].map(path).into()
 }
 
@@ -159,7 +159,7 @@ fn an_export_takes_no_more_memory_than_a_buffer_and_leaves_nothing_behind() {
     let run = run(folder.path());
     let raw = run.join("raw/b01-rand-read-vm");
     fs::create_dir_all(&raw).unwrap();
-    File::create(raw.join("stdout")).unwrap().set_len(6 << 30).unwrap();
+    File::create(raw.join("stdout")).unwrap().set_len(10 << 30).unwrap();
     let run = run.to_str().unwrap();
     assert_refused(folder.path(), &["export", run, "--to", "a.tar.gz"], &limits::size(limits::UNPACKED_FILE_BYTES));
     let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -131,7 +131,7 @@ impl Report {
             claims: analysis.claims.iter().map(claim).collect(),
             ladder: ladder::rows(&source),
             isolation: isolation::section(&source),
-            figures: if run.plan.workloads.iter().any(Workload::is_measured) {
+            figures: if run.plan.workloads.is_empty() || run.plan.workloads.iter().any(Workload::is_measured) {
                 pictures::figures(&source)
             } else {
                 Vec::new()

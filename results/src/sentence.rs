@@ -121,10 +121,10 @@ fn shared(record: &Record, isolation: &Isolation) -> String {
     let run = &record.run;
     let others = |name: &str| Some(name) != isolation.control.as_deref() && run.plan.control.as_deref() != Some(name);
     let all = isolation.environments.iter().enumerate().filter(|(_, name)| others(name));
-    let said: Vec<String> = all.map(|(at, name)| format!("{name} {}", isolation.shares(at))).collect();
+    let said: Vec<String> = all.map(|(at, name)| format!("{name} {} with the host", isolation.shares(at))).collect();
     match said.is_empty() {
         true => "the native control alone: there is nothing to compare it with".to_owned(),
-        false => format!("of the host's resources: {}", said.join("; ")),
+        false => said.join("; "),
     }
 }
 

@@ -56,7 +56,7 @@ fn a_variable_without_a_value_is_the_callers() {
 fn what_docker_has_and_this_has_not_is_said_in_a_sentence() {
     let Some(stage) = stage() else { return };
     for (arguments, status, said) in [
-        ("-p 80:80 -- true", 125, "-p 80:80: nothing of a container can be reached"),
+        ("-p 80:80 -- true", 125, "-p 80:80: a container is not reachable from other machines"),
         ("--publish 127.0.0.1:80:80 true", 125, "in the lab"),
         ("-d -- true", 125, "run bench itself in the background"),
         ("docker.io/library/busybox:latest", 125, "bench pulls none"),

@@ -250,7 +250,9 @@ impl Isolation {
         let of = self.by_separation(at);
         let names = |kind| of(kind).iter().map(|(resource, _)| resource.name()).collect::<Vec<_>>().join(", ");
         match (names(Separation::Shared), names(Separation::Partly)) {
-            (shared, partly) if shared.is_empty() && partly.is_empty() => "shares nothing that was tried".to_owned(),
+            (shared, partly) if shared.is_empty() && partly.is_empty() => {
+                "shares nothing (of what was tried)".to_owned()
+            }
             (shared, partly) if partly.is_empty() => format!("shares {shared}"),
             (shared, partly) if shared.is_empty() => format!("shares parts of {partly}"),
             (shared, partly) => format!("shares {shared}, and parts of {partly}"),
