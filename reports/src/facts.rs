@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bench_results::imported::{CAVEAT, Imported};
 use bench_results::record::{Break, Environment, Run, State, Trial};
 use bench_results::store::Record;
-use bench_results::{Unit, host};
+use bench_results::{Unit, host, statistics};
 
 use crate::report::{InstanceRow, LeftOutRow, Sameness, SamenessCell, SamenessRow, Trouble};
 use crate::units;
@@ -180,14 +180,7 @@ pub(crate) fn instances(record: &Record) -> Vec<InstanceRow> {
 }
 
 fn median(values: impl Iterator<Item = u64>) -> Option<f64> {
-    let mut values: Vec<u64> = values.collect();
-    values.sort_unstable();
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(values[middle] as f64),
-        _ => Some((values[middle - 1] as f64 + values[middle] as f64) / 2.0),
-    }
+    statistics::quantile(&mut values.map(|value| value as f64).collect::<Vec<_>>(), 0.5)
 }
 
 #[cfg(test)]

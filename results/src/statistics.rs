@@ -138,6 +138,22 @@ pub fn mean_interval(values: &[f64]) -> Option<Interval> {
     Some(Interval { low: mean - half, high: mean + half })
 }
 
+/// Sums over points of their distances from the mean point: x², x·y and y².
+pub fn sums_about_mean(points: &[(f64, f64)]) -> (f64, f64, f64) {
+    let n = points.len() as f64;
+    let (mean_x, mean_y) = (points.iter().map(|p| p.0).sum::<f64>() / n, points.iter().map(|p| p.1).sum::<f64>() / n);
+    let sum = |of: fn(f64, f64) -> f64| points.iter().map(|&(x, y)| of(x - mean_x, y - mean_y)).sum::<f64>();
+    (sum(|x, _| x * x), sum(|x, y| x * y), sum(|_, y| y * y))
+}
+
+/// The value with this share of the others below it, interpolated between its neighbours; absent without values. Sorts them.
+pub fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let place = share * values.len().checked_sub(1)? as f64;
+    let (low, high) = (values[place.floor() as usize], values[place.ceil() as usize]);
+    Some(low + (high - low) * place.fract())
+}
+
 /// The geometric mean of paired ratios with its 95 % Student interval. Needs two blocks.
 pub fn paired(ratios: &[f64]) -> Option<Estimate> {
     let effect = Effect::paired(ratios)?;
@@ -213,6 +229,13 @@ mod tests {
 
     fn close(a: f64, b: f64) -> bool {
         (a - b).abs() <= 1e-9 * b.abs().max(1.0)
+    }
+
+    #[test]
+    fn quantiles_lie_between_their_neighbours() {
+        assert_eq!(quantile(&mut [4.0, 1.0, 3.0, 2.0], 0.5), Some(2.5));
+        assert_eq!(quantile(&mut [7.0], 0.95), Some(7.0));
+        assert_eq!(quantile(&mut [], 0.5), None);
     }
 
     #[test]

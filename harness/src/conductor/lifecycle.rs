@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bench_agent::clock_ns;
+use bench_results::statistics;
 use bench_workloads::Instances;
 
 use super::environment::Environment;
@@ -71,7 +72,7 @@ async fn started(count: u32, environment: &Environment, block: &Instance<'_>, se
     let mut values: Values =
         vec![("machine_cpu_ns_per_start", sampler.machine_cpu_ns(&before, &after) as f64 / f64::from(count))];
     if phases.ready.len() >= BEAR_P95 {
-        values.extend(quantile(&mut phases.ready, 0.95).map(|ns| ("start_to_ready_p95_ns", ns)));
+        values.extend(statistics::quantile(&mut phases.ready, 0.95).map(|ns| ("start_to_ready_p95_ns", ns)));
     }
     for (name, times) in [
         ("start_to_ready_p50_ns", &mut phases.ready),
@@ -79,7 +80,7 @@ async fn started(count: u32, environment: &Environment, block: &Instance<'_>, se
         ("start_to_kernel_p50_ns", &mut phases.kernel),
         ("end_to_gone_p50_ns", &mut phases.gone),
     ] {
-        values.extend(quantile(times, 0.5).map(|ns| (name, ns)));
+        values.extend(statistics::quantile(times, 0.5).map(|ns| (name, ns)));
     }
     Ok(values)
 }
@@ -99,14 +100,6 @@ async fn one(environment: &Environment, setting: &Setting, phases: &mut Phases) 
     instance.stop().await?;
     phases.gone.push((clock_ns() - told) as f64);
     Ok(())
-}
-
-/// The value with this share of the others below it, or between the two that are nearest.
-fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let place = share * values.len().checked_sub(1)? as f64;
-    let (low, high) = (values[place.floor() as usize], values[place.ceil() as usize]);
-    Some(low + (high - low) * place.fract())
 }
 
 /// What the machine and the instances' groups and processes say, with so many instances.
@@ -173,13 +166,10 @@ fn kib(text: &str, name: &str) -> Option<u64> {
     rest.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Least squares.
+/// By how much a value rises with each instance more, by least squares.
 fn slope(points: &[(f64, f64)]) -> f64 {
-    let count = points.len().max(1) as f64;
-    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
-    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
-    let above: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
-    above / points.iter().map(|point| (point.0 - x).powi(2)).sum::<f64>()
+    let (xx, xy, _) = statistics::sums_about_mean(points);
+    xy / xx
 }
 
 #[cfg(test)]
@@ -190,13 +180,6 @@ mod tests {
     fn what_each_takes_more_is_a_slope() {
         assert!((slope(&[(1.0, 130.0), (2.0, 160.0), (4.0, 220.0)]) - 30.0).abs() < 1e-9);
         assert_eq!(slope(&[(1.0, 5.0), (3.0, 5.0)]), 0.0);
-    }
-
-    #[test]
-    fn quantiles_lie_between_their_neighbours() {
-        assert_eq!(quantile(&mut [4.0, 1.0, 3.0, 2.0], 0.5), Some(2.5));
-        assert_eq!(quantile(&mut [7.0], 0.95), Some(7.0));
-        assert_eq!(quantile(&mut [], 0.5), None);
     }
 
     #[test]

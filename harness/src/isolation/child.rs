@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use bench_results::isolation::SILENT;
 use bench_results::record::Sight;
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -33,7 +34,7 @@ pub(super) fn tried(attempt: impl FnOnce() -> Tried) -> Sight {
             drop(reader.read_to_end(&mut said));
             match waitpid(child, None) {
                 Ok(WaitStatus::Signaled(_, signal, _)) => Sight::Error(signal.to_string()),
-                _ => serde_json::from_slice(&said).unwrap_or_else(|_| Sight::Error("it said nothing".to_owned())),
+                _ => serde_json::from_slice(&said).unwrap_or_else(|_| Sight::Error(SILENT.to_owned())),
             }
         }
         Err(e) => Sight::Error(format!("no child process: {}", named(e))),

@@ -58,7 +58,7 @@ fn run() -> Result<()> {
     let [marker] = arguments.as_slice() else { bail!("usage: bench isolation MARKER (started by bench itself)") };
     let number: u32 = marker.parse().with_context(|| format!("MARKER {marker:?} is no number of 32 bits"))?;
     let mut seen: BTreeMap<&str, Sight> = BTreeMap::new();
-    for probe in PROBES.iter().filter(|probe| probe.sign.kind() == "read") {
+    for probe in PROBES.iter().filter(|probe| probe.sign.is_read()) {
         seen.insert(probe.id, read::read(probe, Path::new("/proc/self/exe")));
     }
     let made = markers::make(number);

@@ -157,7 +157,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Make everything; the host's namespace is this one, if one is given, of which each lab is the only one.
+    /// Create all namespaces and links. `host`: an existing namespace to use as the host's, which holds one lab at a time.
     pub fn make(route: Route, user: User, host: Option<&Path>) -> Result<Lab> {
         let program = route.program().map(crate::host::packages::require).transpose()?;
         let make = || build::make(route, user, host, program.as_deref());

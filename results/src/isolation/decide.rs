@@ -12,7 +12,7 @@ const KERNEL: &str = "boot-id";
 const REFUSED: [&str; 3] = ["EPERM", "EACCES", "hidden"];
 
 /// What stands for an answer that did not come.
-const NO_ANSWER: [&str; 2] = ["SIGALRM", "it said nothing"];
+const NO_ANSWER: [&str; 2] = ["SIGALRM", SILENT];
 
 /// How a probe comes out.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -78,6 +78,8 @@ pub(super) fn decide(probe: &Probe, trial: &Trial<'_>) -> Outcome {
 
 /// What the host says of a marker that it saw.
 pub const SEEN: &str = "seen";
+/// The error of an attempt that ended without an answer.
+pub const SILENT: &str = "it said nothing";
 
 fn not_testable(why: &str) -> Outcome {
     Outcome::NotTestable(why.to_owned())

@@ -15,7 +15,7 @@ use crate::record::Workload;
 
 pub use changes::changes;
 pub(crate) use changes::{between_environments, both_looked};
-pub use decide::{Outcome, SEEN};
+pub use decide::{Outcome, SEEN, SILENT};
 pub use matrix::{Cell, Evidence, Isolation, Row, Separation, Standing, of};
 pub use table::PROBES;
 
@@ -175,6 +175,11 @@ pub enum Sign {
 }
 
 impl Sign {
+    /// True when something is read, and nothing is tried or made.
+    pub fn is_read(self) -> bool {
+        matches!(self, Sign::Equal | Sign::Within | Sign::Named)
+    }
+
     /// For people: what kind of probe that is.
     pub fn kind(self) -> &'static str {
         match self {

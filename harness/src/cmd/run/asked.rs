@@ -39,7 +39,7 @@ pub fn environments(suites: &[Suite], asked: &[Asked]) -> Result<Vec<Environment
         added.is_empty() || instead.is_empty(),
         "--env: `+` adds to the environments of the suite, and names without it replace them; write all with `+`, or none"
     );
-    let mut all = if asked.len() > added.len() { Vec::new() } else { of_suites(suites)? };
+    let mut all = if instead.is_empty() { of_suites(suites)? } else { Vec::new() };
     all.extend(asked.iter().map(|asked| asked.environment.clone()));
     Ok(all)
 }
